@@ -1,0 +1,211 @@
+"""Makes the coefficient tables of the normal quantile: quantile_tables.hpp and quantile_tables.csv.
+
+What it knows: the normal distribution, in 40 decimal digits (mpmath), and how the stream format cuts the
+quantile into pieces (docs/stream-format.md). Every piece is the polynomial through the quantile's values at
+the Chebyshev nodes of the piece, which is within a third of the best possible error here, since each further
+degree divides the error by six or more. Run it without arguments to rewrite both files beside it, or with
+--check to compare them with what is committed.
+"""
+
+import math
+import pathlib
+import statistics
+import sys
+from collections.abc import Callable
+
+from mpmath import mp, mpf
+
+mp.dps = 40
+
+# degree, first octave, last octave (docs/stream-format.md says where they come from)
+F32_DEGREE, F32_FIRST, F32_LAST = 7, -15, 32
+F64_DEGREE, F64_FIRST, F64_LAST = 14, -71, 64
+FAR_FIRST, FAR_LAST = 3, 60
+LOG_DEGREE = 7
+
+
+def log_tail(x: mpf) -> mpf:
+    """-ln Q(x), Q the upper tail probability of N(0, 1)."""
+    return -mp.log(mp.erfc(x / mp.sqrt(2)) / 2)
+
+
+def quantile_of_log(tail: mpf) -> mpf:
+    """The x with -ln Q(x) = tail, by Newton's method from a double-precision start."""
+    if tail < 600:
+        x = mpf(-statistics.NormalDist().inv_cdf(float(mp.exp(-tail))))
+    else:
+        x = mp.sqrt(2 * tail - mp.log(4 * mp.pi * tail))
+    for _ in range(50):
+        density = mp.exp(-x * x / 2) / mp.sqrt(2 * mp.pi)
+        hazard = density / (mp.erfc(x / mp.sqrt(2)) / 2)
+        step = (log_tail(x) - tail) / hazard
+        x -= step
+        if abs(step) < abs(x) * mpf(10) ** -36:
+            return x
+    raise ArithmeticError(f"no quantile found for tail {tail}")
+
+
+def tail_quantile(p: mpf) -> mpf:
+    return quantile_of_log(-mp.log(p))
+
+
+def central_quantile(c: mpf) -> mpf:
+    """The x with Q(x) = 1/2 - c, to full relative precision for small c."""
+    return mp.sqrt(2) * mp.erfinv(2 * c)
+
+
+def fit(function: Callable[[mpf], mpf], low: mpf, high: mpf, degree: int) -> list[mpf]:
+    """Monomial coefficients of the interpolant of `function` at the Chebyshev nodes of [low, high]."""
+    n = degree + 1
+    nodes = [(low + high) / 2 + (high - low) / 2 * mp.cos(mp.pi * (2 * i + 1) / (2 * n)) for i in range(n)]
+    divided = [function(t) for t in nodes]
+    for level in range(1, n):
+        for i in range(n - 1, level - 1, -1):
+            divided[i] = (divided[i] - divided[i - 1]) / (nodes[i] - nodes[i - level])
+    coefficients = [divided[-1]]
+    for i in range(n - 2, -1, -1):  # Newton's form to monomials: multiply by (t - node), add the next one
+        shifted = [mpf(0), *coefficients]
+        for j, value in enumerate(coefficients):
+            shifted[j] -= nodes[i] * value
+        shifted[0] += divided[i]
+        coefficients = shifted
+    return coefficients
+
+
+def central_piece(degree: int) -> list[mpf]:
+    """s = 4 (1/2 - p) in [0, 1], t = s^2: the quantile over s. At t = 0 its limit is sqrt(2 pi) / 4."""
+    return fit(lambda t: central_quantile(mp.sqrt(t) / 4) / mp.sqrt(t), mpf(0), mpf(1), degree)
+
+
+def octave_pieces(
+    value: Callable[[mpf], mpf], first: int, last: int, halves: int, degree: int
+) -> list[list[mpf]]:
+    """The pieces of octaves first .. last of a positive f: f = 2^e (start + width + t), |t| <= width."""
+    width = mpf(1) / (2 * halves)
+    return [
+        fit(
+            lambda t, e=e, half=half: value(mpf(2) ** e * (1 + (2 * half + 1) * width + t)),
+            -width,
+            width,
+            degree,
+        )
+        for e in range(first, last + 1)
+        for half in range(halves)
+    ]
+
+
+def normal_pieces(first: int, last: int, halves: int, degree: int) -> list[list[mpf]]:
+    """f = p 2^(last + 1). Octaves up to p < 1/4; then p = 1/4 itself, which f reaches by rounding; then the centre."""
+    scale = mpf(2) ** -(last + 1)
+    pieces = octave_pieces(lambda f: tail_quantile(f * scale), first, last - 2, halves, degree)
+    quarter = [central_quantile(mpf(1) / 4)] + [mpf(0)] * degree
+    pieces += [quarter] * halves
+    pieces += [central_piece(degree)] * halves
+    return pieces
+
+
+def log_piece() -> list[mpf]:
+    """q = s^2 in [0, 1/25]: 2 atanh(s) / s."""
+    return fit(lambda q: 2 * mp.atanh(mp.sqrt(q)) / mp.sqrt(q), mpf(0), mpf(1) / 25, LOG_DEGREE)
+
+
+def round_to(value: mpf, bits: int) -> float:
+    """Round to nearest even at `bits` of significand, straight from 40 digits."""
+    if value == 0:
+        return 0.0
+    exponent = int(mp.floor(mp.log(abs(value), 2))) + 1 - bits
+    return math.ldexp(float(mp.nint(mp.ldexp(value, -exponent))), exponent)
+
+
+def tables() -> dict[str, tuple[int, list[list[float]]]]:
+    """name -> (bits, pieces), each piece its coefficients from the constant one up."""
+    raw = {
+        "normal_f32": (24, normal_pieces(F32_FIRST, F32_LAST, 1, F32_DEGREE)),
+        "normal_f64": (53, normal_pieces(F64_FIRST, F64_LAST, 2, F64_DEGREE)),
+        "far": (53, octave_pieces(quantile_of_log, FAR_FIRST, FAR_LAST - 1, 2, F64_DEGREE)),
+        "log": (53, [log_piece()]),
+    }
+    return {
+        name: (bits, [[round_to(c, bits) for c in piece] for piece in pieces])
+        for name, (bits, pieces) in raw.items()
+    }
+
+
+def as_csv(made: dict[str, tuple[int, list[list[float]]]]) -> str:
+    lines = ["table,piece,coefficients from the constant one up"]
+    for name, (_, pieces) in made.items():
+        lines += [f"{name},{i},{','.join(c.hex() for c in piece)}" for i, piece in enumerate(pieces)]
+    return "\n".join(lines) + "\n"
+
+
+def as_header(made: dict[str, tuple[int, list[list[float]]]]) -> str:
+    """One row a coefficient, one column a piece: a vector load takes the same coefficient of many pieces."""
+    out = [
+        "// Made by generate.py; do not edit. Coefficients of the normal quantile, version 1 of the stream",
+        "// format: row i is coefficient i, a column is a piece. The last 16 columns of the two normal tables",
+        "// are the pieces that nearly all words fall into.",
+        "#pragma once",
+        "",
+        "namespace fastinit {",
+        "namespace {",
+        "",
+        "struct TableF32 {",
+        f"  static constexpr int kFirstOctave = {F32_FIRST};",
+        f"  static constexpr int kHalves = 1;",
+        f"  static constexpr int kDegree = {F32_DEGREE};",
+        f"  static constexpr int kPieces = {F32_LAST - F32_FIRST + 1};",
+        "  float rows[kDegree + 1][kPieces];",
+        "};",
+        "",
+        "struct TableF64 {",
+        f"  static constexpr int kFirstOctave = {F64_FIRST};",
+        f"  static constexpr int kHalves = 2;",
+        f"  static constexpr int kDegree = {F64_DEGREE};",
+        f"  static constexpr int kPieces = {2 * (F64_LAST - F64_FIRST + 1)};",
+        "  double rows[kDegree + 1][kPieces];",
+        "};",
+        "",
+        "struct TableFar {",
+        f"  static constexpr int kFirstOctave = {FAR_FIRST};",
+        f"  static constexpr int kEndOctave = {FAR_LAST};",
+        f"  static constexpr int kHalves = 2;",
+        f"  static constexpr int kDegree = {F64_DEGREE};",
+        f"  static constexpr int kPieces = {2 * (FAR_LAST - FAR_FIRST)};",
+        "  double rows[kDegree + 1][kPieces];",
+        "};",
+        "",
+    ]
+    structs = {"normal_f32": "TableF32", "normal_f64": "TableF64", "far": "TableFar"}
+    names = {"normal_f32": "kNormalF32", "normal_f64": "kNormalF64", "far": "kFar"}
+    for name, (bits, pieces) in made.items():
+        suffix = "f" if bits == 24 else ""
+        if name == "log":
+            values = ", ".join(c.hex() + suffix for c in pieces[0])
+            out.append(f"constexpr int kLogDegree = {LOG_DEGREE};")
+            out.append(f"alignas(64) constexpr double kLog[kLogDegree + 1] = {{{values}}};")
+            continue
+        out.append(f"alignas(64) constexpr {structs[name]} {names[name]} = {{{{")
+        for row in zip(*pieces, strict=True):
+            out.append("    {" + ", ".join(c.hex() + suffix for c in row) + "},")
+        out.append("}};")
+        out.append("")
+    out += ["", "}  // namespace", "}  // namespace fastinit", ""]
+    return "\n".join(out)
+
+
+def main() -> int:
+    here = pathlib.Path(__file__).resolve().parent
+    made = tables()
+    files = {"quantile_tables.csv": as_csv(made), "quantile_tables.hpp": as_header(made)}
+    if "--check" in sys.argv:
+        stale = [name for name, text in files.items() if (here / name).read_text() != text]
+        if stale:
+            print(f"stale: {', '.join(stale)}; run {pathlib.Path(__file__).name} without arguments")
+        return bool(stale)
+    for name, text in files.items():
+        (here / name).write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
