@@ -1,0 +1,432 @@
+// Python's view of the core: arrays to boxes, objects to numbers, errors in the user's words, the GIL. It knows NumPy's
+// arrays and no arithmetic. python/fastinit/_core.pyi describes what is here.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <mutex>
+#include <new>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "dispatch.hpp"
+#include "fill.hpp"
+#include "memory.hpp"
+#include "parameters.hpp"
+#include "threads.hpp"
+
+namespace py = pybind11;
+
+namespace fastinit {
+namespace {
+
+constexpr int kStreamFormat = 1;
+// Below this many elements giving up the GIL costs more than it brings.
+constexpr std::size_t kReleaseGil = 32768;
+
+std::string shown(py::handle object) {
+  std::string text = py::str(py::repr(object));
+  return text.size() <= 200 ? text : text.substr(0, 197) + "...";
+}
+std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
+
+// --- numbers
+
+bool is_integer(py::handle object) { return PyIndex_Check(object.ptr()) && !PyBool_Check(object.ptr()); }
+
+std::uint64_t to_word(py::handle object, const char* name) {
+  if (!is_integer(object) || py::isinstance<py::array>(object)) {
+    throw py::type_error(std::string(name) + " must be an integer, got " + shown(object) + " of type " +
+                         type_name(object));
+  }
+  const auto integer = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+  if (!integer) throw py::error_already_set();
+  const unsigned long long value = PyLong_AsUnsignedLongLong(integer.ptr());
+  if (PyErr_Occurred()) {
+    PyErr_Clear();
+    throw py::value_error(std::string(name) + " must be an integer from 0 to 2**64 - 1, got " + shown(object));
+  }
+  return value;
+}
+
+int to_threads(py::handle object, const char* name) {
+  if (!is_integer(object) || py::isinstance<py::array>(object)) {
+    throw py::type_error(std::string(name) + " must be an integer, got " + shown(object) + " of type " +
+                         type_name(object));
+  }
+  int overflow = 0;
+  const auto integer = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+  if (!integer) throw py::error_already_set();
+  const long long value = PyLong_AsLongLongAndOverflow(integer.ptr(), &overflow);
+  if (overflow < 0 || (overflow == 0 && value < 1)) {
+    throw py::value_error(std::string(name) + " must be at least 1, got " + shown(object));
+  }
+  return overflow > 0 || value > 1 << 30 ? 1 << 30 : int(value);
+}
+
+double to_double(py::handle object, const char* name) {
+  PyObject* o = object.ptr();
+  if (PyFloat_CheckExact(o)) return PyFloat_AS_DOUBLE(o);
+  const PyNumberMethods* number = Py_TYPE(o)->tp_as_number;
+  const bool is_number = number != nullptr && (number->nb_float != nullptr || number->nb_index != nullptr);
+  if (PyBool_Check(o) || PyComplex_Check(o) || py::isinstance<py::array>(object) || !is_number) {
+    throw py::type_error(std::string(name) + " must be a number, got " + shown(object) + " of type " +
+                         type_name(object));
+  }
+  const double value = PyFloat_AsDouble(o);
+  if (PyErr_Occurred()) {
+    PyErr_Clear();
+    throw py::value_error(std::string(name) + " must be a number within the range of float64, got " + shown(object));
+  }
+  return value;
+}
+
+// --- arrays
+
+constexpr const char* kFloats = "float32, float64, float16 or bfloat16";
+
+struct Element {
+  ElementType type;
+  std::size_t bytes;
+};
+
+// ml_dtypes' bfloat16 registers itself with NumPy at run time; its type number is not known beforehand.
+bool is_bfloat16(const py::dtype& dtype) {
+  static int known = -1;  // its type number, once seen; the GIL or an equal write by another thread protects it
+  if (known >= 0 && dtype.num() == known) return true;
+  const py::object type = dtype.attr("type");
+  if (dtype.itemsize() != 2 || std::string(py::str(type.attr("__name__"))) != "bfloat16") return false;
+  known = dtype.num();
+  return true;
+}
+
+[[noreturn]] void refuse_dtype(const py::dtype& dtype, const char* what_would_do) {
+  throw py::type_error("out must have dtype " + std::string(what_would_do) + ", got " + std::string(py::str(dtype)));
+}
+
+Element float_element(const py::dtype& dtype) {
+  if (dtype.byteorder() == '>' || dtype.byteorder() == '<') {  // NumPy writes native order as '='
+    throw py::type_error("out must be in this machine's byte order, got dtype " + shown(dtype) +
+                         "; out.astype(out.dtype.newbyteorder('=')) is a copy that is");
+  }
+  switch (dtype.num()) {
+    case 11: return {ElementType::kFloat32, 4};  // NPY_FLOAT, NPY_DOUBLE, NPY_HALF
+    case 12: return {ElementType::kFloat64, 8};
+    case 23: return {ElementType::kFloat16, 2};
+    default: break;
+  }
+  if (dtype.num() > 23 && is_bfloat16(dtype)) return {ElementType::kBfloat16, 2};
+  refuse_dtype(dtype, kFloats);
+}
+
+std::size_t word_bytes(const py::dtype& dtype) {
+  const bool native = dtype.byteorder() != '>' && dtype.byteorder() != '<';
+  if (dtype.kind() != 'u' || !native || (dtype.itemsize() != 4 && dtype.itemsize() != 8)) {
+    refuse_dtype(dtype, "uint32 or uint64, in this machine's byte order, for random_bits");
+  }
+  return std::size_t(dtype.itemsize());
+}
+
+py::array to_array(py::handle out) {
+  if (!py::isinstance<py::array>(out)) {
+    throw py::type_error("out must be a numpy.ndarray to write into, got " + type_name(out) +
+                         "; make one with numpy.empty or fastinit.empty");
+  }
+  auto array = py::reinterpret_borrow<py::array>(out);
+  if (!array.writeable()) throw py::value_error("out is read-only; pass an array whose flags.writeable is True");
+  return array;
+}
+
+std::string shape_text(py::handle array) { return std::string(py::str(array.attr("shape"))); }
+
+// Two elements at one address would get one value. Strides that grow faster than what they span cannot overlap; the
+// few arrays left are looked at element by element.
+void need_no_overlap(const py::array& array, std::size_t element_bytes) {
+  struct Axis {
+    std::size_t n, stride;
+  };
+  std::vector<Axis> axes;
+  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
+    const py::ssize_t stride = array.strides(i);
+    if (array.shape(i) == 0) return;
+    if (array.shape(i) > 1) axes.push_back({std::size_t(array.shape(i)), std::size_t(stride < 0 ? -stride : stride)});
+  }
+  std::sort(axes.begin(), axes.end(), [](const Axis& x, const Axis& y) { return x.stride < y.stride; });
+  std::size_t span = element_bytes;
+  bool apart = true;
+  for (const Axis& axis : axes) {
+    apart = apart && axis.stride >= span;
+    span += axis.stride * (axis.n - 1);
+  }
+  if (apart) return;
+  constexpr std::size_t kMostToLookAt = std::size_t(1) << 24;
+  bool overlaps = !axes.empty() && axes.front().stride < element_bytes;
+  if (!overlaps && std::size_t(array.size()) <= kMostToLookAt) {
+    std::vector<std::size_t> places{0};
+    for (const Axis& axis : axes) {
+      const std::size_t n = places.size();
+      for (std::size_t k = 1; k < axis.n; ++k) {
+        for (std::size_t i = 0; i < n; ++i) places.push_back(places[i] + k * axis.stride);
+      }
+    }
+    std::sort(places.begin(), places.end());
+    for (std::size_t i = 1; i < places.size(); ++i) overlaps = overlaps || places[i] - places[i - 1] < element_bytes;
+    if (!overlaps) return;
+  }
+  throw py::value_error("out has elements that overlap in memory, like a broadcast view: got shape " +
+                        shape_text(array) + " with strides " + std::string(py::str(array.attr("strides"))) +
+                        "; pass an array where each element has its own place");
+}
+
+std::vector<std::uint64_t> to_extents(py::handle object, const char* name, py::ssize_t n_dimensions,
+                                      const py::array& out) {
+  const std::string wanted = std::string(name) + " must be a sequence of one integer for each dimension of out";
+  if (!PySequence_Check(object.ptr()) || PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr())) {
+    throw py::type_error(wanted + ", got " + shown(object) + " of type " + type_name(object));
+  }
+  const auto sequence = py::reinterpret_borrow<py::sequence>(object);
+  if (py::ssize_t(sequence.size()) != n_dimensions) {
+    throw py::value_error(wanted + ", whose shape is " + shape_text(out) + ": got " + shown(object));
+  }
+  std::vector<std::uint64_t> extents;
+  for (const py::handle item : sequence) extents.push_back(to_word(item, name));
+  return extents;
+}
+
+// The logical indices of `out`, alone or as a box of a larger tensor.
+Box to_box(py::array& array, std::size_t element_bytes, py::handle global_shape, py::handle offset) {
+  Box box{static_cast<unsigned char*>(array.mutable_data()), element_bytes, 0, int(array.ndim()), {}};
+  std::vector<std::uint64_t> whole, start(std::size_t(array.ndim()), 0);
+  if (global_shape.is_none()) {
+    if (!offset.is_none()) {
+      throw py::value_error("offset needs global_shape: the shape of the tensor that out is a box of");
+    }
+    for (py::ssize_t i = 0; i < array.ndim(); ++i) whole.push_back(std::uint64_t(array.shape(i)));
+  } else {
+    whole = to_extents(global_shape, "global_shape", array.ndim(), array);
+    if (!offset.is_none()) start = to_extents(offset, "offset", array.ndim(), array);
+  }
+  std::uint64_t index_stride = 1;
+  for (int i = box.n_dimensions - 1; i >= 0; --i) {
+    const auto n = std::uint64_t(array.shape(i));
+    const std::uint64_t size = whole[std::size_t(i)], from = start[std::size_t(i)];
+    if (from > size || n > size - from) {
+      throw py::value_error("out does not lie inside global_shape: in dimension " + std::to_string(i) +
+                            " it covers " + std::to_string(from) + " to " + std::to_string(from) + " + " +
+                            std::to_string(n) + " of " + std::to_string(size));
+    }
+    if (index_stride == 0) continue;  // an empty tensor
+    if (size > (std::uint64_t(1) << 63) / index_stride) {
+      throw py::value_error("global_shape must have at most 2**63 elements, got " + shown(global_shape));
+    }
+    box.dimensions[i] = {std::size_t(n), array.strides(i), index_stride};
+    box.first += from * index_stride;
+    index_stride *= size;
+  }
+  return box;
+}
+
+// --- seeds and streams
+
+struct ProcessStream {
+  std::mutex mutex;
+  std::uint64_t seed = 0, next = 0;
+  bool seeded = false, by_user = false;
+
+  void seed_from_system() {
+    std::random_device device;
+    seed = std::uint64_t(device()) << 32 | device();
+    next = 0;
+    seeded = true;
+    by_user = false;
+  }
+  void seed_by_user(std::uint64_t by_user_seed) {
+    const std::lock_guard lock(mutex);
+    seed = by_user_seed;
+    next = 0;
+    seeded = by_user = true;
+  }
+  std::uint64_t current_seed() {
+    const std::lock_guard lock(mutex);
+    if (!seeded) seed_from_system();
+    return seed;
+  }
+  Stream take() {
+    const std::lock_guard lock(mutex);
+    if (!seeded) seed_from_system();
+    return {seed, next++};
+  }
+  // In the child of a fork: another thread of the parent may have held the lock, and it is not here to give it back.
+  void after_fork() {
+    new (&mutex) std::mutex;
+    if (!by_user) seeded = false;
+  }
+};
+ProcessStream process_stream;
+
+// --- the calls
+
+Generator to_generator(const std::string& rng) {
+  if (rng == "ars") return Generator::kArs;
+  if (rng == "philox") return Generator::kPhilox;
+  throw py::value_error("rng must be 'ars' or 'philox', got '" + rng + "'");
+}
+
+struct Common {
+  py::handle seed, stream, global_shape, offset, threads;
+  py::handle rng;
+};
+
+// What is the same for every distribution. `plan` has been made: from here on only the common arguments can be refused.
+void run(py::array& array, const Plan& plan, bool bits, Element element, const Common& common) {
+  need_no_overlap(array, element.bytes);
+  Box box = to_box(array, element.bytes, common.global_shape, common.offset);
+  if (!PyUnicode_Check(common.rng.ptr())) {
+    throw py::type_error("rng must be 'ars' or 'philox', got " + shown(common.rng));
+  }
+  const Generator generator = to_generator(py::cast<std::string>(common.rng));
+  const int threads = common.threads.is_none() ? 0 : to_threads(common.threads, "threads");
+  const bool has_seed = !common.seed.is_none(), has_stream = !common.stream.is_none();
+  const std::uint64_t seed = has_seed ? to_word(common.seed, "seed") : 0;
+  const std::uint64_t stream = has_stream ? to_word(common.stream, "stream") : 0;
+  const KernelTable& table = kernels();
+  const int most = threads > 0 ? threads : std::size_t(array.size()) < kReleaseGil ? 1 : default_threads();
+
+  Task task;
+  task.parameters = plan.parameters;
+  if (plan.constant) {
+    task.kernel = constant_kernel(element.bytes);
+    task.stream = {0, 0};
+  } else {
+    task.kernel = bits ? table.bits[int(generator)]
+                       : table.fill[int(generator)][int(plan.transform)][int(element.type)];
+  }
+  // Last, so that no refused call uses up a stream.
+  task.stream = has_seed     ? Stream{seed, stream}
+                : has_stream ? Stream{process_stream.current_seed(), stream}
+                             : process_stream.take();
+  if (std::size_t(array.size()) < kReleaseGil) {
+    fill(task, box, most);
+  } else {
+    const py::gil_scoped_release release;
+    fill(task, box, most);
+  }
+}
+
+void fill_bits(py::array& array, const Common& common) {
+  const std::size_t bytes = word_bytes(array.dtype());
+  run(array, Plan(), true, {bytes == 8 ? ElementType::kFloat64 : ElementType::kFloat32, bytes}, common);
+}
+
+void py_fill(py::handle out, int distribution_number, py::handle a, py::handle b, py::handle c, py::handle d,
+             py::handle seed, py::handle stream, py::handle global_shape, py::handle offset, py::handle threads,
+             py::handle rng) {
+  py::array array = to_array(out);
+  const Common common{seed, stream, global_shape, offset, threads, rng};
+  const auto distribution = Distribution(distribution_number);
+  if (distribution == Distribution::kBits) return fill_bits(array, common);
+  const Element element = float_element(array.dtype());
+  const ArgumentNames names = argument_names(distribution);
+  const py::handle given[4] = {a, b, c, d};
+  Arguments arguments{};
+  for (int i = 0; i < names.n; ++i) arguments[std::size_t(i)] = to_double(given[i], names.name[i]);
+  run(array, make_plan(distribution, element.type, arguments), false, element, common);
+}
+
+void py_fill_scaled(py::handle out, int distribution_number, py::handle gain, py::handle scale, py::handle n,
+                    py::handle seed, py::handle stream, py::handle global_shape, py::handle offset, py::handle threads,
+                    py::handle rng) {
+  py::array array = to_array(out);
+  const Element element = float_element(array.dtype());
+  const auto distribution = Distribution(distribution_number);
+  const Arguments arguments = scaled_arguments(distribution, to_double(gain, "gain"), to_double(scale, "scale"),
+                                               to_double(n, "the fans"));
+  run(array, make_plan(distribution, element.type, arguments), false, element,
+      {seed, stream, global_shape, offset, threads, rng});
+}
+
+py::array py_allocate(std::size_t n_bytes) {
+  struct Owner {
+    void* memory;
+    std::size_t n_bytes;
+  };
+  auto* owner = new Owner{allocate(n_bytes), n_bytes};
+  const py::capsule capsule(owner, [](void* p) {
+    auto* gone = static_cast<Owner*>(p);
+    release(gone->memory, gone->n_bytes);
+    delete gone;
+  });
+  return py::array(py::dtype::of<std::uint8_t>(), {n_bytes}, {1}, owner->memory, capsule);
+}
+
+std::string compiler() {
+#if defined(__clang__)
+  return "clang " + std::to_string(__clang_major__) + "." + std::to_string(__clang_minor__) + "." +
+         std::to_string(__clang_patchlevel__);
+#elif defined(__GNUC__)
+  return "gcc " + std::to_string(__GNUC__) + "." + std::to_string(__GNUC_MINOR__) + "." +
+         std::to_string(__GNUC_PATCHLEVEL__);
+#elif defined(_MSC_VER)
+  return "msvc " + std::to_string(_MSC_VER);
+#else
+  return "unknown";
+#endif
+}
+
+py::dict config() {
+  py::dict dict;
+  dict["version"] = FASTINIT_VERSION;
+  dict["stream_format"] = kStreamFormat;
+  dict["compiler"] = compiler();
+  dict["targets_built"] = py::cast(targets_built());
+  dict["targets_found"] = py::cast(targets_found());
+  dict["target"] = kernels().target;
+  dict["cpus"] = available_cpus();
+  dict["threads"] = default_threads();
+  return dict;
+}
+
+std::vector<std::uint32_t> py_known_answer(const std::string& target, const std::string& generator, int rounds,
+                                           std::vector<std::uint32_t> counter, std::vector<std::uint32_t> key) {
+  if ((rounds != 7 && rounds != 10) || counter.size() != 4 || key.size() > 4) {
+    throw py::value_error("known_answer takes 7 or 10 rounds, a counter of 4 words, a key of up to 4");
+  }
+  key.resize(4);
+  std::vector<std::uint32_t> block(4);
+  kernels_of(target).known_answer(to_generator(generator), rounds, counter.data(), key.data(), block.data());
+  return block;
+}
+
+}  // namespace
+}  // namespace fastinit
+
+PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
+  using namespace fastinit;
+  module.doc() = "The compiled core of fastinit. Private.";
+  module.attr("__version__") = FASTINIT_VERSION;
+  module.attr("stream_format") = kStreamFormat;
+  module.attr("BITS") = int(Distribution::kBits);
+  module.attr("UNIFORM") = int(Distribution::kUniform);
+  module.attr("NORMAL") = int(Distribution::kNormal);
+  module.attr("TRUNCATED") = int(Distribution::kTruncated);
+  module.attr("TRUNCATED_STD") = int(Distribution::kTruncatedStd);
+  module.attr("CONSTANT") = int(Distribution::kConstant);
+  module.def("fill", &py_fill);
+  module.def("fill_scaled", &py_fill_scaled);
+  module.def("divide", &divide);
+  module.def("square_root", &square_root);
+  module.def("manual_seed", [](py::handle seed) { process_stream.seed_by_user(to_word(seed, "seed")); });
+  module.def("initial_seed", [] { return process_stream.current_seed(); });
+  module.def("reseed_child", [] { process_stream.after_fork(); });
+  module.def("set_num_threads", [](py::handle threads) { set_default_threads(to_threads(threads, "threads")); });
+  module.def("get_num_threads", &default_threads);
+  module.def("allocate", &py_allocate);
+  module.def("config", &config);
+  module.def("set_target", [](const py::object& name) {
+    set_target(name.is_none() ? std::string() : py::cast<std::string>(name));
+  });
+  module.def("known_answer", &py_known_answer);
+}

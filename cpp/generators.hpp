@@ -1,0 +1,82 @@
+// The counter-based generators: (seed, stream, block number) -> words, a few vectors at a time, in order. It knows the
+// vector vocabulary of the target it is compiled for and nothing of what the words become.
+// Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11.
+#pragma once
+
+#include "kernel.hpp"
+
+namespace fastinit {
+namespace {
+
+// A step: this many vectors of words at once, to keep the pipes busy while one AES round waits for the one before.
+constexpr int kStepVectors = 4;
+constexpr int kStepWords = kStepVectors * kLanes32;
+constexpr int kStepBlocks = kStepWords / 4;
+
+// The Weyl increments of both generators: the golden ratio and sqrt(3) - 1.
+constexpr std::uint64_t kWeyl0 = 0x9E3779B97F4A7C15;
+constexpr std::uint64_t kWeyl1 = 0xBB67AE8584CAA73B;
+
+template <int rounds>
+struct Ars {
+  Blocks keys[rounds + 1];
+
+  explicit Ars(const Stream& stream) {
+    for (int r = 0; r <= rounds; ++r) {
+      keys[r] = repeat_block(stream.seed + std::uint64_t(r) * kWeyl0, stream.stream + std::uint64_t(r) * kWeyl1);
+    }
+  }
+
+  void step(std::uint64_t block, U32 (&words)[kStepVectors]) const {
+    const Blocks counters = count_blocks(block);
+    for (int i = 0; i < kStepVectors; ++i) {
+      words[i] = words_of(encrypt<rounds>(later(counters, std::uint64_t(i * (kLanes32 / 4))), keys));
+    }
+  }
+};
+
+template <int rounds>
+struct Philox {
+  U64 keys0[rounds], keys1[rounds];
+  U64 stream_low, stream_high;
+
+  explicit Philox(const Stream& stream)
+      : stream_low(splat(stream.stream & 0xFFFFFFFF)), stream_high(splat(stream.stream >> 32)) {
+    std::uint32_t k0 = std::uint32_t(stream.seed), k1 = std::uint32_t(stream.seed >> 32);
+    for (int r = 0; r < rounds; ++r, k0 += 0x9E3779B9, k1 += 0xBB67AE85) {
+      keys0[r] = splat(std::uint64_t(k0));
+      keys1[r] = splat(std::uint64_t(k1));
+    }
+  }
+
+  // Each counter word in the low half of a 64-bit lane. What the upper halves hold is never looked at.
+  WordPair encrypt(U64 c0, U64 c1, U64 c2, U64 c3) const {
+    const U64 m0 = splat(std::uint64_t(0xD2511F53)), m1 = splat(std::uint64_t(0xCD9E8D57));
+    for (int r = 0; r < rounds; ++r) {
+      const U64 p0 = multiply_low_halves(m0, c0), p1 = multiply_low_halves(m1, c2);
+      c0 = shift_right<32>(p1) ^ c1 ^ keys0[r];
+      c1 = p1;
+      c2 = shift_right<32>(p0) ^ c3 ^ keys1[r];
+      c3 = p0;
+    }
+    return merge_halves(low_halves(c0, c1), low_halves(c2, c3));
+  }
+
+  void step(std::uint64_t block, U32 (&words)[kStepVectors]) const {
+    static_assert(kStepVectors % 2 == 0);
+    const U64 counters = count_lanes(block);
+    for (int i = 0; i < kStepVectors; i += 2) {
+      const U64 blocks = counters + splat(std::uint64_t(i * (kLanes32 / 4)));
+      const WordPair pair = encrypt(blocks, shift_right<32>(blocks), stream_low, stream_high);
+      words[i] = pair.first;
+      words[i + 1] = pair.second;
+    }
+  }
+
+ private:
+  // a's low half below b's low half
+  static U64 low_halves(U64 a, U64 b) { return (a & splat(std::uint64_t(0xFFFFFFFF))) | shift_left_32(b); }
+};
+
+}  // namespace
+}  // namespace fastinit

@@ -1,0 +1,207 @@
+// The block loop: ties a generator, a transform and an element type together and lists every combination in the
+// target's table. Included once by each kernels_*.cpp after its vector vocabulary; everything in it is private to that
+// file, so that no instruction of one target can reach code which another one runs.
+#pragma once
+
+#include <cstring>
+
+#include "generators.hpp"
+#include "transforms.hpp"
+
+#if defined(_MSC_VER)
+#define FASTINIT_NOINLINE __declspec(noinline)
+#else
+#define FASTINIT_NOINLINE __attribute__((noinline))
+#endif
+
+namespace fastinit {
+namespace {
+
+// Each element type: how many words it uses, how a step of values is stored.
+template <bool bypass, class V>
+void put(void* p, V value) {
+  if constexpr (bypass) {
+    store_bypassing(p, value);
+  } else {
+    store(p, value);
+  }
+}
+
+constexpr int kVectorBytes = 4 * kLanes32;
+
+struct Float32 {
+  static constexpr int kBytes = 4, kWords = 1;
+  template <bool bypass, class F>
+  static void put_step(unsigned char* out, const F (&values)[kStepVectors]) {
+    for (int i = 0; i < kStepVectors; ++i) put<bypass>(out + i * kVectorBytes, values[i]);
+  }
+};
+struct Float64 : Float32 {
+  static constexpr int kBytes = 8, kWords = 2;
+};
+struct Float16 {
+  static constexpr int kBytes = 2, kWords = 1;
+  template <bool bypass>
+  static void put_step(unsigned char* out, const F32 (&values)[kStepVectors]) {
+    for (int i = 0; i < kStepVectors; i += 2) {
+      put<bypass>(out + i / 2 * kVectorBytes, pack_float16(values[i], values[i + 1]));
+    }
+  }
+};
+struct Bfloat16 {
+  static constexpr int kBytes = 2, kWords = 1;
+  template <bool bypass>
+  static void put_step(unsigned char* out, const F32 (&values)[kStepVectors]) {
+    for (int i = 0; i < kStepVectors; i += 2) {
+      put<bypass>(out + i / 2 * kVectorBytes, pack_bfloat16(values[i], values[i + 1]));
+    }
+  }
+};
+
+// Words as they are.
+struct Bits {
+  struct Working {
+    using F = U32;
+  };
+  explicit Bits(const Parameters&) {}
+  U32 operator()(U32 words) const { return words; }
+};
+
+inline U32 as_words(U32 words, const Narrow*) { return words; }
+inline U32 as_words(U32 words, const Bits::Working*) { return words; }
+inline U64 as_words(U32 words, const Wide*) { return pairs(words); }
+
+template <class G, class T, class E>
+class Loop {
+  G generator_;
+  T transform_;
+
+  // Elements of a block, elements of a step.
+  static constexpr int kBlock = 4 / E::kWords;
+  static constexpr int kStep = kStepWords / E::kWords;
+  static constexpr int kStepBytes = kStep * E::kBytes;
+
+  template <bool bypass>
+  void step(std::uint64_t block, unsigned char* out) const {
+    using Working = typename T::Working;
+    U32 words[kStepVectors];
+    generator_.step(block, words);
+    typename Working::F values[kStepVectors];
+    for (int i = 0; i < kStepVectors; ++i) {
+      values[i] = transform_(as_words(words[i], static_cast<const Working*>(nullptr)));
+    }
+    E::template put_step<bypass>(out, values);
+  }
+
+  // Any stretch, through a buffer of one step. Called for both ends of a fill; one copy of the code serves.
+  FASTINIT_NOINLINE void part(std::uint64_t first, std::size_t n, unsigned char* out) const {
+    alignas(64) unsigned char buffer[kStepBytes];
+    std::uint64_t block = first / kBlock;
+    std::size_t skip = std::size_t(first % kBlock);
+    while (n > 0) {
+      step<false>(block, buffer);
+      const std::size_t here = n < kStep - skip ? n : kStep - skip;
+      std::memcpy(out, buffer + skip * E::kBytes, here * E::kBytes);
+      out += here * E::kBytes;
+      n -= here;
+      block += kStepBlocks;
+      skip = 0;
+    }
+  }
+
+  template <bool bypass>
+  void steps(std::uint64_t block, std::size_t n, unsigned char* out) const {
+    for (; n > 0; --n, block += kStepBlocks, out += kStepBytes) step<bypass>(block, out);
+  }
+
+ public:
+  Loop(const Stream& stream, const Parameters& parameters) : generator_(stream), transform_(parameters) {}
+
+  // Whole steps go straight to `out`. They start at a block and, in long stretches, at a cache line where one element
+  // is both (NumPy's arrays start at a multiple of 16 bytes, and a block is 8, 16 or 32 bytes of elements).
+  void operator()(std::uint64_t first, std::size_t n, unsigned char* out, bool bypass) const {
+    std::size_t head = std::size_t((kBlock - first % kBlock) % kBlock);
+    bool aligned = false;
+    if (n >= 16 * std::size_t(kStep)) {
+      for (std::size_t i = head; i < head + 64 && !aligned; i += kBlock) {
+        if ((reinterpret_cast<std::uintptr_t>(out) + i * E::kBytes) % 64 == 0) head = i, aligned = true;
+      }
+    }
+    if (head > n) head = n;
+    part(first, head, out);
+    first += head, n -= head, out += head * E::kBytes;
+    const std::size_t whole = n / kStep;
+    if (bypass && aligned) {
+      steps<true>(first / kBlock, whole, out);
+      finish_bypassing();
+    } else {
+      steps<false>(first / kBlock, whole, out);
+    }
+    part(first + whole * kStep, n - whole * kStep, out + whole * kStepBytes);
+  }
+};
+
+template <class G, class T, class E>
+void fill(const Stream& stream, const Parameters& parameters, std::uint64_t first, std::size_t n, void* out,
+          bool bypass) {
+  Loop<G, T, E>(stream, parameters)(first, n, static_cast<unsigned char*>(out), bypass);
+}
+
+template <int rounds>
+void known_answer_of(Generator generator, const std::uint32_t counter[4], const std::uint32_t key[4],
+                     std::uint32_t block[4]) {
+  const auto join = [](std::uint32_t low, std::uint32_t high) { return low | std::uint64_t(high) << 32; };
+  U32 words;
+  if (generator == Generator::kArs) {
+    const Ars<rounds> ars({join(key[0], key[1]), join(key[2], key[3])});
+    words = words_of(encrypt<rounds>(repeat_block(join(counter[0], counter[1]), join(counter[2], counter[3])), ars.keys));
+  } else {
+    const Philox<rounds> philox({join(key[0], key[1]), 0});
+    words = philox
+                .encrypt(splat(std::uint64_t(counter[0])), splat(std::uint64_t(counter[1])),
+                         splat(std::uint64_t(counter[2])), splat(std::uint64_t(counter[3])))
+                .first;
+  }
+  std::uint32_t lanes[kLanes32];
+  store(lanes, words);
+  std::memcpy(block, lanes, 16);
+}
+
+inline void known_answer(Generator generator, int rounds, const std::uint32_t counter[4], const std::uint32_t key[4],
+                         std::uint32_t block[4]) {
+  if (rounds == 7) known_answer_of<7>(generator, counter, key, block);
+  if (rounds == 10) known_answer_of<10>(generator, counter, key, block);
+}
+
+template <class G>
+constexpr void list_generator(KernelTable& table, Generator generator) {
+  auto& row = table.fill[int(generator)];
+  const auto list = [&row](Transform transform, Kernel f32, Kernel f64, Kernel f16, Kernel bf16) {
+    Kernel(&types)[kElementTypes] = row[int(transform)];
+    types[int(ElementType::kFloat32)] = f32;
+    types[int(ElementType::kFloat64)] = f64;
+    types[int(ElementType::kFloat16)] = f16;
+    types[int(ElementType::kBfloat16)] = bf16;
+  };
+  list(Transform::kUniform, fill<G, Uniform<Narrow>, Float32>, fill<G, Uniform<Wide>, Float64>,
+       fill<G, Uniform<Narrow>, Float16>, fill<G, Uniform<Narrow>, Bfloat16>);
+  list(Transform::kNormal, fill<G, Normal<Narrow>, Float32>, fill<G, Normal<Wide>, Float64>,
+       fill<G, Normal<Narrow>, Float16>, fill<G, Normal<Narrow>, Bfloat16>);
+  list(Transform::kNear, fill<G, Near<Narrow>, Float32>, fill<G, Near<Wide>, Float64>,
+       fill<G, Near<Narrow>, Float16>, fill<G, Near<Narrow>, Bfloat16>);
+  list(Transform::kFar, fill<G, Far<Narrow>, Float32>, fill<G, Far<Wide>, Float64>, fill<G, Far<Narrow>, Float16>,
+       fill<G, Far<Narrow>, Bfloat16>);
+  table.bits[int(generator)] = fill<G, Bits, Float32>;
+}
+
+constexpr KernelTable make_table(const char* target) {
+  KernelTable table{};
+  table.target = target;
+  list_generator<Ars<7>>(table, Generator::kArs);
+  list_generator<Philox<10>>(table, Generator::kPhilox);
+  table.known_answer = known_answer;
+  return table;
+}
+
+}  // namespace
+}  // namespace fastinit

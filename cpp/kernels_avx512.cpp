@@ -1,0 +1,8 @@
+// The kernels for the target "avx512". CMakeLists.txt gives this file, and no other, the target's instructions.
+#include "vector_avx512.hpp"
+#include "kernel_loop.hpp"
+
+namespace fastinit {
+extern const KernelTable kKernels_avx512;
+constexpr KernelTable kKernels_avx512 = make_table("avx512");
+}  // namespace fastinit

@@ -1,0 +1,13 @@
+// Memory that is ready to be filled fast: aligned to a cache line, and on huge pages where it is large and the OS has
+// them, which makes the first touch of a buffer several times cheaper.
+#pragma once
+
+#include <cstddef>
+
+namespace fastinit {
+
+// Throws std::bad_alloc. The content is undefined.
+void* allocate(std::size_t n_bytes);
+void release(void* memory, std::size_t n_bytes) noexcept;
+
+}  // namespace fastinit

@@ -1,0 +1,400 @@
+#include "parameters.hpp"
+
+#include <bit>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "environment.hpp"
+#include "rounding.hpp"
+#include "tables/quantile_tables.hpp"
+
+namespace fastinit {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// --- the element types as grids of numbers
+
+struct Format {
+  const char* name;
+  int precision;     // bits of the significand
+  int last_exponent; // of the smallest subnormal
+  double largest;
+};
+constexpr Format kFormats[kElementTypes] = {{"float32", 24, -149, 0x1.fffffep127},
+                                            {"float64", 53, -1074, std::numeric_limits<double>::max()},
+                                            {"float16", 11, -24, 65504},
+                                            {"bfloat16", 8, -133, 0x1.fep127}};
+
+const Format& format_of(ElementType type) { return kFormats[int(type)]; }
+// The largest finite value of the working type.
+double working_largest(ElementType type) {
+  return type == ElementType::kFloat64 ? kFormats[1].largest : kFormats[0].largest;
+}
+
+// x in units of its last place in that format, rounded by `round`, back again.
+template <class Round>
+double on_grid(double x, const Format& format, Round round) {
+  if (x == 0) return 0.0;
+  int exponent;
+  std::frexp(x, &exponent);
+  const int unit = std::max(exponent - format.precision, format.last_exponent);
+  return std::ldexp(round(std::ldexp(x, -unit)), unit);
+}
+
+// The largest value of the format that is <= x; -infinity where there is none. Never -0.
+double round_down(double x, const Format& format) {
+  if (x >= format.largest) return format.largest;
+  if (x < -format.largest) return -kInfinity;
+  return on_grid(x, format, [](double units) { return std::floor(units); }) + 0.0;
+}
+double round_up(double x, const Format& format) { return 0.0 - round_down(-x, format); }
+double round_nearest(double x, const Format& format) {
+  if (!std::isfinite(x)) return x;
+  const double y = on_grid(x, format, [](double units) { return std::nearbyint(units); });
+  return std::fabs(y) > format.largest ? std::copysign(kInfinity, x) : std::copysign(y, x);
+}
+
+// The bits of a value that the element type has.
+std::uint64_t element_bits(double value, ElementType type) {
+  const std::uint32_t narrow = std::bit_cast<std::uint32_t>(float(value));
+  switch (type) {
+    case ElementType::kFloat32: return narrow;
+    case ElementType::kFloat64: return std::bit_cast<std::uint64_t>(value);
+    case ElementType::kFloat16: return to_float16(narrow);
+    case ElementType::kBfloat16: return to_bfloat16(narrow);
+  }
+  return 0;
+}
+
+// --- refusals
+
+std::string text(double x) {
+  char buffer[32];
+  return std::string(buffer, std::to_chars(buffer, buffer + sizeof(buffer), x).ptr);
+}
+[[noreturn]] void refuse(const std::string& message) { throw std::invalid_argument(message); }
+
+void need_finite(const char* name, double x) {
+  if (!std::isfinite(x)) refuse(std::string(name) + " must be a finite number, got " + text(x));
+}
+void need_std(double std) {
+  if (!(std >= 0) || !std::isfinite(std)) refuse("std must be a finite number >= 0, got " + text(std));
+}
+void need_in_range(const char* name, double x, double largest, ElementType type) {
+  need_finite(name, x);
+  if (std::fabs(x) > largest) {
+    refuse(std::string(name) + " is beyond the range of " + format_of(type).name + ", which ends at " + text(largest) +
+           ": got " + text(x));
+  }
+}
+
+// --- the normal's probabilities, read backwards from the tables of its quantile
+
+constexpr double kQuarter = 0x1.5956b87528a49p-1;  // the quantile at p = 1/4
+
+template <class Table>
+double polynomial(const Table& table, int piece, double t) {
+  double sum = table.rows[Table::kDegree][piece];
+  for (int i = Table::kDegree - 1; i >= 0; --i) sum = std::fma(sum, t, table.rows[i][piece]);
+  return sum;
+}
+template <class Table>
+double piecewise(const Table& table, double f) {
+  int exponent;
+  const double m = 2 * std::frexp(f, &exponent);
+  const int half = m >= 1.5;
+  return polynomial(table, 2 * (exponent - 1 - Table::kFirstOctave) + half, m - (half ? 1.75 : 1.25));
+}
+double tail_quantile(double f) { return piecewise(kNormalF64, f); }
+double central_quantile(double s) { return s * polynomial(kNormalF64, TableF64::kPieces - 2, s * s); }
+double far_quantile(double tail) { return piecewise(kFar, tail); }
+
+// -ln(r), r = 1 - y
+double minus_log(double r, double y) {
+  double s, k = 0;
+  if (y < 0.25) {
+    s = y / (2 - y);
+  } else {
+    int exponent;
+    double m = 2 * std::frexp(r, &exponent);
+    k = 1 - exponent;
+    if (m >= 1.5) m /= 2, k -= 1;
+    s = (1 - m) / (1 + m);
+  }
+  const double q = s * s;
+  double sum = kLog[kLogDegree];
+  for (int i = kLogDegree - 1; i >= 0; --i) sum = std::fma(sum, q, kLog[i]);
+  const double odd = s * sum;
+  return y < 0.25 ? odd : std::fma(k, 0x1.62e42fefa39efp-1, odd);
+}
+
+// Halves the interval of encodings between two positive numbers until they are neighbours: below(x) holds for the
+// first, not for the second.
+struct Bracket {
+  double low, high;
+};
+template <class Below>
+Bracket halve(double low, double high, Below below) {
+  auto lo = std::bit_cast<std::uint64_t>(low), hi = std::bit_cast<std::uint64_t>(high);
+  while (hi - lo > 1) {
+    const std::uint64_t mid = (lo + hi) / 2;
+    (below(std::bit_cast<double>(mid)) ? lo : hi) = mid;
+  }
+  return {std::bit_cast<double>(lo), std::bit_cast<double>(hi)};
+}
+
+struct Probability {
+  double q, c;  // Q(x) and 1/2 - Q(x)
+};
+Probability probability_beyond(double x) {
+  if (x == 0) return {0.5, 0};
+  if (x < kQuarter) {
+    const double c = halve(0.0, 1.0, [x](double s) { return central_quantile(s) < x; }).high / 4;
+    return {0.5 - c, c};
+  }
+  constexpr double kLowest = 0x1p-71;
+  if (x > tail_quantile(kLowest)) return {0, 0.5};
+  const double q = halve(kLowest, 0x1p63, [x](double f) { return tail_quantile(f) > x; }).high * 0x1p-65;
+  return {q, 0.5 - q};
+}
+
+// --- the truncated normal's window, in units of std
+
+// Reflected, if need be, to the side where b > 0.
+struct Window {
+  double a, b;
+  bool flip;
+};
+
+template <class Real, class Word>
+void set_near(Constants<Real, Word>& constants, const Window& window) {
+  constexpr double n = sizeof(Word) == 4 ? 0x1p32 : 0x1p64;
+  constexpr double last_word = sizeof(Word) == 4 ? 0x1p32 - 1 : 0x1p64 - 2048;
+  const auto [qa, ca] = probability_beyond(std::fabs(window.a));
+  const auto [qb, cb] = probability_beyond(window.b);
+  const bool straddles = window.a < 0;
+  const double d = straddles ? ca + cb : window.a < kQuarter ? cb - ca : qa - qb;
+  const double w0 = straddles ? std::fmin(std::nearbyint(ca / d * n), last_word) : 0;
+  const double g = d / (2 * n);
+  constants.flip = window.flip ? Word(~Word(0)) : 0;
+  constants.lower_words = Word(w0);
+  constants.start[0] = Real(qa * (2 * n) + d);
+  constants.start[1] = Real(qb * (2 * n) + d);
+  constants.median[0] = Real(4 * (std::fma(-d, w0 / n, ca) + g));
+  constants.median[1] = Real(4 * (straddles ? std::fma(d, w0 / n, -ca) + g : ca + g));
+  constants.step = Real(2 * d);
+  constants.pace = Real(4 * d / n);
+}
+
+double log_beyond(double x) {
+  if (x == kInfinity) return kInfinity;
+  return halve(8.0, 0x1p60, [x](double tail) { return far_quantile(tail) < x; }).high;
+}
+
+void set_far(Parameters& parameters, const Window& window) {
+  FarConstants& far = parameters.far;
+  far.log_near = log_beyond(window.a);
+  const double t = log_beyond(window.b) - far.log_near;
+  if (t > 700) {
+    far.share = 0;
+    far.complement = 1;
+  } else if (t > 1.5) {
+    far.share = halve(0x1p-1020, 0.25, [t](double r) { return minus_log(r, 1 - r) >= t; }).low;
+    far.complement = 1 - far.share;
+  } else {
+    far.complement = halve(0.0, 1.0, [t](double y) { return minus_log(1 - y, y) < t; }).high;
+    far.share = 1 - far.complement;
+  }
+  parameters.narrow.flip = window.flip ? ~std::uint32_t(0) : 0;
+  parameters.wide.flip = window.flip ? ~std::uint64_t(0) : 0;
+}
+
+// --- one plan for each distribution
+
+void set_bounds(Plan& plan, double bottom, double top) {
+  plan.parameters.narrow.bottom = float(bottom), plan.parameters.narrow.top = float(top);
+  plan.parameters.wide.bottom = bottom, plan.parameters.wide.top = top;
+}
+void set_affine(Plan& plan, double scale, double shift) {
+  plan.parameters.narrow.scale = float(scale), plan.parameters.narrow.shift = float(shift);
+  plan.parameters.wide.scale = plan.parameters.far.scale = scale;
+  plan.parameters.wide.shift = plan.parameters.far.shift = shift;
+}
+
+Plan constant(double value, ElementType type) {
+  Plan plan;
+  plan.constant = true;
+  plan.parameters.constant_bits = element_bits(round_nearest(value, format_of(type)), type);
+  return plan;
+}
+
+Plan plan_constant(double value, ElementType type) {
+  if (std::isfinite(value) && !std::isfinite(round_nearest(value, format_of(type)))) {
+    need_in_range("value", value, format_of(type).largest, type);
+  }
+  return constant(value, type);
+}
+
+Plan plan_uniform(double low, double high, ElementType type) {
+  const Format& format = format_of(type);
+  need_in_range("low", low, format.largest, type);
+  need_in_range("high", high, format.largest, type);
+  if (low > high) refuse("low must not be above high, got low=" + text(low) + ", high=" + text(high));
+  if (low == high) return constant(low, type);
+  const double bottom = round_up(low, format), top = round_down(std::nextafter(high, -kInfinity), format);
+  if (bottom > top) {
+    refuse(std::string("no ") + format.name + " lies in [low, high): got low=" + text(low) + ", high=" + text(high));
+  }
+  Plan plan;
+  plan.transform = Transform::kUniform;
+  set_affine(plan, high / 2 - low / 2, high / 2 + low / 2);
+  set_bounds(plan, bottom, top);
+  return plan;
+}
+
+Plan plan_normal(double mean, double std, ElementType type) {
+  const Format& format = format_of(type);
+  need_in_range("mean", mean, format.largest, type);
+  need_std(std);
+  if (std == 0) return constant(mean, type);
+  // The quantile ends at 6.34 for 32-bit words and at 9.16 for 64-bit words.
+  const double reach = type == ElementType::kFloat64 ? 9.25 : 6.5;
+  if (!(std::fabs(mean) + reach * std <= format.largest)) {
+    refuse(std::string("std is too large for ") + format.name + ", which ends at " + text(format.largest) +
+           ": got mean=" + text(mean) + ", std=" + text(std));
+  }
+  Plan plan;
+  plan.transform = Transform::kNormal;
+  set_affine(plan, std, mean);
+  return plan;
+}
+
+Plan plan_truncated(const Arguments& arguments, bool in_units_of_std, ElementType type) {
+  const auto [mean, std, low, high] = arguments;
+  const Format& format = format_of(type);
+  need_in_range("mean", mean, format.largest, type);
+  need_std(std);
+  need_in_range("std", std, working_largest(type), type);
+  if (std::isnan(low)) refuse("low must be a number, got nan");
+  if (std::isnan(high)) refuse("high must be a number, got nan");
+  if (low >= high) refuse("low must be below high, got low=" + text(low) + ", high=" + text(high));
+  if (low == kInfinity || high == -kInfinity) {
+    refuse("the window from low to high is empty: got low=" + text(low) + ", high=" + text(high));
+  }
+  // (An infinite bound times a std of 0 is no bound.)
+  const auto absolute = [&](double bound) {
+    return !in_units_of_std || std::isinf(bound) ? bound : mean + bound * std;
+  };
+  const double bottom = round_up(absolute(low), format), top = round_down(absolute(high), format);
+  if (!(bottom <= top)) {
+    refuse(std::string("no ") + format.name + " lies between the bounds " + text(absolute(low)) + " and " +
+           text(absolute(high)) + ": got low=" + text(low) + ", high=" + text(high));
+  }
+  if (std == 0) {
+    const double value = round_nearest(mean, format);
+    return constant(value < bottom ? bottom : value > top ? top : value, type);
+  }
+  const double alpha = in_units_of_std ? low : (low - mean) / std;
+  const double beta = in_units_of_std ? high : (high - mean) / std;
+  const Window window = beta <= 0 ? Window{-beta, -alpha, true} : Window{alpha, beta, false};
+  Plan plan;
+  set_affine(plan, std, mean);
+  set_bounds(plan, bottom, top);
+  if (window.a >= 4) {
+    plan.transform = Transform::kFar;
+    set_far(plan.parameters, window);
+  } else {
+    plan.transform = Transform::kNear;
+    if (type == ElementType::kFloat64) {
+      set_near(plan.parameters.wide, window);
+    } else {
+      set_near(plan.parameters.narrow, window);
+    }
+  }
+  return plan;
+}
+
+// What the public functions below do once the environment is the default one. Not inlined, so that no arithmetic moves
+// out of it.
+struct Protected {
+  static Plan plan(Distribution distribution, ElementType type, const Arguments& arguments);
+  static Arguments scaled(Distribution distribution, double gain, double scale, double n);
+};
+
+#if defined(_MSC_VER)
+#define FASTINIT_NOINLINE __declspec(noinline)
+#else
+#define FASTINIT_NOINLINE __attribute__((noinline))
+#endif
+
+FASTINIT_NOINLINE Plan Protected::plan(Distribution distribution, ElementType type, const Arguments& arguments) {
+  switch (distribution) {
+    case Distribution::kUniform: return plan_uniform(arguments[0], arguments[1], type);
+    case Distribution::kNormal: return plan_normal(arguments[0], arguments[1], type);
+    case Distribution::kTruncated: return plan_truncated(arguments, false, type);
+    case Distribution::kTruncatedStd: return plan_truncated(arguments, true, type);
+    case Distribution::kConstant: return plan_constant(arguments[0], type);
+    case Distribution::kBits: break;
+  }
+  return {};
+}
+
+FASTINIT_NOINLINE Arguments Protected::scaled(Distribution distribution, double gain, double scale, double n) {
+  const auto need_positive = [](const char* name, double x) {
+    if (!(x > 0) || !std::isfinite(x)) refuse(std::string(name) + " must be a finite number > 0, got " + text(x));
+  };
+  if (!(gain >= 0) || !std::isfinite(gain)) refuse("gain must be a finite number >= 0, got " + text(gain));
+  need_positive("scale", scale);
+  need_positive("the fans", n);
+  const double std = gain * std::sqrt(scale / n);
+  if (distribution == Distribution::kUniform) {
+    const double high = gain * std::sqrt(3 * (scale / n));
+    return {-high, high, 0, 0};
+  }
+  if (distribution == Distribution::kNormal) return {0, std, 0, 0};
+  // The standard deviation of N(0, 1) cut at -2 and +2.
+  return {0, std / 0.87962566103423978, -2, 2};
+}
+
+FASTINIT_NOINLINE double divide_here(double a, double b) { return a / b; }
+FASTINIT_NOINLINE double square_root_here(double a) { return std::sqrt(a); }
+
+}  // namespace
+
+ArgumentNames argument_names(Distribution distribution) {
+  switch (distribution) {
+    case Distribution::kUniform: return {2, {"low", "high", "", ""}};
+    case Distribution::kNormal: return {2, {"mean", "std", "", ""}};
+    case Distribution::kTruncated:
+    case Distribution::kTruncatedStd: return {4, {"mean", "std", "low", "high"}};
+    case Distribution::kConstant: return {1, {"value", "", "", ""}};
+    case Distribution::kBits: break;
+  }
+  return {0, {"", "", "", ""}};
+}
+
+Plan make_plan(Distribution distribution, ElementType type, const Arguments& arguments) {
+  const DefaultEnvironment environment;
+  return Protected::plan(distribution, type, arguments);
+}
+
+Arguments scaled_arguments(Distribution distribution, double gain, double scale, double n) {
+  const DefaultEnvironment environment;
+  return Protected::scaled(distribution, gain, scale, n);
+}
+
+double divide(double a, double b) {
+  const DefaultEnvironment environment;
+  return divide_here(a, b);
+}
+
+double square_root(double a) {
+  const DefaultEnvironment environment;
+  return square_root_here(a);
+}
+
+}  // namespace fastinit

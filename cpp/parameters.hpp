@@ -1,0 +1,39 @@
+// From a distribution's parameters, as the user gives them in double, to the constants that a transform takes. It
+// refuses what makes no sense, in words for the user. It knows the formulas of docs/stream-format.md and no arrays.
+#pragma once
+
+#include <array>
+
+#include "kernel.hpp"
+
+namespace fastinit {
+
+// kTruncatedStd: the bounds are in units of std.
+enum class Distribution { kBits, kUniform, kNormal, kTruncated, kTruncatedStd, kConstant };
+
+// Their names, in order, and how many there are: low, high; mean, std; mean, std, low, high; value.
+struct ArgumentNames {
+  int n;
+  const char* name[4];
+};
+ArgumentNames argument_names(Distribution distribution);
+using Arguments = std::array<double, 4>;
+
+// What every element gets: a value of a transform, or always the same bits (Parameters::constant_bits).
+struct Plan {
+  bool constant = false;
+  Transform transform = Transform::kUniform;
+  Parameters parameters;
+};
+
+// Throws std::invalid_argument that names the parameter.
+Plan make_plan(Distribution distribution, ElementType type, const Arguments& arguments);
+
+// The arguments of a uniform, normal or truncated (kTruncatedStd, cut at +-2) distribution of variance gain^2 scale / n.
+Arguments scaled_arguments(Distribution distribution, double gain, double scale, double n);
+
+// Basic operations in the default environment, for formulas outside of the core.
+double divide(double a, double b);
+double square_root(double a);
+
+}  // namespace fastinit

@@ -1,0 +1,118 @@
+#include "threads.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <climits>
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace fastinit {
+namespace {
+
+#if defined(__linux__)
+
+int affinity_cpus() {
+  // The mask of a machine with more CPUs than the set has room for is refused: try larger ones.
+  for (std::size_t cpus = 1024; cpus <= std::size_t(1) << 20; cpus *= 4) {
+    std::vector<unsigned long> mask(cpus / (8 * sizeof(unsigned long)));
+    const std::size_t bytes = mask.size() * sizeof(unsigned long);
+    auto* set = reinterpret_cast<cpu_set_t*>(mask.data());
+    if (sched_getaffinity(0, bytes, set) == 0) return CPU_COUNT_S(bytes, set);
+  }
+  return 0;
+}
+
+// The first line of a file, or "".
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+constexpr double kNoQuota = 1e9;
+
+double quota_of(double time, double period) { return time > 0 && period > 0 ? time / period : kNoQuota; }
+
+// CPUs' worth of time that this process may use by its control groups (version 2: cpu.max, "max 100000" or "50000
+// 100000"; version 1: cpu.cfs_quota_us, -1 for none), the least of its group's and all its parents'. In a container the
+// group's own path may not be visible; the root of the mount is then the group.
+double cgroup_quota() {
+  double least = kNoQuota;
+  const auto walk = [&least](const std::string& mount, std::string group, const auto& quota_at) {
+    for (;;) {
+      least = std::min(least, quota_at(mount + group));
+      const auto slash = group.rfind('/');
+      if (slash == std::string::npos) return;
+      group.resize(slash);
+    }
+  };
+  const auto version_2 = [](const std::string& path) {
+    const std::string line = first_line(path + "/cpu.max");
+    const auto space = line.find(' ');
+    if (space == std::string::npos) return kNoQuota;
+    return quota_of(std::atof(line.c_str()), std::atof(line.c_str() + space));  // "max" reads as 0
+  };
+  const auto version_1 = [](const std::string& path) {
+    return quota_of(std::atof(first_line(path + "/cpu.cfs_quota_us").c_str()),
+                    std::atof(first_line(path + "/cpu.cfs_period_us").c_str()));
+  };
+  std::ifstream groups("/proc/self/cgroup");  // lines "number:controllers:/group"
+  for (std::string line; std::getline(groups, line);) {
+    const auto first = line.find(':'), second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    std::string controllers(1, ',');
+    controllers.append(line, first + 1, second - first - 1).push_back(',');
+    std::string group = line.substr(second + 1);
+    if (group == "/") group.clear();
+    if (controllers == ",,") walk("/sys/fs/cgroup", group, version_2);
+    if (controllers.find(",cpu,") != std::string::npos) {
+      walk("/sys/fs/cgroup/cpu", group, version_1);
+      walk("/sys/fs/cgroup/cpu,cpuacct", group, version_1);
+    }
+  }
+  return least;
+}
+
+#endif
+
+std::atomic<int> set_by_user{0};
+
+}  // namespace
+
+int available_cpus() {
+#if defined(__linux__)
+  static const double quota = cgroup_quota();
+  const int cpus = affinity_cpus();
+  if (cpus > 0) return std::max(1, int(std::min(double(cpus), std::ceil(quota))));
+#endif
+  return std::max(1, int(std::thread::hardware_concurrency()));
+}
+
+int default_threads() {
+  if (const int threads = set_by_user.load(std::memory_order_relaxed)) return threads;
+  const char* variable = std::getenv("FASTINIT_NUM_THREADS");
+  if (variable == nullptr || *variable == '\0') return available_cpus();
+  int threads = 0;
+  const char* end = variable + std::strlen(variable);
+  const auto parsed = std::from_chars(variable, end, threads);
+  if (parsed.ec != std::errc() || parsed.ptr != end || threads < 1) {
+    throw std::invalid_argument("FASTINIT_NUM_THREADS must be an integer >= 1, got '" + std::string(variable) + "'");
+  }
+  return threads;
+}
+
+void set_default_threads(int threads) { set_by_user.store(threads, std::memory_order_relaxed); }
+
+}  // namespace fastinit

@@ -1,0 +1,249 @@
+// The word-to-value transforms: one vector of words to one vector of values in the working type, exactly as
+// docs/stream-format.md writes them. Each has the same shape: constants at construction, then operator()(words). It
+// knows the vector vocabulary and the quantile tables, not where words come from or where values go.
+#pragma once
+
+#include "kernel.hpp"
+#include "tables/quantile_tables.hpp"
+
+namespace fastinit {
+namespace {
+
+// The two working types.
+struct Narrow {
+  using Word = std::uint32_t;
+  using Real = float;
+  using U = U32;
+  using F = F32;
+  using Row = Row32;
+  using Table = TableF32;
+  static constexpr int kBits = 32, kSignificand = 23, kBias = 127, kPick = kPick32;
+  static constexpr const Table& kTable = kNormalF32;
+  static const Constants<Real, Word>& constants(const Parameters& p) { return p.narrow; }
+};
+struct Wide {
+  using Word = std::uint64_t;
+  using Real = double;
+  using U = U64;
+  using F = F64;
+  using Row = Row64;
+  using Table = TableF64;
+  static constexpr int kBits = 64, kSignificand = 52, kBias = 1023, kPick = kPick64;
+  static constexpr const Table& kTable = kNormalF64;
+  static const Constants<Real, Word>& constants(const Parameters& p) { return p.wide; }
+};
+
+// The bits of 2^e.
+template <class T>
+constexpr typename T::Word power_bits(int e) {
+  return typename T::Word(T::kBias + e) << T::kSignificand;
+}
+template <class T>
+constexpr typename T::Word kTopBit = typename T::Word(1) << (T::kBits - 1);
+template <class T>
+constexpr typename T::Real power(int e) {  // 2^e for |e| < 64
+  return e < 0 ? typename T::Real(1) / typename T::Real(1ull << -e) : typename T::Real(1ull << e);
+}
+
+// Which of an octave's halves is part of the piece's number, so that one shift of f's bits gives the number.
+template <class T, class Table>
+constexpr int kPieceShift = T::kSignificand - (Table::kHalves - 1);
+template <class T, class Table>
+constexpr typename T::Word kPieceBias = power_bits<T>(Table::kFirstOctave) >> kPieceShift<T, Table>;
+
+// A positive f = 2^e m to its place within its piece: m - 3/2, or with two halves m - 5/4 or m - 7/4.
+template <class T, class Table>
+typename T::F place_in_piece(typename T::U f) {
+  constexpr typename T::Word below = (typename T::Word(1) << kPieceShift<T, Table>) - 1;
+  constexpr typename T::Real middle = typename T::Real(1) + typename T::Real(1) / (2 * Table::kHalves);
+  return float_of_bits((f & splat(below)) | splat(power_bits<T>(0))) - splat(middle);
+}
+
+// P(t) of the piece that f's bits name, every coefficient from memory.
+template <class T, class Table>
+typename T::F gather_polynomial(const Table& table, typename T::U f, typename T::F t) {
+  const typename T::U piece = shift_right<kPieceShift<T, Table>>(f) - splat(kPieceBias<T, Table>);
+  typename T::F sum = gather(table.rows[Table::kDegree], piece);
+  for (int i = Table::kDegree - 1; i >= 0; --i) sum = fma(sum, t, gather(table.rows[i], piece));
+  return sum;
+}
+
+// |z| / x of the normal quantile. Targets that can look up in registers keep the last pieces of the table there, which
+// nearly all words fall into: the tables are laid out so that the low bits of the piece's number are the place.
+template <class T>
+class Quantile {
+  using Table = typename T::Table;
+  using U = typename T::U;
+  using F = typename T::F;
+  typename T::Row rows_[Table::kDegree + 1];
+
+ public:
+  // The octave that stands for the centre: the table's last.
+  static constexpr int kCentre = Table::kFirstOctave + Table::kPieces / Table::kHalves - 1;
+
+  Quantile() {
+    for (int i = 0; i <= Table::kDegree; ++i) rows_[i] = load_row(T::kTable.rows[i] + (Table::kPieces - T::kPick));
+  }
+
+  // f: the bits of the tail's f, or of 2^kCentre
+  F operator()(U f, F t) const {
+    if constexpr (T::kPick == 0) {
+      return gather_polynomial<T>(T::kTable, f, t);
+    } else {
+      constexpr typename T::Word lowest = power_bits<T>(kCentre + 1 - T::kPick / Table::kHalves);
+      if (any(is_less(f, splat(lowest)))) [[unlikely]] {
+        return gather_polynomial<T>(T::kTable, f, t);
+      }
+      const U piece = shift_right<kPieceShift<T, Table>>(f);
+      F sum = pick(rows_[Table::kDegree], piece);
+      for (int i = Table::kDegree - 1; i >= 0; --i) sum = fma(sum, t, pick(rows_[i], piece));
+      return sum;
+    }
+  }
+};
+
+template <class T>
+class Uniform {
+  using F = typename T::F;
+  F half_, mid_, bottom_, top_;
+
+ public:
+  using Working = T;
+  explicit Uniform(const Parameters& parameters) {
+    const auto& c = T::constants(parameters);
+    half_ = splat(c.scale), mid_ = splat(c.shift), bottom_ = splat(c.bottom), top_ = splat(c.top);
+  }
+  F operator()(typename T::U words) const {
+    const F unit = from_signed(words | splat(typename T::Word(1))) * splat(power<T>(1 - T::kBits));
+    return keep_between(bottom_, top_, fma(unit, half_, mid_));
+  }
+};
+
+template <class T>
+class Normal {
+  using F = typename T::F;
+  Quantile<T> quantile_;
+  F mean_, std_;
+
+ public:
+  using Working = T;
+  explicit Normal(const Parameters& parameters) {
+    const auto& c = T::constants(parameters);
+    mean_ = splat(c.shift), std_ = splat(c.scale);
+  }
+  F operator()(typename T::U words) const {
+    const F f = from_signed(twice_plus_one(words));
+    const auto centre = is_negative(f);
+    const F s = f * splat(-power<T>(1 - T::kBits));
+    const F t = select(centre, s * s, place_in_piece<T, typename T::Table>(bits(f)));
+    const F x_std = select(centre, s * std_, std_);
+    const auto piece = select(centre, splat(power_bits<T>(Quantile<T>::kCentre)), bits(f));
+    const F signed_x_std = float_of_bits(bits(x_std) ^ (words & splat(kTopBit<T>)));
+    return fma(quantile_(piece, t), signed_x_std, mean_);
+  }
+};
+
+template <class T>
+class Near {
+  using U = typename T::U;
+  using F = typename T::F;
+  Quantile<T> quantile_;
+  F mean_, std_, bottom_, top_, start_[2], median_[2], step_, pace_;
+  U flip_, flip_sign_, lower_words_;
+
+ public:
+  using Working = T;
+  explicit Near(const Parameters& parameters) {
+    const auto& c = T::constants(parameters);
+    mean_ = splat(c.shift), std_ = splat(c.scale), bottom_ = splat(c.bottom), top_ = splat(c.top);
+    for (int side = 0; side < 2; ++side) start_[side] = splat(c.start[side]), median_[side] = splat(c.median[side]);
+    step_ = splat(c.step), pace_ = splat(c.pace);
+    flip_ = splat(c.flip), flip_sign_ = flip_ & splat(kTopBit<T>), lower_words_ = splat(c.lower_words);
+  }
+  F operator()(U words) const {
+    const U ones = splat(typename T::Word(~typename T::Word(0)));
+    const U w = words ^ flip_;
+    const auto lower = is_less(w, lower_words_);
+    const U n = select(lower, w, w ^ ones);
+    const U beyond = w - lower_words_;
+    const U d = select(lower, beyond ^ ones, beyond);  // ~(w - w0) = w0 - 1 - w
+    const F f = fma(from_unsigned(n), step_, select(lower, start_[0], start_[1]));
+    const F s = fma(from_unsigned(d), pace_, select(lower, median_[0], median_[1]));
+    const auto tail = is_less(bits(f), splat(power_bits<T>(T::kBits - 1)));
+    const F t = select(tail, place_in_piece<T, typename T::Table>(bits(f)), s * s);
+    const F x_std = select(tail, std_, s * std_);
+    const U piece = select(tail, bits(f), splat(power_bits<T>(Quantile<T>::kCentre)));
+    const U sign = select(lower, flip_sign_ ^ splat(kTopBit<T>), flip_sign_);
+    const F y = fma(quantile_(piece, t), float_of_bits(bits(x_std) ^ sign), mean_);
+    return keep_between(bottom_, top_, y);
+  }
+};
+
+// -ln(r), where r = 1 - y and y is the more precise of the two when it is small.
+inline F64 minus_log(F64 r, F64 y) {
+  const auto near_one = is_less(y, splat(0.25));
+  // r = 2^-k m, 3/4 <= m < 3/2: taking off the bits of 3/4 brings the exponent to that choice of m.
+  const U64 offset = bits(r) - splat(std::uint64_t(0x3FE8000000000000));
+  const U64 exponent = offset & splat(std::uint64_t(0xFFF0000000000000));
+  const F64 m = float_of_bits(bits(r) - exponent);
+  const F64 k = from_signed(splat(std::uint64_t(0)) - exponent) * splat(power<Wide>(-52));
+  const F64 one = splat(1.0);
+  const F64 s = select(near_one, y, one - m) / select(near_one, splat(2.0) - y, one + m);
+  const F64 q = s * s;
+  F64 sum = splat(kLog[kLogDegree]);
+  for (int i = kLogDegree - 1; i >= 0; --i) sum = fma(sum, q, splat(kLog[i]));
+  const F64 odd = s * sum;
+  return select(near_one, odd, fma(k, splat(0x1.62e42fefa39efp-1), odd));  // ln 2
+}
+
+// x with -ln Q(x) = tail
+inline F64 far_quantile(F64 tail) {
+  return gather_polynomial<Wide>(kFar, bits(tail), place_in_piece<Wide, TableFar>(bits(tail)));
+}
+
+template <class T>
+class Far {
+  using U = typename T::U;
+  using F = typename T::F;
+  F bottom_, top_;
+  U flip_;
+  U64 flip_sign_;
+  F64 mean_, std_, log_near_, share_, complement_;
+
+  // n counts from the bound that is nearer to the mean, n_end from the other one.
+  F64 value(U64 n, U64 n_end) const {
+    const F64 cell = splat(power<Wide>(-(T::kBits - 1)) * 0.5), half_cell = splat(power<Wide>(-(T::kBits - 1)) * 0.25);
+    const F64 u = fma(from_unsigned(n), cell, half_cell);
+    const F64 u_end = fma(from_unsigned(n_end), cell, half_cell);
+    const F64 y = complement_ * u;
+    const F64 r = fma(complement_, u_end, share_);
+    const F64 end = splat(0x1.fffffffffffffp+59);
+    const F64 tail = log_near_ + minus_log(r, y);
+    const F64 z = far_quantile(select(is_less(tail, end), tail, end));
+    return fma(z, float_of_bits(bits(std_) ^ flip_sign_), mean_);
+  }
+
+ public:
+  using Working = T;
+  explicit Far(const Parameters& parameters) {
+    const auto& c = T::constants(parameters);
+    bottom_ = splat(c.bottom), top_ = splat(c.top), flip_ = splat(c.flip);
+    flip_sign_ = splat(c.flip == 0 ? std::uint64_t(0) : kTopBit<Wide>);
+    const FarConstants& far = parameters.far;
+    mean_ = splat(far.shift), std_ = splat(far.scale);
+    log_near_ = splat(far.log_near), share_ = splat(far.share), complement_ = splat(far.complement);
+  }
+  F operator()(U words) const {
+    const U w = words ^ flip_;
+    const U n_end = w ^ splat(typename T::Word(~typename T::Word(0)));
+    if constexpr (T::kBits == 64) {
+      return keep_between(bottom_, top_, value(w, n_end));
+    } else {
+      const WidePair n = widen(w), end = widen(n_end);
+      return keep_between(bottom_, top_, narrow(value(n.low, end.low), value(n.high, end.high)));
+    }
+  }
+};
+
+}  // namespace
+}  // namespace fastinit

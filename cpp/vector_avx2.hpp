@@ -1,0 +1,217 @@
+// The vector vocabulary for x86-64 with AVX2, FMA, F16C and AES-NI: eight 32-bit lanes, two AES blocks.
+// vector_portable.hpp says what each word means.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace fastinit {
+namespace {
+
+constexpr int kLanes32 = 8;
+constexpr int kLanes64 = 4;
+
+struct U32 {
+  __m256i v;
+};
+struct F32 {
+  __m256 v;
+};
+struct U64 {
+  __m256i v;
+};
+struct F64 {
+  __m256d v;
+};
+// All bits of a lane set, or none.
+struct Mask32 {
+  __m256i v;
+};
+struct Mask64 {
+  __m256i v;
+};
+
+constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+
+// --- integers
+inline U32 splat(std::uint32_t x) { return {_mm256_set1_epi32(int(x))}; }
+inline U64 splat(std::uint64_t x) { return {_mm256_set1_epi64x((long long)x)}; }
+inline U32 operator&(U32 a, U32 b) { return {_mm256_and_si256(a.v, b.v)}; }
+inline U64 operator&(U64 a, U64 b) { return {_mm256_and_si256(a.v, b.v)}; }
+inline U32 operator|(U32 a, U32 b) { return {_mm256_or_si256(a.v, b.v)}; }
+inline U64 operator|(U64 a, U64 b) { return {_mm256_or_si256(a.v, b.v)}; }
+inline U32 operator^(U32 a, U32 b) { return {_mm256_xor_si256(a.v, b.v)}; }
+inline U64 operator^(U64 a, U64 b) { return {_mm256_xor_si256(a.v, b.v)}; }
+inline U32 operator-(U32 a, U32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
+inline U64 operator-(U64 a, U64 b) { return {_mm256_sub_epi64(a.v, b.v)}; }
+inline U64 operator+(U64 a, U64 b) { return {_mm256_add_epi64(a.v, b.v)}; }
+template <int n>
+U32 shift_right(U32 a) {
+  return {_mm256_srli_epi32(a.v, n)};
+}
+template <int n>
+U64 shift_right(U64 a) {
+  return {_mm256_srli_epi64(a.v, n)};
+}
+inline U64 shift_left_32(U64 a) { return {_mm256_slli_epi64(a.v, 32)}; }
+inline U32 twice_plus_one(U32 a) {
+  return {_mm256_sub_epi32(_mm256_add_epi32(a.v, a.v), _mm256_set1_epi32(-1))};
+}
+inline U64 twice_plus_one(U64 a) {
+  return {_mm256_sub_epi64(_mm256_add_epi64(a.v, a.v), _mm256_set1_epi64x(-1))};
+}
+inline U64 multiply_low_halves(U64 a, U64 b) { return {_mm256_mul_epu32(a.v, b.v)}; }
+
+// --- floating point
+inline F32 splat(float x) { return {_mm256_set1_ps(x)}; }
+inline F64 splat(double x) { return {_mm256_set1_pd(x)}; }
+inline F32 operator-(F32 a, F32 b) { return {_mm256_sub_ps(a.v, b.v)}; }
+inline F64 operator-(F64 a, F64 b) { return {_mm256_sub_pd(a.v, b.v)}; }
+inline F64 operator+(F64 a, F64 b) { return {_mm256_add_pd(a.v, b.v)}; }
+inline F32 operator*(F32 a, F32 b) { return {_mm256_mul_ps(a.v, b.v)}; }
+inline F64 operator*(F64 a, F64 b) { return {_mm256_mul_pd(a.v, b.v)}; }
+inline F64 operator/(F64 a, F64 b) { return {_mm256_div_pd(a.v, b.v)}; }
+inline F32 fma(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+inline F64 fma(F64 a, F64 b, F64 c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+// max(a, b) is a > b ? a : b, and min likewise, so x stays where it equals a bound.
+inline F32 keep_between(F32 bottom, F32 top, F32 x) {
+  return {_mm256_min_ps(top.v, _mm256_max_ps(bottom.v, x.v))};
+}
+inline F64 keep_between(F64 bottom, F64 top, F64 x) {
+  return {_mm256_min_pd(top.v, _mm256_max_pd(bottom.v, x.v))};
+}
+
+// --- the same bits as another type
+inline U32 bits(F32 a) { return {_mm256_castps_si256(a.v)}; }
+inline U64 bits(F64 a) { return {_mm256_castpd_si256(a.v)}; }
+inline F32 float_of_bits(U32 a) { return {_mm256_castsi256_ps(a.v)}; }
+inline F64 float_of_bits(U64 a) { return {_mm256_castsi256_pd(a.v)}; }
+inline U64 pairs(U32 a) { return {a.v}; }
+
+// --- conversions
+inline F32 from_signed(U32 a) { return {_mm256_cvtepi32_ps(a.v)}; }
+// Both halves are exact; the one rounding is that of the sum.
+inline F32 from_unsigned(U32 a) {
+  const __m256 high = _mm256_cvtepi32_ps(_mm256_srli_epi32(a.v, 16));
+  const __m256 low = _mm256_cvtepi32_ps(_mm256_and_si256(a.v, _mm256_set1_epi32(0xFFFF)));
+  return {_mm256_fmadd_ps(high, _mm256_set1_ps(65536.0f), low)};
+}
+// The low half becomes the last 32 bits of 2^52, the high half (its top bit turned, if signed) those of 2^84: two
+// doubles that are exact. Taking off 2^84 + 2^52 (+ 2^63) is exact too; the one rounding is that of the sum.
+inline F64 from_halves(__m256i a, long long high_magic, long long all_magic) {
+  const __m256i low = _mm256_blend_epi32(_mm256_set1_epi64x(0x4330000000000000), a, 0x55);
+  const __m256i high = _mm256_xor_si256(_mm256_srli_epi64(a, 32), _mm256_set1_epi64x(high_magic));
+  const __m256d magic = _mm256_castsi256_pd(_mm256_set1_epi64x(all_magic));
+  return {_mm256_add_pd(_mm256_sub_pd(_mm256_castsi256_pd(high), magic), _mm256_castsi256_pd(low))};
+}
+inline F64 from_signed(U64 a) { return from_halves(a.v, 0x4530000080000000, 0x4530000080100000); }
+inline F64 from_unsigned(U64 a) { return from_halves(a.v, 0x4530000000000000, 0x4530000000100000); }
+struct WidePair {
+  U64 low, high;
+};
+inline WidePair widen(U32 a) {
+  return {{_mm256_cvtepu32_epi64(_mm256_castsi256_si128(a.v))},
+          {_mm256_cvtepu32_epi64(_mm256_extracti128_si256(a.v, 1))}};
+}
+inline F32 narrow(F64 low, F64 high) {
+  return {_mm256_set_m128(_mm256_cvtpd_ps(high.v), _mm256_cvtpd_ps(low.v))};
+}
+
+// --- masks
+inline Mask32 is_negative(F32 a) { return {_mm256_srai_epi32(bits(a).v, 31)}; }
+inline Mask64 is_negative(F64 a) { return {_mm256_cmpgt_epi64(_mm256_setzero_si256(), bits(a).v)}; }
+inline Mask64 is_less(F64 a, F64 b) { return {_mm256_castpd_si256(_mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ))}; }
+// There is only a signed comparison: turn the top bits.
+inline Mask32 is_less(U32 a, U32 b) {
+  const __m256i top = _mm256_set1_epi32(int(0x80000000));
+  return {_mm256_cmpgt_epi32(_mm256_xor_si256(b.v, top), _mm256_xor_si256(a.v, top))};
+}
+inline Mask64 is_less(U64 a, U64 b) {
+  const __m256i top = _mm256_set1_epi64x((long long)0x8000000000000000);
+  return {_mm256_cmpgt_epi64(_mm256_xor_si256(b.v, top), _mm256_xor_si256(a.v, top))};
+}
+inline bool any(Mask32 m) { return !_mm256_testz_si256(m.v, m.v); }
+inline bool any(Mask64 m) { return !_mm256_testz_si256(m.v, m.v); }
+inline U32 select(Mask32 m, U32 yes, U32 no) { return {_mm256_blendv_epi8(no.v, yes.v, m.v)}; }
+inline U64 select(Mask64 m, U64 yes, U64 no) { return {_mm256_blendv_epi8(no.v, yes.v, m.v)}; }
+inline F32 select(Mask32 m, F32 yes, F32 no) { return {_mm256_blendv_ps(no.v, yes.v, _mm256_castsi256_ps(m.v))}; }
+inline F64 select(Mask64 m, F64 yes, F64 no) { return {_mm256_blendv_pd(no.v, yes.v, _mm256_castsi256_pd(m.v))}; }
+
+// --- lookups
+constexpr int kPick32 = 8;
+constexpr int kPick64 = 0;
+struct Row32 {
+  __m256 v;
+};
+struct Row64 {};
+inline Row32 load_row(const float* row) { return {_mm256_loadu_ps(row)}; }
+inline Row64 load_row(const double*) { return {}; }
+inline F32 pick(Row32 row, U32 index) { return {_mm256_permutevar8x32_ps(row.v, index.v)}; }
+inline F64 pick(Row64, U64) { return splat(0.0); }
+inline F32 gather(const float* row, U32 index) { return {_mm256_i32gather_ps(row, index.v, 4)}; }
+inline F64 gather(const double* row, U64 index) { return {_mm256_i64gather_pd(row, index.v, 8)}; }
+
+// --- memory
+inline void store(void* p, U32 a) { _mm256_storeu_si256(static_cast<__m256i*>(p), a.v); }
+inline void store(void* p, F32 a) { _mm256_storeu_ps(static_cast<float*>(p), a.v); }
+inline void store(void* p, F64 a) { _mm256_storeu_pd(static_cast<double*>(p), a.v); }
+inline void store_bypassing(void* p, U32 a) { _mm256_stream_si256(static_cast<__m256i*>(p), a.v); }
+inline void store_bypassing(void* p, F32 a) { _mm256_stream_ps(static_cast<float*>(p), a.v); }
+inline void store_bypassing(void* p, F64 a) { _mm256_stream_pd(static_cast<double*>(p), a.v); }
+inline void finish_bypassing() { _mm_sfence(); }
+
+// --- 16-bit floating point
+inline U32 pack_float16(F32 a, F32 b) {
+  return {_mm256_set_m128i(_mm256_cvtps_ph(b.v, kNearest), _mm256_cvtps_ph(a.v, kNearest))};
+}
+inline __m256i rounded_to_bfloat16(F32 a) {
+  const __m256i f = _mm256_castps_si256(a.v);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(f, 16), _mm256_set1_epi32(1));
+  return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(f, _mm256_set1_epi32(0x7FFF)), odd), 16);
+}
+inline U32 pack_bfloat16(F32 a, F32 b) {
+  // The pack works within 128-bit halves; the permutation puts its four quarters in order.
+  const __m256i packed = _mm256_packus_epi32(rounded_to_bfloat16(a), rounded_to_bfloat16(b));
+  return {_mm256_permute4x64_epi64(packed, 0xD8)};
+}
+
+// --- blocks
+struct Blocks {
+  __m128i first, second;
+};
+inline Blocks repeat_block(std::uint64_t low, std::uint64_t high) {
+  const __m128i block = _mm_set_epi64x((long long)high, (long long)low);
+  return {block, block};
+}
+inline Blocks later(Blocks a, std::uint64_t n) {
+  const __m128i step = _mm_set_epi64x(0, (long long)n);
+  return {_mm_add_epi64(a.first, step), _mm_add_epi64(a.second, step)};
+}
+inline Blocks count_blocks(std::uint64_t block) {
+  const __m128i first = _mm_cvtsi64_si128((long long)block);
+  return {first, _mm_add_epi64(first, _mm_set_epi64x(0, 1))};
+}
+inline U64 count_lanes(std::uint64_t block) {
+  return {_mm256_add_epi64(_mm256_set1_epi64x((long long)block), _mm256_set_epi64x(3, 1, 2, 0))};
+}
+struct WordPair {
+  U32 first, second;
+};
+inline WordPair merge_halves(U64 low, U64 high) {
+  return {{_mm256_unpacklo_epi64(low.v, high.v)}, {_mm256_unpackhi_epi64(low.v, high.v)}};
+}
+inline U32 words_of(Blocks a) { return {_mm256_set_m128i(a.second, a.first)}; }
+template <int rounds>
+Blocks encrypt(Blocks input, const Blocks (&keys)[rounds + 1]) {
+  __m128i s = _mm_xor_si128(input.first, keys[0].first);
+  __m128i t = _mm_xor_si128(input.second, keys[0].second);
+  for (int r = 1; r < rounds; ++r) {
+    s = _mm_aesenc_si128(s, keys[r].first);
+    t = _mm_aesenc_si128(t, keys[r].second);
+  }
+  return {_mm_aesenclast_si128(s, keys[rounds].first), _mm_aesenclast_si128(t, keys[rounds].second)};
+}
+
+}  // namespace
+}  // namespace fastinit

@@ -1,0 +1,193 @@
+// The vector vocabulary for x86-64 with AVX-512 (F, BW, DQ, VL, VBMI2) and VAES: sixteen 32-bit lanes, four AES blocks.
+// vector_portable.hpp says what each word means.
+#pragma once
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC's own header leaves the unused operand of many intrinsics undefined, and then warns of it (GCC bug 105593).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
+#include <immintrin.h>
+
+#include <cstdint>
+
+namespace fastinit {
+namespace {
+
+constexpr int kLanes32 = 16;
+constexpr int kLanes64 = 8;
+
+struct U32 {
+  __m512i v;
+};
+struct F32 {
+  __m512 v;
+};
+struct Mask32 {
+  __mmask16 v;
+};
+struct U64 {
+  __m512i v;
+};
+struct F64 {
+  __m512d v;
+};
+struct Mask64 {
+  __mmask8 v;
+};
+
+constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+
+// --- integers
+inline U32 splat(std::uint32_t x) { return {_mm512_set1_epi32(int(x))}; }
+inline U64 splat(std::uint64_t x) { return {_mm512_set1_epi64((long long)x)}; }
+inline U32 operator&(U32 a, U32 b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline U64 operator&(U64 a, U64 b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline U32 operator|(U32 a, U32 b) { return {_mm512_or_si512(a.v, b.v)}; }
+inline U64 operator|(U64 a, U64 b) { return {_mm512_or_si512(a.v, b.v)}; }
+inline U32 operator^(U32 a, U32 b) { return {_mm512_xor_si512(a.v, b.v)}; }
+inline U64 operator^(U64 a, U64 b) { return {_mm512_xor_si512(a.v, b.v)}; }
+inline U32 operator-(U32 a, U32 b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+inline U64 operator-(U64 a, U64 b) { return {_mm512_sub_epi64(a.v, b.v)}; }
+inline U64 operator+(U64 a, U64 b) { return {_mm512_add_epi64(a.v, b.v)}; }
+template <int n>
+U32 shift_right(U32 a) {
+  return {_mm512_srli_epi32(a.v, n)};
+}
+template <int n>
+U64 shift_right(U64 a) {
+  return {_mm512_srli_epi64(a.v, n)};
+}
+inline U64 shift_left_32(U64 a) { return {_mm512_slli_epi64(a.v, 32)}; }
+inline U32 twice_plus_one(U32 a) { return {_mm512_shldi_epi32(a.v, _mm512_set1_epi32(-1), 1)}; }
+inline U64 twice_plus_one(U64 a) { return {_mm512_shldi_epi64(a.v, _mm512_set1_epi64(-1), 1)}; }
+inline U64 multiply_low_halves(U64 a, U64 b) { return {_mm512_mul_epu32(a.v, b.v)}; }
+
+// --- floating point
+inline F32 splat(float x) { return {_mm512_set1_ps(x)}; }
+inline F64 splat(double x) { return {_mm512_set1_pd(x)}; }
+inline F32 operator-(F32 a, F32 b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline F64 operator-(F64 a, F64 b) { return {_mm512_sub_pd(a.v, b.v)}; }
+inline F64 operator+(F64 a, F64 b) { return {_mm512_add_pd(a.v, b.v)}; }
+inline F32 operator*(F32 a, F32 b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline F64 operator*(F64 a, F64 b) { return {_mm512_mul_pd(a.v, b.v)}; }
+inline F64 operator/(F64 a, F64 b) { return {_mm512_div_pd(a.v, b.v)}; }
+inline F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline F64 fma(F64 a, F64 b, F64 c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+// max(a, b) is a > b ? a : b, and min likewise, so x stays where it equals a bound.
+inline F32 keep_between(F32 bottom, F32 top, F32 x) {
+  return {_mm512_min_ps(top.v, _mm512_max_ps(bottom.v, x.v))};
+}
+inline F64 keep_between(F64 bottom, F64 top, F64 x) {
+  return {_mm512_min_pd(top.v, _mm512_max_pd(bottom.v, x.v))};
+}
+
+// --- the same bits as another type
+inline U32 bits(F32 a) { return {_mm512_castps_si512(a.v)}; }
+inline U64 bits(F64 a) { return {_mm512_castpd_si512(a.v)}; }
+inline F32 float_of_bits(U32 a) { return {_mm512_castsi512_ps(a.v)}; }
+inline F64 float_of_bits(U64 a) { return {_mm512_castsi512_pd(a.v)}; }
+inline U64 pairs(U32 a) { return {a.v}; }
+
+// --- conversions
+inline F32 from_signed(U32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
+inline F64 from_signed(U64 a) { return {_mm512_cvtepi64_pd(a.v)}; }
+inline F32 from_unsigned(U32 a) { return {_mm512_cvtepu32_ps(a.v)}; }
+inline F64 from_unsigned(U64 a) { return {_mm512_cvtepu64_pd(a.v)}; }
+struct WidePair {
+  U64 low, high;
+};
+inline WidePair widen(U32 a) {
+  return {{_mm512_cvtepu32_epi64(_mm512_castsi512_si256(a.v))},
+          {_mm512_cvtepu32_epi64(_mm512_extracti64x4_epi64(a.v, 1))}};
+}
+inline F32 narrow(F64 low, F64 high) {
+  return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(low.v)), _mm512_cvtpd_ps(high.v), 1)};
+}
+
+// --- masks
+inline Mask32 is_negative(F32 a) { return {_mm512_movepi32_mask(bits(a).v)}; }
+inline Mask64 is_negative(F64 a) { return {_mm512_movepi64_mask(bits(a).v)}; }
+inline Mask64 is_less(F64 a, F64 b) { return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ)}; }
+inline Mask32 is_less(U32 a, U32 b) { return {_mm512_cmplt_epu32_mask(a.v, b.v)}; }
+inline Mask64 is_less(U64 a, U64 b) { return {_mm512_cmplt_epu64_mask(a.v, b.v)}; }
+inline bool any(Mask32 m) { return m.v != 0; }
+inline bool any(Mask64 m) { return m.v != 0; }
+inline U32 select(Mask32 m, U32 yes, U32 no) { return {_mm512_mask_blend_epi32(m.v, no.v, yes.v)}; }
+inline U64 select(Mask64 m, U64 yes, U64 no) { return {_mm512_mask_blend_epi64(m.v, no.v, yes.v)}; }
+inline F32 select(Mask32 m, F32 yes, F32 no) { return {_mm512_mask_blend_ps(m.v, no.v, yes.v)}; }
+inline F64 select(Mask64 m, F64 yes, F64 no) { return {_mm512_mask_blend_pd(m.v, no.v, yes.v)}; }
+
+// --- lookups
+constexpr int kPick32 = 16;
+constexpr int kPick64 = 16;
+struct Row32 {
+  __m512 v;
+};
+struct Row64 {
+  __m512d low, high;
+};
+inline Row32 load_row(const float* row) { return {_mm512_loadu_ps(row)}; }
+inline Row64 load_row(const double* row) { return {_mm512_loadu_pd(row), _mm512_loadu_pd(row + 8)}; }
+inline F32 pick(Row32 row, U32 index) { return {_mm512_permutexvar_ps(index.v, row.v)}; }
+inline F64 pick(Row64 row, U64 index) { return {_mm512_permutex2var_pd(row.low, index.v, row.high)}; }
+inline F32 gather(const float* row, U32 index) { return {_mm512_i32gather_ps(index.v, row, 4)}; }
+inline F64 gather(const double* row, U64 index) { return {_mm512_i64gather_pd(index.v, row, 8)}; }
+
+// --- memory
+inline void store(void* p, U32 a) { _mm512_storeu_si512(p, a.v); }
+inline void store(void* p, F32 a) { _mm512_storeu_ps(p, a.v); }
+inline void store(void* p, F64 a) { _mm512_storeu_pd(p, a.v); }
+inline void store_bypassing(void* p, U32 a) { _mm512_stream_si512(static_cast<__m512i*>(p), a.v); }
+inline void store_bypassing(void* p, F32 a) { _mm512_stream_ps(static_cast<float*>(p), a.v); }
+inline void store_bypassing(void* p, F64 a) { _mm512_stream_pd(static_cast<double*>(p), a.v); }
+inline void finish_bypassing() { _mm_sfence(); }
+
+// --- 16-bit floating point
+inline U32 pack_float16(F32 a, F32 b) {
+  return {_mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtps_ph(a.v, kNearest)), _mm512_cvtps_ph(b.v, kNearest), 1)};
+}
+inline __m512i rounded_to_high_half(F32 a) {
+  const __m512i f = _mm512_castps_si512(a.v);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(f, 16), _mm512_set1_epi32(1));
+  return _mm512_add_epi32(_mm512_add_epi32(f, _mm512_set1_epi32(0x7FFF)), odd);
+}
+inline U32 pack_bfloat16(F32 a, F32 b) {
+  // 16-bit lanes 1, 3, .. 31 of a, then of b (whose lanes count from 32)
+  const __m512i high_halves = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33, 31, 29,
+                                               27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+  return {_mm512_permutex2var_epi16(rounded_to_high_half(a), high_halves, rounded_to_high_half(b))};
+}
+
+// --- blocks
+struct Blocks {
+  __m512i v;
+};
+inline Blocks repeat_block(std::uint64_t low, std::uint64_t high) {
+  return {_mm512_broadcast_i64x2(_mm_set_epi64x((long long)high, (long long)low))};
+}
+inline Blocks later(Blocks a, std::uint64_t n) {
+  return {_mm512_add_epi64(a.v, _mm512_maskz_set1_epi64(0x55, (long long)n))};
+}
+inline Blocks count_blocks(std::uint64_t block) {
+  return {_mm512_maskz_add_epi64(0x55, _mm512_set1_epi64((long long)block), _mm512_set_epi64(0, 3, 0, 2, 0, 1, 0, 0))};
+}
+inline U64 count_lanes(std::uint64_t block) {
+  return {_mm512_add_epi64(_mm512_set1_epi64((long long)block), _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0))};
+}
+struct WordPair {
+  U32 first, second;
+};
+inline WordPair merge_halves(U64 low, U64 high) {
+  return {{_mm512_unpacklo_epi64(low.v, high.v)}, {_mm512_unpackhi_epi64(low.v, high.v)}};
+}
+inline U32 words_of(Blocks a) { return {a.v}; }
+template <int rounds>
+Blocks encrypt(Blocks input, const Blocks (&keys)[rounds + 1]) {
+  __m512i s = _mm512_xor_si512(input.v, keys[0].v);
+  for (int r = 1; r < rounds; ++r) s = _mm512_aesenc_epi128(s, keys[r].v);
+  return {_mm512_aesenclast_epi128(s, keys[rounds].v)};
+}
+
+}  // namespace
+}  // namespace fastinit

@@ -1,0 +1,192 @@
+// The vector vocabulary for AArch64 with the AES instructions: four 32-bit lanes, one AES block.
+// vector_portable.hpp says what each word means.
+#pragma once
+
+#include <arm_neon.h>
+
+#include <cstdint>
+
+namespace fastinit {
+namespace {
+
+constexpr int kLanes32 = 4;
+constexpr int kLanes64 = 2;
+
+struct U32 {
+  uint32x4_t v;
+};
+struct F32 {
+  float32x4_t v;
+};
+struct U64 {
+  uint64x2_t v;
+};
+struct F64 {
+  float64x2_t v;
+};
+// All bits of a lane set, or none.
+struct Mask32 {
+  uint32x4_t v;
+};
+struct Mask64 {
+  uint64x2_t v;
+};
+
+// --- integers
+inline U32 splat(std::uint32_t x) { return {vdupq_n_u32(x)}; }
+inline U64 splat(std::uint64_t x) { return {vdupq_n_u64(x)}; }
+inline U32 operator&(U32 a, U32 b) { return {vandq_u32(a.v, b.v)}; }
+inline U64 operator&(U64 a, U64 b) { return {vandq_u64(a.v, b.v)}; }
+inline U32 operator|(U32 a, U32 b) { return {vorrq_u32(a.v, b.v)}; }
+inline U64 operator|(U64 a, U64 b) { return {vorrq_u64(a.v, b.v)}; }
+inline U32 operator^(U32 a, U32 b) { return {veorq_u32(a.v, b.v)}; }
+inline U64 operator^(U64 a, U64 b) { return {veorq_u64(a.v, b.v)}; }
+inline U32 operator-(U32 a, U32 b) { return {vsubq_u32(a.v, b.v)}; }
+inline U64 operator-(U64 a, U64 b) { return {vsubq_u64(a.v, b.v)}; }
+inline U64 operator+(U64 a, U64 b) { return {vaddq_u64(a.v, b.v)}; }
+template <int n>
+U32 shift_right(U32 a) {
+  return {vshrq_n_u32(a.v, n)};
+}
+template <int n>
+U64 shift_right(U64 a) {
+  return {vshrq_n_u64(a.v, n)};
+}
+inline U64 shift_left_32(U64 a) { return {vshlq_n_u64(a.v, 32)}; }
+// Shifts a left and inserts it into all ones, whose last bit stays.
+inline U32 twice_plus_one(U32 a) { return {vsliq_n_u32(vdupq_n_u32(1), a.v, 1)}; }
+inline U64 twice_plus_one(U64 a) { return {vsliq_n_u64(vdupq_n_u64(1), a.v, 1)}; }
+inline U64 multiply_low_halves(U64 a, U64 b) { return {vmull_u32(vmovn_u64(a.v), vmovn_u64(b.v))}; }
+
+// --- floating point
+inline F32 splat(float x) { return {vdupq_n_f32(x)}; }
+inline F64 splat(double x) { return {vdupq_n_f64(x)}; }
+inline F32 operator-(F32 a, F32 b) { return {vsubq_f32(a.v, b.v)}; }
+inline F64 operator-(F64 a, F64 b) { return {vsubq_f64(a.v, b.v)}; }
+inline F64 operator+(F64 a, F64 b) { return {vaddq_f64(a.v, b.v)}; }
+inline F32 operator*(F32 a, F32 b) { return {vmulq_f32(a.v, b.v)}; }
+inline F64 operator*(F64 a, F64 b) { return {vmulq_f64(a.v, b.v)}; }
+inline F64 operator/(F64 a, F64 b) { return {vdivq_f64(a.v, b.v)}; }
+inline F32 fma(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+inline F64 fma(F64 a, F64 b, F64 c) { return {vfmaq_f64(c.v, a.v, b.v)}; }
+// Not fmax and fmin, which order -0 below +0.
+inline F32 keep_between(F32 bottom, F32 top, F32 x) {
+  const float32x4_t above = vbslq_f32(vcltq_f32(x.v, bottom.v), bottom.v, x.v);
+  return {vbslq_f32(vcgtq_f32(above, top.v), top.v, above)};
+}
+inline F64 keep_between(F64 bottom, F64 top, F64 x) {
+  const float64x2_t above = vbslq_f64(vcltq_f64(x.v, bottom.v), bottom.v, x.v);
+  return {vbslq_f64(vcgtq_f64(above, top.v), top.v, above)};
+}
+
+// --- the same bits as another type
+inline U32 bits(F32 a) { return {vreinterpretq_u32_f32(a.v)}; }
+inline U64 bits(F64 a) { return {vreinterpretq_u64_f64(a.v)}; }
+inline F32 float_of_bits(U32 a) { return {vreinterpretq_f32_u32(a.v)}; }
+inline F64 float_of_bits(U64 a) { return {vreinterpretq_f64_u64(a.v)}; }
+inline U64 pairs(U32 a) { return {vreinterpretq_u64_u32(a.v)}; }
+
+// --- conversions
+inline F32 from_signed(U32 a) { return {vcvtq_f32_s32(vreinterpretq_s32_u32(a.v))}; }
+inline F64 from_signed(U64 a) { return {vcvtq_f64_s64(vreinterpretq_s64_u64(a.v))}; }
+inline F32 from_unsigned(U32 a) { return {vcvtq_f32_u32(a.v)}; }
+inline F64 from_unsigned(U64 a) { return {vcvtq_f64_u64(a.v)}; }
+struct WidePair {
+  U64 low, high;
+};
+inline WidePair widen(U32 a) { return {{vmovl_u32(vget_low_u32(a.v))}, {vmovl_high_u32(a.v)}}; }
+inline F32 narrow(F64 low, F64 high) { return {vcvt_high_f32_f64(vcvt_f32_f64(low.v), high.v)}; }
+
+// --- masks
+inline Mask32 is_negative(F32 a) { return {vcltzq_s32(vreinterpretq_s32_f32(a.v))}; }
+inline Mask64 is_negative(F64 a) { return {vcltzq_s64(vreinterpretq_s64_f64(a.v))}; }
+inline Mask64 is_less(F64 a, F64 b) { return {vcltq_f64(a.v, b.v)}; }
+inline Mask32 is_less(U32 a, U32 b) { return {vcltq_u32(a.v, b.v)}; }
+inline Mask64 is_less(U64 a, U64 b) { return {vcltq_u64(a.v, b.v)}; }
+inline bool any(Mask32 m) { return vmaxvq_u32(m.v) != 0; }
+inline bool any(Mask64 m) { return vmaxvq_u32(vreinterpretq_u32_u64(m.v)) != 0; }
+inline U32 select(Mask32 m, U32 yes, U32 no) { return {vbslq_u32(m.v, yes.v, no.v)}; }
+inline U64 select(Mask64 m, U64 yes, U64 no) { return {vbslq_u64(m.v, yes.v, no.v)}; }
+inline F32 select(Mask32 m, F32 yes, F32 no) { return {vbslq_f32(m.v, yes.v, no.v)}; }
+inline F64 select(Mask64 m, F64 yes, F64 no) { return {vbslq_f64(m.v, yes.v, no.v)}; }
+
+// --- lookups
+constexpr int kPick32 = 16;
+constexpr int kPick64 = 0;
+struct Row32 {
+  uint8x16x4_t v;
+};
+struct Row64 {};
+inline Row32 load_row(const float* row) { return {vld1q_u8_x4(reinterpret_cast<const std::uint8_t*>(row))}; }
+inline Row64 load_row(const double*) { return {}; }
+inline F32 pick(Row32 row, U32 index) {
+  // The four bytes of entry i are 4 i, 4 i + 1, 4 i + 2, 4 i + 3.
+  const uint32x4_t entry = vandq_u32(index.v, vdupq_n_u32(15));
+  const uint32x4_t bytes = vmlaq_u32(vdupq_n_u32(0x03020100), entry, vdupq_n_u32(0x04040404));
+  return {vreinterpretq_f32_u8(vqtbl4q_u8(row.v, vreinterpretq_u8_u32(bytes)))};
+}
+inline F64 pick(Row64, U64) { return splat(0.0); }
+inline F32 gather(const float* row, U32 index) {
+  const float lanes[4] = {row[vgetq_lane_u32(index.v, 0)], row[vgetq_lane_u32(index.v, 1)],
+                          row[vgetq_lane_u32(index.v, 2)], row[vgetq_lane_u32(index.v, 3)]};
+  return {vld1q_f32(lanes)};
+}
+inline F64 gather(const double* row, U64 index) {
+  const double lanes[2] = {row[vgetq_lane_u64(index.v, 0)], row[vgetq_lane_u64(index.v, 1)]};
+  return {vld1q_f64(lanes)};
+}
+
+// --- memory. AArch64's pair store with a non-temporal hint has no intrinsic in every compiler; plain stores it is.
+inline void store(void* p, U32 a) { vst1q_u8(static_cast<std::uint8_t*>(p), vreinterpretq_u8_u32(a.v)); }
+inline void store(void* p, F32 a) { vst1q_u8(static_cast<std::uint8_t*>(p), vreinterpretq_u8_f32(a.v)); }
+inline void store(void* p, F64 a) { vst1q_u8(static_cast<std::uint8_t*>(p), vreinterpretq_u8_f64(a.v)); }
+inline void store_bypassing(void* p, U32 a) { store(p, a); }
+inline void store_bypassing(void* p, F32 a) { store(p, a); }
+inline void store_bypassing(void* p, F64 a) { store(p, a); }
+inline void finish_bypassing() {}
+
+// --- 16-bit floating point
+inline U32 pack_float16(F32 a, F32 b) {
+  return {vreinterpretq_u32_f16(vcvt_high_f16_f32(vcvt_f16_f32(a.v), b.v))};
+}
+inline uint32x4_t rounded_to_high_half(F32 a) {
+  const uint32x4_t f = vreinterpretq_u32_f32(a.v);
+  const uint32x4_t odd = vandq_u32(vshrq_n_u32(f, 16), vdupq_n_u32(1));
+  return vaddq_u32(vaddq_u32(f, vdupq_n_u32(0x7FFF)), odd);
+}
+inline U32 pack_bfloat16(F32 a, F32 b) {
+  const uint16x4_t low = vshrn_n_u32(rounded_to_high_half(a), 16);
+  return {vreinterpretq_u32_u16(vshrn_high_n_u32(low, rounded_to_high_half(b), 16))};
+}
+
+// --- blocks
+struct Blocks {
+  uint8x16_t v;
+};
+inline Blocks repeat_block(std::uint64_t low, std::uint64_t high) {
+  return {vreinterpretq_u8_u64(vcombine_u64(vcreate_u64(low), vcreate_u64(high)))};
+}
+inline Blocks later(Blocks a, std::uint64_t n) {
+  return {vreinterpretq_u8_u64(vaddq_u64(vreinterpretq_u64_u8(a.v), vcombine_u64(vcreate_u64(n), vcreate_u64(0))))};
+}
+inline Blocks count_blocks(std::uint64_t block) { return repeat_block(block, 0); }
+inline U64 count_lanes(std::uint64_t block) { return {vcombine_u64(vcreate_u64(block), vcreate_u64(block + 1))}; }
+struct WordPair {
+  U32 first, second;
+};
+inline WordPair merge_halves(U64 low, U64 high) {
+  return {{vreinterpretq_u32_u64(vzip1q_u64(low.v, high.v))}, {vreinterpretq_u32_u64(vzip2q_u64(low.v, high.v))}};
+}
+inline U32 words_of(Blocks a) { return {vreinterpretq_u32_u8(a.v)}; }
+// AESE xors its key first and then does SubBytes and ShiftRows; AESMC is MixColumns. So each key moves to the next
+// instruction, and the last one is left over.
+template <int rounds>
+Blocks encrypt(Blocks input, const Blocks (&keys)[rounds + 1]) {
+  uint8x16_t s = input.v;
+  for (int r = 0; r < rounds - 1; ++r) s = vaesmcq_u8(vaeseq_u8(s, keys[r].v));
+  s = vaeseq_u8(s, keys[rounds - 1].v);
+  return {veorq_u8(s, keys[rounds].v)};
+}
+
+}  // namespace
+}  // namespace fastinit

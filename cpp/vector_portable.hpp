@@ -1,0 +1,275 @@
+// The vector vocabulary in plain C++: four 32-bit lanes, two 64-bit lanes, AES by table lookups, std::fma. It runs
+// anywhere and is the twin that every other vector_*.hpp is compared with; it also says what each word means. It knows
+// nothing of random numbers.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+#include "rounding.hpp"
+
+namespace fastinit {
+namespace {
+
+constexpr int kLanes32 = 4;
+constexpr int kLanes64 = 2;
+
+struct U32 {
+  std::uint32_t lane[kLanes32];
+};
+struct F32 {
+  float lane[kLanes32];
+};
+struct Mask32 {
+  bool lane[kLanes32];
+};
+struct U64 {
+  std::uint64_t lane[kLanes64];
+};
+struct F64 {
+  double lane[kLanes64];
+};
+struct Mask64 {
+  bool lane[kLanes64];
+};
+
+// Lane by lane: `value` may use the lane number i.
+#define FASTINIT_EACH(Type, value)                                        \
+  Type result;                                                            \
+  for (int i = 0; i < int(sizeof(result.lane) / sizeof(result.lane[0])); ++i) \
+    result.lane[i] = value;                                               \
+  return result
+
+// --- integers
+inline U32 splat(std::uint32_t x) { FASTINIT_EACH(U32, x); }
+inline U64 splat(std::uint64_t x) { FASTINIT_EACH(U64, x); }
+inline U32 operator&(U32 a, U32 b) { FASTINIT_EACH(U32, a.lane[i] & b.lane[i]); }
+inline U64 operator&(U64 a, U64 b) { FASTINIT_EACH(U64, a.lane[i] & b.lane[i]); }
+inline U32 operator|(U32 a, U32 b) { FASTINIT_EACH(U32, a.lane[i] | b.lane[i]); }
+inline U64 operator|(U64 a, U64 b) { FASTINIT_EACH(U64, a.lane[i] | b.lane[i]); }
+inline U32 operator^(U32 a, U32 b) { FASTINIT_EACH(U32, a.lane[i] ^ b.lane[i]); }
+inline U64 operator^(U64 a, U64 b) { FASTINIT_EACH(U64, a.lane[i] ^ b.lane[i]); }
+inline U32 operator-(U32 a, U32 b) { FASTINIT_EACH(U32, a.lane[i] - b.lane[i]); }
+inline U64 operator-(U64 a, U64 b) { FASTINIT_EACH(U64, a.lane[i] - b.lane[i]); }
+inline U64 operator+(U64 a, U64 b) { FASTINIT_EACH(U64, a.lane[i] + b.lane[i]); }
+template <int n>
+U32 shift_right(U32 a) {
+  FASTINIT_EACH(U32, a.lane[i] >> n);
+}
+template <int n>
+U64 shift_right(U64 a) {
+  FASTINIT_EACH(U64, a.lane[i] >> n);
+}
+inline U64 shift_left_32(U64 a) { FASTINIT_EACH(U64, a.lane[i] << 32); }
+// 2 a + 1
+inline U32 twice_plus_one(U32 a) { FASTINIT_EACH(U32, a.lane[i] << 1 | 1); }
+inline U64 twice_plus_one(U64 a) { FASTINIT_EACH(U64, a.lane[i] << 1 | 1); }
+// The product of the low halves of each 64-bit lane.
+inline U64 multiply_low_halves(U64 a, U64 b) { FASTINIT_EACH(U64, (a.lane[i] & 0xFFFFFFFF) * (b.lane[i] & 0xFFFFFFFF)); }
+
+// --- floating point: every operation rounds to nearest even, once
+inline F32 splat(float x) { FASTINIT_EACH(F32, x); }
+inline F64 splat(double x) { FASTINIT_EACH(F64, x); }
+inline F32 operator-(F32 a, F32 b) { FASTINIT_EACH(F32, a.lane[i] - b.lane[i]); }
+inline F64 operator-(F64 a, F64 b) { FASTINIT_EACH(F64, a.lane[i] - b.lane[i]); }
+inline F64 operator+(F64 a, F64 b) { FASTINIT_EACH(F64, a.lane[i] + b.lane[i]); }
+inline F32 operator*(F32 a, F32 b) { FASTINIT_EACH(F32, a.lane[i] * b.lane[i]); }
+inline F64 operator*(F64 a, F64 b) { FASTINIT_EACH(F64, a.lane[i] * b.lane[i]); }
+inline F64 operator/(F64 a, F64 b) { FASTINIT_EACH(F64, a.lane[i] / b.lane[i]); }
+inline F32 fma(F32 a, F32 b, F32 c) { FASTINIT_EACH(F32, std::fma(a.lane[i], b.lane[i], c.lane[i])); }
+inline F64 fma(F64 a, F64 b, F64 c) { FASTINIT_EACH(F64, std::fma(a.lane[i], b.lane[i], c.lane[i])); }
+// x, but bottom where x < bottom, top where x > top
+inline F32 keep_between(F32 bottom, F32 top, F32 x) {
+  FASTINIT_EACH(F32, x.lane[i] < bottom.lane[i] ? bottom.lane[i] : x.lane[i] > top.lane[i] ? top.lane[i] : x.lane[i]);
+}
+inline F64 keep_between(F64 bottom, F64 top, F64 x) {
+  FASTINIT_EACH(F64, x.lane[i] < bottom.lane[i] ? bottom.lane[i] : x.lane[i] > top.lane[i] ? top.lane[i] : x.lane[i]);
+}
+
+// --- the same bits as another type
+inline U32 bits(F32 a) {
+  U32 result;
+  std::memcpy(&result, &a, sizeof(result));
+  return result;
+}
+inline U64 bits(F64 a) {
+  U64 result;
+  std::memcpy(&result, &a, sizeof(result));
+  return result;
+}
+inline F32 float_of_bits(U32 a) {
+  F32 result;
+  std::memcpy(&result, &a, sizeof(result));
+  return result;
+}
+inline F64 float_of_bits(U64 a) {
+  F64 result;
+  std::memcpy(&result, &a, sizeof(result));
+  return result;
+}
+// 64-bit word j is 32-bit word 2j (low half) with 32-bit word 2j + 1.
+inline U64 pairs(U32 a) { FASTINIT_EACH(U64, a.lane[2 * i] | std::uint64_t(a.lane[2 * i + 1]) << 32); }
+
+// --- conversions, rounded to nearest even
+inline F32 from_signed(U32 a) { FASTINIT_EACH(F32, float(std::int32_t(a.lane[i]))); }
+inline F64 from_signed(U64 a) { FASTINIT_EACH(F64, double(std::int64_t(a.lane[i]))); }
+inline F32 from_unsigned(U32 a) { FASTINIT_EACH(F32, float(a.lane[i])); }
+inline F64 from_unsigned(U64 a) { FASTINIT_EACH(F64, double(a.lane[i])); }
+struct WidePair {
+  U64 low, high;
+};
+// The first half of the lanes, then the second.
+inline WidePair widen(U32 a) { return {{{a.lane[0], a.lane[1]}}, {{a.lane[2], a.lane[3]}}}; }
+inline F32 narrow(F64 low, F64 high) {
+  return {{float(low.lane[0]), float(low.lane[1]), float(high.lane[0]), float(high.lane[1])}};
+}
+
+// --- masks
+inline Mask32 is_negative(F32 a) { FASTINIT_EACH(Mask32, a.lane[i] < 0); }
+inline Mask64 is_negative(F64 a) { FASTINIT_EACH(Mask64, a.lane[i] < 0); }
+inline Mask64 is_less(F64 a, F64 b) { FASTINIT_EACH(Mask64, a.lane[i] < b.lane[i]); }
+// unsigned
+inline Mask32 is_less(U32 a, U32 b) { FASTINIT_EACH(Mask32, a.lane[i] < b.lane[i]); }
+inline Mask64 is_less(U64 a, U64 b) { FASTINIT_EACH(Mask64, a.lane[i] < b.lane[i]); }
+inline bool any(Mask32 m) { return m.lane[0] || m.lane[1] || m.lane[2] || m.lane[3]; }
+inline bool any(Mask64 m) { return m.lane[0] || m.lane[1]; }
+inline U32 select(Mask32 m, U32 yes, U32 no) { FASTINIT_EACH(U32, m.lane[i] ? yes.lane[i] : no.lane[i]); }
+inline U64 select(Mask64 m, U64 yes, U64 no) { FASTINIT_EACH(U64, m.lane[i] ? yes.lane[i] : no.lane[i]); }
+inline F32 select(Mask32 m, F32 yes, F32 no) { FASTINIT_EACH(F32, m.lane[i] ? yes.lane[i] : no.lane[i]); }
+inline F64 select(Mask64 m, F64 yes, F64 no) { FASTINIT_EACH(F64, m.lane[i] ? yes.lane[i] : no.lane[i]); }
+
+// --- lookups
+// How many entries of a row `pick` reaches, by the low bits of the index; 0: this target only has `gather`.
+constexpr int kPick32 = 0;
+constexpr int kPick64 = 0;
+struct Row32 {};
+struct Row64 {};
+inline Row32 load_row(const float*) { return {}; }
+inline Row64 load_row(const double*) { return {}; }
+inline F32 pick(Row32, U32) { return splat(0.0f); }
+inline F64 pick(Row64, U64) { return splat(0.0); }
+inline F32 gather(const float* row, U32 index) { FASTINIT_EACH(F32, row[index.lane[i]]); }
+inline F64 gather(const double* row, U64 index) { FASTINIT_EACH(F64, row[index.lane[i]]); }
+
+// --- memory: any alignment, except for `bypass`, which wants 64 bytes and goes past the caches where the target can
+inline void store(void* p, U32 a) { std::memcpy(p, &a, sizeof(a)); }
+inline void store(void* p, F32 a) { std::memcpy(p, &a, sizeof(a)); }
+inline void store(void* p, F64 a) { std::memcpy(p, &a, sizeof(a)); }
+inline void store_bypassing(void* p, U32 a) { store(p, a); }
+inline void store_bypassing(void* p, F32 a) { store(p, a); }
+inline void store_bypassing(void* p, F64 a) { store(p, a); }
+inline void finish_bypassing() {}
+
+// --- 16-bit floating point, rounded to nearest even: a's lanes, then b's, packed into one vector
+inline U32 pack_float16(F32 a, F32 b) {
+  const U32 x = bits(a), y = bits(b);
+  return {{to_float16(x.lane[0]) | std::uint32_t(to_float16(x.lane[1])) << 16,
+           to_float16(x.lane[2]) | std::uint32_t(to_float16(x.lane[3])) << 16,
+           to_float16(y.lane[0]) | std::uint32_t(to_float16(y.lane[1])) << 16,
+           to_float16(y.lane[2]) | std::uint32_t(to_float16(y.lane[3])) << 16}};
+}
+inline U32 pack_bfloat16(F32 a, F32 b) {
+  const U32 x = bits(a), y = bits(b);
+  return {{to_bfloat16(x.lane[0]) | std::uint32_t(to_bfloat16(x.lane[1])) << 16,
+           to_bfloat16(x.lane[2]) | std::uint32_t(to_bfloat16(x.lane[3])) << 16,
+           to_bfloat16(y.lane[0]) | std::uint32_t(to_bfloat16(y.lane[1])) << 16,
+           to_bfloat16(y.lane[2]) | std::uint32_t(to_bfloat16(y.lane[3])) << 16}};
+}
+
+// --- blocks: as many 128-bit AES states as fill a U32, first block in the lowest lanes
+struct Blocks {
+  U32 state;
+};
+inline Blocks repeat_block(std::uint64_t low, std::uint64_t high) {
+  return {{{std::uint32_t(low), std::uint32_t(low >> 32), std::uint32_t(high), std::uint32_t(high >> 32)}}};
+}
+// (block, 0), (block + 1, 0), ...
+inline Blocks count_blocks(std::uint64_t block) { return repeat_block(block, 0); }
+// n added to each block number
+inline Blocks later(Blocks a, std::uint64_t n) {
+  const std::uint64_t block = (a.state.lane[0] | std::uint64_t(a.state.lane[1]) << 32) + n;
+  return repeat_block(block, a.state.lane[2] | std::uint64_t(a.state.lane[3]) << 32);
+}
+// The numbers of kLanes64 blocks in the lanes where `merge_halves` wants them.
+inline U64 count_lanes(std::uint64_t block) { return {{block, block + 1}}; }
+struct WordPair {
+  U32 first, second;
+};
+// Low and high 64 bits of the blocks of count_lanes, to whole blocks in order.
+inline WordPair merge_halves(U64 low, U64 high) {
+  return {repeat_block(low.lane[0], high.lane[0]).state, repeat_block(low.lane[1], high.lane[1]).state};
+}
+inline U32 words_of(Blocks a) { return a.state; }
+
+struct SubstitutionBox {
+  std::uint8_t of[256];
+};
+// FIPS-197, section 5.1.1: the inverse in GF(2^8), then an affine map. 3 generates the field's nonzero elements.
+constexpr SubstitutionBox make_substitution_box() {
+  SubstitutionBox box{};
+  std::uint8_t p = 1, q = 1;  // q is always the inverse of p
+  do {
+    p = std::uint8_t(p ^ (p << 1) ^ (p & 0x80 ? 0x11B : 0));
+    q = std::uint8_t(q ^ (q << 1));  // division by 3 is multiplication by 0xF6
+    q = std::uint8_t(q ^ (q << 2));
+    q = std::uint8_t(q ^ (q << 4));
+    if (q & 0x80) q = std::uint8_t(q ^ 0x09);
+    const unsigned twice = q * 0x101u;
+    box.of[p] = std::uint8_t(q ^ (twice >> 7) ^ (twice >> 6) ^ (twice >> 5) ^ (twice >> 4) ^ 0x63);
+  } while (p != 1);
+  box.of[0] = 0x63;
+  return box;
+}
+struct RoundTable {
+  std::uint32_t of[256];
+};
+// SubBytes and MixColumns of a byte in row 0: column (2, 1, 1, 3) times its substitute. Other rows are rotations.
+constexpr RoundTable make_round_table() {
+  RoundTable table{};
+  const SubstitutionBox box = make_substitution_box();
+  for (int i = 0; i < 256; ++i) {
+    const std::uint32_t s = box.of[i];
+    const std::uint32_t s2 = (s << 1 ^ (s & 0x80 ? 0x1B : 0)) & 0xFF;
+    table.of[i] = s2 | s << 8 | s << 16 | (s2 ^ s) << 24;
+  }
+  return table;
+}
+constexpr SubstitutionBox kSubstitutionBox = make_substitution_box();
+constexpr RoundTable kRoundTable = make_round_table();
+
+inline std::uint32_t rotate_left(std::uint32_t x, int n) { return x << n | x >> (32 - n); }
+// ShiftRows: row r of column c comes from column c + r.
+inline U32 aes_round(U32 s, U32 key) {
+  U32 result;
+  for (int c = 0; c < 4; ++c) {
+    result.lane[c] = kRoundTable.of[s.lane[c] & 0xFF] ^
+                     rotate_left(kRoundTable.of[s.lane[(c + 1) & 3] >> 8 & 0xFF], 8) ^
+                     rotate_left(kRoundTable.of[s.lane[(c + 2) & 3] >> 16 & 0xFF], 16) ^
+                     rotate_left(kRoundTable.of[s.lane[(c + 3) & 3] >> 24], 24) ^ key.lane[c];
+  }
+  return result;
+}
+inline U32 aes_last_round(U32 s, U32 key) {
+  U32 result;
+  for (int c = 0; c < 4; ++c) {
+    result.lane[c] = (std::uint32_t(kSubstitutionBox.of[s.lane[c] & 0xFF]) |
+                      std::uint32_t(kSubstitutionBox.of[s.lane[(c + 1) & 3] >> 8 & 0xFF]) << 8 |
+                      std::uint32_t(kSubstitutionBox.of[s.lane[(c + 2) & 3] >> 16 & 0xFF]) << 16 |
+                      std::uint32_t(kSubstitutionBox.of[s.lane[(c + 3) & 3] >> 24]) << 24) ^
+                     key.lane[c];
+  }
+  return result;
+}
+// Input xor keys[0], rounds - 1 AES rounds with keys[1 ..], a last round without MixColumns.
+template <int rounds>
+Blocks encrypt(Blocks input, const Blocks (&keys)[rounds + 1]) {
+  U32 s = input.state ^ keys[0].state;
+  for (int r = 1; r < rounds; ++r) s = aes_round(s, keys[r].state);
+  return {aes_last_round(s, keys[rounds].state)};
+}
+
+#undef FASTINIT_EACH
+
+}  // namespace
+}  // namespace fastinit

@@ -1,0 +1,105 @@
+"""Fill NumPy arrays in place with Xavier, He and other weights: fast, and the same bits on every CPU.
+
+    >>> import numpy as np
+    >>> import fastinit
+    >>> w = np.empty((256, 512), np.float32)
+    >>> fastinit.he_normal(w, 512, seed=0, stream="encoder.0.weight") is w
+    True
+
+Every initialiser writes into its first argument and returns it. The value of an element depends on the seed, the
+stream, its row-major index in the whole tensor, the dtype and the parameters: not on the memory layout, the thread
+count, the CPU, or the part of the tensor that is being filled.
+
+Common arguments
+----------------
+The docstrings of the functions name only what is their own. These are the same everywhere:
+
+out
+    The array to fill: any writable ``numpy.ndarray`` of float32, float64, float16 or bfloat16 (``ml_dtypes``) in native
+    byte order, of any shape and strides whose elements do not overlap. Returned.
+fan_in, fan_out
+    Numbers of inputs and outputs of a unit: finite real numbers > 0. Only those that the formula needs are required.
+    Left out, they are computed from the shape, and then the caller must say how to read it, by ``layout`` or by
+    ``in_axis`` and ``out_axis``. Explicit fans cannot be combined with either.
+layout
+    ``"torch"``: the shape is (out, in, \\*kernel), at least two dimensions; fan_in = in * prod(kernel), fan_out = out *
+    prod(kernel). ``"keras"``: the shape is (\\*kernel, in, out), with the same products; a vector of n elements has
+    fans n and n, a 0-d array 1 and 1.
+in_axis, out_axis, batch_axis
+    int or sequence of ints, negative ones count from the end, as in JAX: the axes of inputs, of outputs, and of
+    independent copies. The remaining axes are the receptive field: fan_in = prod(in axes) * prod(field), fan_out =
+    prod(out axes) * prod(field). in_axis and out_axis come together; batch_axis is optional.
+seed
+    int, 0 .. 2**64-1. Left out, the process's own seed is used (``manual_seed``).
+stream
+    int, 0 .. 2**64-1, or a str such as the parameter's name, which stands for the 8-byte BLAKE2b digest of its UTF-8
+    bytes, read little-endian. Left out, it is 0 with an explicit seed, else the next one of the process-wide generator.
+global_shape, offset
+    One int per dimension of ``out``, and only together: ``out`` is the box at ``offset`` of a tensor of
+    ``global_shape``. It gets the values that the whole fill has there, and fans come from ``global_shape``.
+threads
+    int >= 1, for this call. Left out: ``set_num_threads``, else FASTINIT_NUM_THREADS, else the CPUs the process may
+    use.
+rng
+    ``"ars"`` (ARS-7, the default) or ``"philox"`` (Philox4x32-10).
+
+A wrong type is a TypeError, a wrong value a ValueError; each names the argument, what came and what would do. A call
+that is refused changes nothing: neither ``out`` nor the process-wide generator. The bits are defined, operation by
+operation, in docs/stream-format.md; ``config()["stream_format"]`` of ``show_config(mode="dicts")`` is its version.
+"""
+
+from ._core import __version__
+from .initializers import (
+    calculate_gain,
+    constant,
+    empty,
+    get_num_threads,
+    glorot_normal,
+    glorot_uniform,
+    he_normal,
+    he_uniform,
+    kaiming_normal,
+    kaiming_uniform,
+    lecun_normal,
+    lecun_uniform,
+    manual_seed,
+    normal,
+    ones,
+    random_bits,
+    set_num_threads,
+    show_config,
+    truncated_normal,
+    uniform,
+    variance_scaling,
+    xavier_normal,
+    xavier_uniform,
+    zeros,
+)
+
+__all__ = [
+    "__version__",
+    "calculate_gain",
+    "constant",
+    "empty",
+    "get_num_threads",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "kaiming_normal",
+    "kaiming_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "manual_seed",
+    "normal",
+    "ones",
+    "random_bits",
+    "set_num_threads",
+    "show_config",
+    "truncated_normal",
+    "uniform",
+    "variance_scaling",
+    "xavier_normal",
+    "xavier_uniform",
+    "zeros",
+]

@@ -1,0 +1,72 @@
+"""The compiled core. Everything here is private: `fastinit` itself is what users call."""
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+__version__: str
+stream_format: int
+
+BITS: int
+UNIFORM: int
+NORMAL: int
+TRUNCATED: int
+TRUNCATED_STD: int
+CONSTANT: int
+
+# Each call checks all of its arguments before it writes: TypeError or ValueError that names the argument.
+# a, b, c, d are by distribution: UNIFORM low, high; NORMAL mean, std; TRUNCATED mean, std, low, high;
+# TRUNCATED_STD the same with bounds in units of std; CONSTANT value; BITS none.
+def fill(
+    out: Any,
+    distribution: int,
+    a: float,
+    b: float,
+    c: float,
+    d: float,
+    seed: int | None,
+    stream: int | None,
+    global_shape: Sequence[int] | None,
+    offset: Sequence[int] | None,
+    threads: int | None,
+    rng: str,
+    /,
+) -> None: ...
+
+# Variance gain^2 scale / n. distribution: UNIFORM, NORMAL or TRUNCATED_STD (cut at +-2 and corrected).
+def fill_scaled(
+    out: Any,
+    distribution: int,
+    gain: float,
+    scale: float,
+    n: float,
+    seed: int | None,
+    stream: int | None,
+    global_shape: Sequence[int] | None,
+    offset: Sequence[int] | None,
+    threads: int | None,
+    rng: str,
+    /,
+) -> None: ...
+
+# In the default floating-point environment, whatever the caller's is.
+def divide(a: float, b: float, /) -> float: ...
+def square_root(a: float, /) -> float: ...
+def manual_seed(seed: int, /) -> None: ...
+def initial_seed() -> int: ...
+
+# After a fork, in the child: a new seed, unless the seed came from manual_seed.
+def reseed_child() -> None: ...
+def set_num_threads(threads: int, /) -> None: ...
+def get_num_threads() -> int: ...
+
+# A writable array of n_bytes uint8 at a 64-byte boundary, on huge pages where it is large and the OS has them.
+def allocate(n_bytes: int, /) -> Any: ...
+
+# version, stream_format, compiler, targets_built, targets_found, target, threads, cpus
+def config() -> dict[str, Any]: ...
+
+# For the tests: force a target by name, or None to choose again.
+def set_target(name: str | None, /) -> None: ...
+def known_answer(
+    target: str, generator: Literal["ars", "philox"], rounds: int, counter: Sequence[int], key: Sequence[int], /
+) -> list[int]: ...
