@@ -274,7 +274,7 @@ Plan plan_normal(double mean, double std, ElementType type) {
 }
 
 Plan plan_truncated(const Arguments& arguments, bool in_units_of_std, ElementType type) {
-  const auto [mean, std, low, high] = arguments;
+  const double mean = arguments[0], std = arguments[1], low = arguments[2], high = arguments[3];
   const Format& format = format_of(type);
   need_in_range("mean", mean, format.largest, type);
   need_std(std);

@@ -1,0 +1,363 @@
+// Tests of the core without Python, so that they run wherever a compiler (and an emulator) does:
+//   core_test FILE       checks every target that runs here, also against the frozen digests in FILE
+//   core_test --print    prints the digests; a change of any is a new version of the stream format
+#include <cfenv>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <cmath>
+#include <limits>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "dispatch.hpp"
+#include "environment.hpp"
+#include "fill.hpp"
+#include "memory.hpp"
+#include "parameters.hpp"
+#include "rounding.hpp"
+#include "threads.hpp"
+
+using namespace fastinit;
+
+namespace {
+
+int failures = 0;
+int checks = 0;
+
+void check(bool good, const std::string& what) {
+  ++checks;
+  if (good) return;
+  ++failures;
+  std::printf("FAILED: %s\n", what.c_str());
+}
+
+using Bytes = std::vector<unsigned char>;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+struct Case {
+  const char* name;
+  Distribution distribution;
+  Arguments arguments;
+};
+// One for each form of each transform. tests/test_digests.py has the same list.
+const Case kCases[] = {
+    {"uniform", Distribution::kUniform, {-0.5, 0.25, 0, 0}},
+    {"normal", Distribution::kNormal, {0.125, 0.02, 0, 0}},
+    {"truncated", Distribution::kTruncatedStd, {0, 0.02, -2, 2}},
+    {"one_sided", Distribution::kTruncated, {0, 1, 2, 3}},
+    {"asymmetric", Distribution::kTruncated, {0.1, 0.5, -0.3, 1.2}},
+    {"narrow", Distribution::kTruncated, {0, 1, -0.001, 0.001}},
+    {"far", Distribution::kTruncated, {0, 1, 5, 6}},
+    {"far_below", Distribution::kTruncated, {0, 1, -kInfinity, -7}},
+};
+const char* const kTypeNames[kElementTypes] = {"float32", "float64", "float16", "bfloat16"};
+const std::size_t kTypeBytes[kElementTypes] = {4, 8, 2, 2};
+const char* const kGeneratorNames[kGenerators] = {"ars", "philox"};
+constexpr Stream kStream{0x0123456789ABCDEF, 0xFEDCBA9876543210};
+
+Bytes values(const KernelTable& table, int generator, const Case& one, int type, std::uint64_t first, std::size_t n,
+             std::size_t shift = 0) {
+  const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
+  Bytes out(n * kTypeBytes[type] + shift);
+  const DefaultEnvironment environment;
+  table.fill[generator][int(plan.transform)][type](kStream, plan.parameters, first, n, out.data() + shift, false);
+  return Bytes(out.begin() + std::ptrdiff_t(shift), out.end());
+}
+
+std::uint64_t fnv1a(const Bytes& bytes) {
+  std::uint64_t hash = 0xCBF29CE484222325;
+  for (const unsigned char byte : bytes) hash = (hash ^ byte) * 0x100000001B3;
+  return hash;
+}
+
+// 1021 elements across index 2^32, and 64-bit words across 2^32 blocks
+constexpr std::uint64_t kDigestFirst = (std::uint64_t(1) << 33) - 500;
+constexpr std::size_t kDigestLength = 1021;
+
+std::string digests(const KernelTable& table) {
+  std::string lines;
+  char line[128];
+  for (int g = 0; g < kGenerators; ++g) {
+    for (const Case& one : kCases) {
+      for (int type = 0; type < kElementTypes; ++type) {
+        const std::uint64_t hash = fnv1a(values(table, g, one, type, kDigestFirst, kDigestLength));
+        std::snprintf(line, sizeof(line), "%s %s %s %016llx\n", kGeneratorNames[g], one.name, kTypeNames[type],
+                      (unsigned long long)hash);
+        lines += line;
+      }
+    }
+    Bytes words(kDigestLength * 4);
+    table.bits[g](kStream, Parameters{}, kDigestFirst, kDigestLength, words.data(), false);
+    std::snprintf(line, sizeof(line), "%s bits uint32 %016llx\n", kGeneratorNames[g], (unsigned long long)fnv1a(words));
+    lines += line;
+  }
+  return lines;
+}
+
+// Random123 1.14, tests/kat_vectors: philox4x32 and ars4x32 with 10 rounds.
+void known_answers(const KernelTable& table) {
+  struct Known {
+    Generator generator;
+    std::uint32_t counter[4], key[4], block[4];
+  };
+  constexpr std::uint32_t f = 0xFFFFFFFF;
+  const Known known[] = {
+      {Generator::kPhilox, {0, 0, 0, 0}, {0, 0, 0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
+      {Generator::kPhilox, {f, f, f, f}, {f, f, 0, 0}, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
+      {Generator::kPhilox,
+       {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+       {0xa4093822, 0x299f31d0, 0, 0},
+       {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+  };
+  for (const Known& one : known) {
+    std::uint32_t block[4];
+    table.known_answer(one.generator, 10, one.counter, one.key, block);
+    check(std::memcmp(block, one.block, 16) == 0, std::string(table.target) + ": Random123's known answers");
+  }
+}
+
+// The element is a function of its index: any start, length and address give pieces of one sequence, and no byte
+// beside them changes.
+void slices(const KernelTable& table) {
+  const std::size_t lengths[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200, 3000};
+  const KernelTable& portable = kernels_of("portable");
+  for (int g = 0; g < kGenerators; ++g) {
+    for (const Case& one : kCases) {
+      for (int type = 0; type < kElementTypes; ++type) {
+        const std::size_t bytes = kTypeBytes[type];
+        const Bytes whole = values(portable, g, one, type, 0, 3100);
+        for (const std::uint64_t first : {0, 1, 2, 3, 5, 6, 63, 64}) {
+          for (const std::size_t n : lengths) {
+            const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
+            const std::size_t shift = 64 + (first * 7 + n) % 64;
+            Bytes out(n * bytes + shift + 64, 0xA5);
+            const DefaultEnvironment environment;
+            table.fill[g][int(plan.transform)][type](kStream, plan.parameters, first, n, out.data() + shift, true);
+            const bool same = n == 0 || std::memcmp(out.data() + shift, whole.data() + first * bytes, n * bytes) == 0;
+            bool outside = true;
+            for (std::size_t i = 0; i < shift; ++i) outside = outside && out[i] == 0xA5;
+            for (std::size_t i = shift + n * bytes; i < out.size(); ++i) outside = outside && out[i] == 0xA5;
+            check(same && outside, std::string(table.target) + " " + kGeneratorNames[g] + " " + one.name + " " +
+                                       kTypeNames[type] + " first " + std::to_string(first) + " n " + std::to_string(n));
+          }
+        }
+      }
+    }
+  }
+}
+
+// One tensor of 37 x 41 x 70, walked through many strides, boxes and threads.
+void boxes() {
+  const std::size_t shape[3] = {37, 41, 70};
+  const std::size_t n = shape[0] * shape[1] * shape[2];
+  const Plan plan = make_plan(Distribution::kNormal, ElementType::kFloat32, {0, 1, 0, 0});
+  const Task task{kernels().fill[0][int(plan.transform)][0], kStream, plan.parameters};
+  std::vector<float> whole(n);
+  fill(task, {reinterpret_cast<unsigned char*>(whole.data()), 4, 0, 1, {{n, 4, 1}}}, 1);
+  const std::size_t orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+  for (const auto& order : orders) {
+    for (const bool reversed : {false, true}) {
+      for (const std::size_t gap : {1, 2}) {
+        for (const std::size_t from : {0, 5}) {
+          std::vector<float> memory(n * gap, -1.0f);
+          Box box{reinterpret_cast<unsigned char*>(memory.data()), 4, 0, 3, {}};
+          std::ptrdiff_t stride = std::ptrdiff_t(4 * gap);
+          for (int i = 2; i >= 0; --i) {
+            box.dimensions[order[i]].memory_stride = stride;
+            stride *= std::ptrdiff_t(shape[order[i]]);
+          }
+          std::uint64_t index_stride = 1;
+          for (int i = 2; i >= 0; --i) {
+            Dimension& dimension = box.dimensions[i];
+            dimension.n = shape[i] - from;
+            dimension.index_stride = index_stride;
+            box.first += from * index_stride;
+            box.data += std::ptrdiff_t(from) * dimension.memory_stride;
+            index_stride *= shape[i];
+          }
+          const Box forward = box;
+          if (reversed) {  // memory backwards, index forwards
+            for (int i = 0; i < 3; ++i) {
+              box.data += box.dimensions[i].memory_stride * std::ptrdiff_t(box.dimensions[i].n - 1);
+              box.dimensions[i].memory_stride = -box.dimensions[i].memory_stride;
+            }
+          }
+          fill(task, box, 2);
+          std::size_t wrong = 0, written = 0;
+          for (const float x : memory) written += x != -1.0f;
+          for (std::size_t i = from; i < shape[0]; ++i) {
+            for (std::size_t j = from; j < shape[1]; ++j) {
+              for (std::size_t k = from; k < shape[2]; ++k) {
+                const std::size_t at[3] = {i - from, j - from, k - from};
+                const unsigned char* p = box.data;
+                for (int d = 0; d < 3; ++d) p += box.dimensions[d].memory_stride * std::ptrdiff_t(at[d]);
+                float value;
+                std::memcpy(&value, p, 4);
+                wrong += value != whole[(i * shape[1] + j) * shape[2] + k];
+              }
+            }
+          }
+          check(wrong == 0, "a strided box equals its part of the whole");
+          check(written == forward.dimensions[0].n * forward.dimensions[1].n * forward.dimensions[2].n,
+                "nothing outside of a strided box is written");
+        }
+      }
+    }
+  }
+}
+
+void threads() {
+  const std::size_t n = (std::size_t(1) << 21) + 13;
+  for (int type = 0; type < kElementTypes; ++type) {
+    const Plan plan = make_plan(Distribution::kNormal, ElementType(type), {0, 1, 0, 0});
+    const Task task{kernels().fill[0][int(plan.transform)][type], kStream, plan.parameters};
+    Bytes one(n * kTypeBytes[type]);
+    const auto box = [&](Bytes& out) {
+      return Box{out.data(), kTypeBytes[type], 3, 1, {{n, std::ptrdiff_t(kTypeBytes[type]), 1}}};
+    };
+    fill(task, box(one), 1);
+    for (const int count : {2, 7, 64}) {
+      Bytes many(one.size());
+      fill(task, box(many), count);
+      check(one == many, "the same bits on " + std::to_string(count) + " threads");
+    }
+  }
+}
+
+// The caller's rounding mode, flushing of subnormals and flags: not obeyed, not changed.
+void environment() {
+  const std::size_t n = 4099;
+  for (const Case& one : kCases) {
+    const auto run = [&](std::vector<double>& out) {
+      const Plan plan = make_plan(one.distribution, ElementType::kFloat64, one.arguments);
+      const Task task{kernels().fill[0][int(plan.transform)][1], kStream, plan.parameters};
+      fill(task, {reinterpret_cast<unsigned char*>(out.data()), 8, 0, 1, {{n, 8, 1}}}, 1);
+    };
+    std::vector<double> expected(n);
+    run(expected);
+    for (const int mode : {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO}) {
+      std::vector<double> got(n);
+      std::fesetround(mode);
+      std::feclearexcept(FE_ALL_EXCEPT);
+      run(got);
+      const bool kept = std::fegetround() == mode && std::fetestexcept(FE_ALL_EXCEPT) == 0;
+      std::fesetround(FE_TONEAREST);
+      check(got == expected, std::string("rounding mode ignored: ") + one.name);
+      check(kept, std::string("environment kept: ") + one.name);
+    }
+  }
+  // Subnormal results survive a caller who flushes them.
+  const Plan plan = make_plan(Distribution::kNormal, ElementType::kFloat32, {0, 1e-41, 0, 0});
+  const Task task{kernels().fill[0][int(plan.transform)][0], kStream, plan.parameters};
+  std::vector<std::uint32_t> out(64);
+#if defined(FASTINIT_X86_64)
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before | 0x8040);  // flush to zero, denormals are zero
+#endif
+  fill(task, {reinterpret_cast<unsigned char*>(out.data()), 4, 0, 1, {{64, 4, 1}}}, 1);
+#if defined(FASTINIT_X86_64)
+  check((_mm_getcsr() & 0x8040) == 0x8040, "flushing kept");
+  _mm_setcsr(before);
+#endif
+  int nonzero = 0;
+  for (const std::uint32_t bits : out) nonzero += (bits & 0x7FFFFFFF) != 0;
+  check(nonzero > 60, "subnormal values are not flushed");
+}
+
+void refusals() {
+  const auto refused = [](Distribution distribution, ElementType type, const Arguments& arguments, const char* name) {
+    try {
+      make_plan(distribution, type, arguments);
+    } catch (const std::invalid_argument& error) {
+      check(std::string(error.what()).find(name) != std::string::npos, std::string("the message names ") + name);
+      return;
+    }
+    check(false, std::string("refused: ") + name);
+  };
+  const double nan = std::nan("");
+  refused(Distribution::kNormal, ElementType::kFloat32, {0, -1, 0, 0}, "std");
+  refused(Distribution::kNormal, ElementType::kFloat32, {nan, 1, 0, 0}, "mean");
+  refused(Distribution::kNormal, ElementType::kFloat16, {0, 20000, 0, 0}, "std");
+  refused(Distribution::kUniform, ElementType::kFloat32, {1, 0, 0, 0}, "low");
+  refused(Distribution::kUniform, ElementType::kFloat16, {0, 1e6, 0, 0}, "high");
+  refused(Distribution::kTruncated, ElementType::kFloat32, {0, 1, 1, 1}, "low");
+  refused(Distribution::kTruncated, ElementType::kFloat16, {0, 1, 1.0001, 1.0002}, "low");
+  refused(Distribution::kConstant, ElementType::kFloat16, {1e9, 0, 0, 0}, "value");
+}
+
+void sixteen_bits() {
+  // Every float16 and bfloat16 comes back from its float32; halves between neighbours go to the even one.
+  const auto as_float = [](std::uint16_t h) {  // float16 to float32, from the definition
+    const int exponent = h >> 10 & 31, fraction = h & 1023;
+    const float magnitude = exponent == 0 ? std::ldexp(float(fraction), -24)
+                                          : std::ldexp(float(1024 + fraction), exponent - 25);
+    return h >> 15 ? -magnitude : magnitude;
+  };
+  const auto bits_of = [](float x) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &x, 4);
+    return bits;
+  };
+  int wrong = 0;
+  for (std::uint32_t h = 0; h < 0x7C00; ++h) {
+    const float x = as_float(std::uint16_t(h));
+    wrong += to_float16(bits_of(x)) != h || to_float16(bits_of(-x)) != (h | 0x8000);
+    if (h + 1 == 0x7C00) break;
+    const float middle = (x + as_float(std::uint16_t(h + 1))) / 2;
+    wrong += to_float16(bits_of(middle)) != h + (h & 1);
+    wrong += to_float16(bits_of(std::nextafterf(middle, 0))) != h;
+    wrong += to_float16(bits_of(std::nextafterf(middle, 1e9f))) != h + 1;
+  }
+  for (std::uint32_t b = 0; b < 0x7F7F; ++b) {
+    wrong += to_bfloat16(b << 16) != b || to_bfloat16((b << 16) + 0x8000) != b + (b & 1) ||
+             to_bfloat16((b << 16) + 0x7FFF) != b || to_bfloat16((b << 16) + 0x8001) != b + 1;
+  }
+  check(wrong == 0, "16-bit rounding");
+}
+
+void memory() {
+  for (const std::size_t n : {std::size_t(0), std::size_t(1), std::size_t(100), std::size_t(5) << 20}) {
+    void* p = allocate(n);
+    check(reinterpret_cast<std::uintptr_t>(p) % 64 == 0, "allocated memory is aligned");
+    std::memset(p, 1, n);
+    release(p, n);
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc == 2 && std::strcmp(argv[1], "--print") == 0) {
+    std::fputs(digests(kernels_of("portable")).c_str(), stdout);
+    return 0;
+  }
+  if (argc != 2) {
+    std::fputs("usage: core_test DIGESTS | --print\n", stderr);
+    return 2;
+  }
+  std::ifstream file(argv[1]);
+  std::stringstream frozen;
+  frozen << file.rdbuf();
+  sixteen_bits();
+  refusals();
+  memory();
+  for (const std::string& name : targets_found()) {
+    const KernelTable& table = kernels_of(name);
+    const int before = failures;
+    known_answers(table);
+    check(digests(table) == frozen.str(), name + ": the frozen digests");
+    slices(table);
+    set_target(name);
+    boxes();
+    threads();
+    environment();
+    std::printf("target %s: %s\n", name.c_str(), failures == before ? "good" : "FAILED");
+  }
+  std::printf("%d passed, %d failed\n", checks - failures, failures);
+  return failures > 0;
+}
