@@ -301,7 +301,7 @@ void run(py::array& array, const Plan& plan, bool bits, Element element, const C
     task.kernel = constant_kernel(element.bytes);
     task.stream = {0, 0};
   } else {
-    task.kernel = bits ? table.bits[int(generator)]
+    task.kernel = bits ? table.bits[int(generator)][element.bytes == 8]
                        : table.fill[int(generator)][int(plan.transform)][int(element.type)];
   }
   // Last, so that no refused call uses up a stream.

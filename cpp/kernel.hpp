@@ -65,7 +65,7 @@ using KnownAnswer = void (*)(Generator generator, int rounds, const std::uint32_
 struct KernelTable {
   const char* target;
   Kernel fill[kGenerators][kTransforms][kElementTypes];
-  Kernel bits[kGenerators];  // 32-bit words; 64-bit word i is 32-bit words 2i and 2i + 1
+  Kernel bits[kGenerators][2];  // 32-bit words, 64-bit words
   KnownAnswer known_answer;
 };
 

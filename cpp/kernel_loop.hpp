@@ -191,7 +191,8 @@ constexpr void list_generator(KernelTable& table, Generator generator) {
        fill<G, Near<Narrow>, Float16>, fill<G, Near<Narrow>, Bfloat16>);
   list(Transform::kFar, fill<G, Far<Narrow>, Float32>, fill<G, Far<Wide>, Float64>, fill<G, Far<Narrow>, Float16>,
        fill<G, Far<Narrow>, Bfloat16>);
-  table.bits[int(generator)] = fill<G, Bits, Float32>;
+  table.bits[int(generator)][0] = fill<G, Bits, Float32>;
+  table.bits[int(generator)][1] = fill<G, Bits, Float64>;  // the same bytes: words are little-endian
 }
 
 constexpr KernelTable make_table(const char* target) {

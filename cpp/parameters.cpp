@@ -178,7 +178,7 @@ void set_near(Constants<Real, Word>& constants, const Window& window) {
   const auto [qb, cb] = probability_beyond(window.b);
   const bool straddles = window.a < 0;
   const double d = straddles ? ca + cb : window.a < kQuarter ? cb - ca : qa - qb;
-  const double w0 = straddles ? std::fmin(std::nearbyint(ca / d * n), last_word) : 0;
+  const double w0 = straddles && d > 0 ? std::fmin(std::nearbyint(ca / d * n), last_word) : 0;
   const double g = d / (2 * n);
   constants.flip = window.flip ? Word(~Word(0)) : 0;
   constants.lower_words = Word(w0);
@@ -187,7 +187,7 @@ void set_near(Constants<Real, Word>& constants, const Window& window) {
   constants.median[0] = Real(4 * (std::fma(-d, w0 / n, ca) + g));
   constants.median[1] = Real(4 * (straddles ? std::fma(d, w0 / n, -ca) + g : ca + g));
   constants.step = Real(2 * d);
-  constants.pace = Real(4 * d / n);
+  constants.pace = Real(4 * d);
 }
 
 double log_beyond(double x) {

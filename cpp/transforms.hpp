@@ -168,7 +168,8 @@ class Near {
     const U beyond = w - lower_words_;
     const U d = select(lower, beyond ^ ones, beyond);  // ~(w - w0) = w0 - 1 - w
     const F f = fma(from_unsigned(n), step_, select(lower, start_[0], start_[1]));
-    const F s = fma(from_unsigned(d), pace_, select(lower, median_[0], median_[1]));
+    const F share = from_unsigned(d) * splat(power<T>(1 - T::kBits) / 2);
+    const F s = fma(share, pace_, select(lower, median_[0], median_[1]));
     const auto tail = is_less(bits(f), splat(power_bits<T>(T::kBits - 1)));
     const F t = select(tail, place_in_piece<T, typename T::Table>(bits(f)), s * s);
     const F x_std = select(tail, std_, s * std_);
@@ -212,7 +213,7 @@ class Far {
 
   // n counts from the bound that is nearer to the mean, n_end from the other one.
   F64 value(U64 n, U64 n_end) const {
-    const F64 cell = splat(power<Wide>(-(T::kBits - 1)) * 0.5), half_cell = splat(power<Wide>(-(T::kBits - 1)) * 0.25);
+    const F64 cell = splat(power<Wide>(1 - T::kBits) / 2), half_cell = splat(power<Wide>(1 - T::kBits) / 4);
     const F64 u = fma(from_unsigned(n), cell, half_cell);
     const F64 u_end = fma(from_unsigned(n_end), cell, half_cell);
     const F64 y = complement_ * u;

@@ -287,7 +287,7 @@ def round_to(x: float, name: str, direction: str = "nearest") -> float:
 
 
 def _types(w: Array, dtype: npt.DTypeLike) -> tuple[np.dtype[Any], np.dtype[Any], int]:
-    """(element type, working type, B); checks that the words have the width that the element type uses."""
+    """(element type, working type, B) for words of one dimension or more, whose width must be the element type's."""
     element = np.dtype(dtype)
     if element.name not in FORMATS:
         raise TypeError(f"no such element type: {element}")
@@ -304,7 +304,7 @@ def _narrow(y: Array, element: np.dtype[Any]) -> Array:
             return y.astype(element)
     if element.name == "bfloat16":
         code = np.ascontiguousarray(y).view(np.uint32)
-        code = code + (np.uint32(0x7FFF) + (code >> np.uint32(16) & np.uint32(1)))  # no NaN comes here
+        code = code + (np.uint32(0x7FFF) + (code >> np.uint32(16) & np.uint32(1)))  # NaN is not met here
         halves: Array = (code >> np.uint32(16)).astype(np.uint16).view(element)
         return halves
     return y
@@ -520,7 +520,6 @@ def near_setup(a: float, b: float, bits: int) -> NearSetup:
     w0 = 0
     if a < 0:
         d = ca + cb
-        # D = 0 for windows narrower than about 2^-1073 on either side of 0; the page leaves 0 / 0 open.
         w0 = 0 if d == 0 else min(round(ca / d * n), 2**32 - 1 if bits == 32 else 2**64 - 2048)
     else:
         d = cb - ca if a < QUARTILE else qa - qb
@@ -533,7 +532,7 @@ def near_setup(a: float, b: float, bits: int) -> NearSetup:
         median_l=4 * (fma_scalar(-d, share, ca) + g),
         median_u=4 * (fma_scalar(d, share, -ca) + g) if a < 0 else 4 * (ca + g),
         step=2 * d,
-        pace=4 * d / n,
+        pace=4 * d,
     )
 
 
@@ -547,7 +546,7 @@ def _near(w: Array, a: float, b: float, flip: bool, mean: float, std: float) -> 
     n = np.where(upper, ~w, w)
     d = np.where(upper, w - w.dtype.type(setup.w0), w.dtype.type((setup.w0 - 1) % 2**bits) - w)
     f = _fma(n.astype(working), step, np.where(upper, start_u, start_l), working)
-    s = _fma(d.astype(working), pace, np.where(upper, median_u, median_l), working)
+    s = _fma(d.astype(working) * working.type(2.0**-bits), pace, np.where(upper, median_u, median_l), working)
     p, x = _quantile(f, s, f >= working.type(2.0 ** (bits - 1)))
     sign = np.where(upper != flip, working.type(1), working.type(-1))
     return _scale_and_shift(p, x, sign, mean, std)

@@ -92,7 +92,7 @@ std::string digests(const KernelTable& table) {
       }
     }
     Bytes words(kDigestLength * 4);
-    table.bits[g](kStream, Parameters{}, kDigestFirst, kDigestLength, words.data(), false);
+    table.bits[g][0](kStream, Parameters{}, kDigestFirst, kDigestLength, words.data(), false);
     std::snprintf(line, sizeof(line), "%s bits uint32 %016llx\n", kGeneratorNames[g], (unsigned long long)fnv1a(words));
     lines += line;
   }

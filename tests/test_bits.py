@@ -1,0 +1,248 @@
+"""Promise: the bits are those of docs/stream-format.md, on every target, for every generator, transform and dtype."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import reference
+from conftest import DTYPES, TARGETS
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_reference import ARS_ANSWERS, PHILOX_ANSWERS, answers
+
+from fastinit import _core
+
+Array = npt.NDArray[Any]
+
+# The core's number of a distribution, and the oracle's name of it.
+CORE = {
+    "uniform": _core.UNIFORM,
+    "normal": _core.NORMAL,
+    "absolute": _core.TRUNCATED,
+    "std": _core.TRUNCATED_STD,
+}
+INF = math.inf
+# At least one of each form: plain, near (straddling, one side, narrow, reflected, ending at 0), far (both sides).
+CASES: list[tuple[str, tuple[float, ...]]] = [
+    ("uniform", (-0.5, 0.25)),
+    ("uniform", (0.0, 1.0)),
+    ("normal", (0.125, 0.02)),
+    ("normal", (0.0, 1.0)),
+    ("std", (0.0, 0.02, -2.0, 2.0)),
+    ("absolute", (0.0, 1.0, 2.0, 3.0)),
+    ("absolute", (0.1, 0.5, -0.3, 1.2)),
+    ("absolute", (0.0, 1.0, -0.001, 0.001)),
+    ("absolute", (0.0, 1.0, -3.0, -0.5)),
+    ("absolute", (0.0, 1.0, -INF, 0.0)),
+    ("absolute", (0.0, 1.0, 3.9, 50.0)),
+    ("absolute", (0.0, 1.0, -INF, INF)),
+    ("absolute", (0.0, 1.0, 5.0, 6.0)),
+    ("absolute", (0.0, 1e36, 1.0, 2.0)),  # a window of 1e-36 std
+    ("absolute", (0.0, 2.0, 16.0, INF)),
+    ("absolute", (0.0, 1.0, -INF, -7.0)),
+    ("std", (1.0, 0.5, 40.0, 40.5)),
+]
+
+
+def fill(
+    out: Array,
+    case: tuple[str, tuple[float, ...]],
+    seed: int = 1,
+    stream: int = 2,
+    rng: Any = "ars",
+    global_shape: tuple[int, ...] | None = None,
+    offset: tuple[int, ...] | None = None,
+    threads: int = 1,
+) -> Array:
+    kind, parameters = case
+    a, b, c, d = (*parameters, 0.0, 0.0)[:4]
+    _core.fill(out, CORE[kind], a, b, c, d, seed, stream, global_shape, offset, threads, rng)
+    return out
+
+
+def oracle(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    case: tuple[str, tuple[float, ...]],
+    seed: int = 1,
+    stream: int = 2,
+    rng: str = "ars",
+    global_shape: tuple[int, ...] | None = None,
+    offset: tuple[int, ...] | None = None,
+) -> Array:
+    kind, parameters = case
+    name = "truncated" if kind in ("absolute", "std") else kind
+    rest: tuple[Any, ...] = (*parameters, kind) if name == "truncated" else parameters
+    return reference.fill(shape, dtype, name, rest, rng, seed, stream, global_shape, offset)
+
+
+def same_bits(x: Array, y: Array) -> bool:
+    return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
+
+
+@pytest.mark.parametrize(("rounds", "v"), answers(ARS_ANSWERS))
+def test_ars_gives_the_published_answers(target: str, rounds: int, v: list[int]) -> None:
+    assert _core.known_answer(target, "ars", rounds, v[:4], v[4:8]) == v[8:]
+
+
+@pytest.mark.parametrize(("rounds", "v"), answers(PHILOX_ANSWERS))
+def test_philox_gives_the_published_answers(target: str, rounds: int, v: list[int]) -> None:
+    assert _core.known_answer(target, "philox", rounds, v[:4], v[4:6]) == v[6:]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_kernel_equals_oracle(target: str, rng: Any, dtype: np.dtype[Any], case: tuple[str, tuple[float, ...]]) -> None:
+    n = 4099
+    # In the middle of a block, below a number of blocks that needs 33 bits.
+    first = 2**34 - 2001
+    expected = oracle((n,), dtype, case, rng=rng, global_shape=(2**62,), offset=(first,))
+    got = fill(np.zeros(n, dtype), case, rng=rng, global_shape=(2**62,), offset=(first,))
+    assert same_bits(got, expected)
+
+
+@pytest.mark.parametrize("bits", [32, 64])
+def test_random_bits_are_the_words(target: str, rng: Any, bits: int) -> None:
+    out = np.zeros(1001, f"uint{bits}")
+    _core.fill(out, _core.BITS, 0, 0, 0, 0, 3, 4, (2**62,), (2**40 - 3,), 1, rng)
+    assert same_bits(out, reference.fill((1001,), out.dtype, "random_bits", (), rng, 3, 4, (2**62,), (2**40 - 3,)))
+
+
+def test_every_length_and_offset_around_the_edges(target: str, rng: Any, dtype: np.dtype[Any]) -> None:
+    """Blocks are 4 words, vectors up to 16, steps up to 64, and long fills start at a cache line: every edge of them."""
+    for case in (CASES[0], CASES[3], CASES[4], CASES[12]):
+        whole = oracle((1300,), dtype, case, rng=rng)
+        for n in [*range(70), 127, 128, 129, 255, 256, 257, 1023, 1024, 1025]:
+            for offset in (0, 1, 2, 3, 4, 7, 63, 64, 65):
+                guarded = np.full(n + 2, 7, dtype)
+                out = guarded[1:-1]
+                fill(out, case, rng=rng, global_shape=(1300,), offset=(offset,))
+                assert same_bits(out, whole[offset : offset + n])
+                assert guarded[0] == guarded[-1] == 7
+
+
+def test_the_ends_of_the_counter(target: str, rng: Any) -> None:
+    """The largest index that a tensor may have, and seeds and streams of 64 bits."""
+    top = 2**64 - 1
+    for seed, stream in ((0, 0), (top, 0), (0, top), (top, top), (2**63, 2**32)):
+        shape, offset = (2**63,), (2**63 - 100,)
+        expected = oracle((100,), DTYPES["float64"], CASES[3], seed, stream, rng, shape, offset)
+        got = fill(np.zeros(100), CASES[3], seed, stream, rng, shape, offset)
+        assert same_bits(got, expected)
+
+
+finite = st.floats(-1e4, 1e4, allow_nan=False)
+std = st.floats(1e-6, 1e3)
+in_std = st.one_of(st.floats(-9.0, 9.0), st.floats(-60, 60), st.sampled_from([-INF, INF, 0.0, 4.0, -4.0]))
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[str, tuple[float, ...]]:
+    kind = draw(st.sampled_from(["uniform", "normal", "std"]))
+    if kind == "uniform":
+        low, high = sorted(draw(st.tuples(finite, finite)))
+        return kind, (low, high if high - low > 1.0 else low + 1.0)
+    if kind == "normal":
+        return kind, (draw(finite), draw(std))
+    low, high = sorted(draw(st.tuples(in_std, in_std)))
+    if high == low:
+        low, high = (low - 1.0, low) if low > 0 else (high, high + 1.0)
+    return kind, (0.0, draw(std), low, high)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    case=cases(),
+    name=st.sampled_from(list(DTYPES)),
+    target=st.sampled_from(TARGETS),
+    rng=st.sampled_from(["ars", "philox"]),
+    seed=st.integers(0, 2**64 - 1),
+    stream=st.integers(0, 2**64 - 1),
+    shape=st.lists(st.integers(0, 9), min_size=0, max_size=3),
+    grow=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 2**20)), min_size=3, max_size=3),
+    steps=st.lists(st.sampled_from([1, 2, 3, -1, -2]), min_size=3, max_size=3),
+    order=st.sampled_from(["C", "F"]),
+)
+def test_kernel_equals_oracle_anywhere(
+    case: tuple[str, tuple[float, ...]],
+    name: str,
+    target: str,
+    rng: str,
+    seed: int,
+    stream: int,
+    shape: list[int],
+    grow: list[tuple[int, int]],
+    steps: list[int],
+    order: Any,
+) -> None:
+    """Any distribution into any box of any tensor, through any strides."""
+    if any(math.isinf(x) for x in case[1]) and case[1][2:] in ((-INF, -INF), (INF, INF)):
+        return
+    dtype = DTYPES[name]
+    offset = tuple(g[0] for g in grow[: len(shape)])
+    global_shape = tuple(n + g[0] + g[1] for n, g in zip(shape, grow, strict=False))
+    memory = np.full([n * abs(step) for n, step in zip(shape, steps, strict=False)], 7, dtype, order=order)
+    out = memory[(*(slice(None, None, step) for _, step in zip(shape, steps, strict=False)), ...)]
+    assert out.shape == tuple(shape)
+    _core.set_target(target)
+    try:
+        fill(out, case, seed, stream, rng, global_shape, offset)
+    except ValueError as error:
+        # The two ways in which such a case may not fit its dtype.
+        assert re.match(r"no \w+ lies |std is too large for float16", str(error))
+        assert (memory == 7).all()
+        return
+    finally:
+        _core.set_target(None)
+    assert same_bits(out, oracle(out.shape, dtype, case, seed, stream, rng, global_shape, offset))
+    out[...] = 7
+    assert (memory == 7).all()
+
+
+# --- frozen digests ---------------------------------------------------------------------------------------------------
+
+# As in cpp/tests/core_test.cpp.
+DIGEST_CASES: dict[str, tuple[str, tuple[float, ...]]] = {
+    "uniform": ("uniform", (-0.5, 0.25)),
+    "normal": ("normal", (0.125, 0.02)),
+    "truncated": ("std", (0.0, 0.02, -2.0, 2.0)),
+    "one_sided": ("absolute", (0.0, 1.0, 2.0, 3.0)),
+    "asymmetric": ("absolute", (0.1, 0.5, -0.3, 1.2)),
+    "narrow": ("absolute", (0.0, 1.0, -0.001, 0.001)),
+    "far": ("absolute", (0.0, 1.0, 5.0, 6.0)),
+    "far_below": ("absolute", (0.0, 1.0, -INF, -7.0)),
+}
+DIGESTS = [line.split() for line in (pathlib.Path(__file__).parent / "digests.txt").read_text().splitlines()]
+
+
+def fnv1a(data: bytes) -> str:
+    """Fowler, Noll, Vo: the 64-bit FNV-1a hash."""
+    digest = 0xCBF29CE484222325
+    for byte in data:
+        digest = (digest ^ byte) * 0x100000001B3 % 2**64
+    return f"{digest:016x}"
+
+
+def test_every_combination_has_a_frozen_digest() -> None:
+    rows = {tuple(row[:3]) for row in DIGESTS}
+    names = {(rng, case, dtype) for rng in ("ars", "philox") for case in DIGEST_CASES for dtype in DTYPES}
+    assert rows == names | {("ars", "bits", "uint32"), ("philox", "bits", "uint32")}
+
+
+@pytest.mark.parametrize(("rng", "name", "dtype_name", "digest"), DIGESTS)
+def test_frozen_digests(target: str, rng: Any, name: str, dtype_name: str, digest: str) -> None:
+    """A change of any is a new version of the stream format."""
+    seed, stream = 0x0123456789ABCDEF, 0xFEDCBA9876543210
+    place: Any = {"global_shape": (2**62,), "offset": (2**33 - 500,)}
+    if name == "bits":
+        out = np.zeros(1021, np.uint32)
+        _core.fill(out, _core.BITS, 0, 0, 0, 0, seed, stream, place["global_shape"], place["offset"], 1, rng)
+    else:
+        out = np.zeros(1021, DTYPES[dtype_name])
+        fill(out, DIGEST_CASES[name], seed, stream, rng, **place)
+    assert fnv1a(out.tobytes()) == digest

@@ -1,0 +1,177 @@
+"""Promise: a value belongs to its logical index. Memory layout, shards and threads change nothing, and nothing outside
+of `out` is touched."""
+
+from __future__ import annotations
+
+import itertools
+import pathlib
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import fastinit
+
+Array = npt.NDArray[Any]
+
+
+def whole(shape: tuple[int, ...], dtype: Any = np.float32, **arguments: Any) -> Array:
+    return fastinit.normal(np.zeros(shape, dtype), seed=5, stream="w", **arguments)
+
+
+SHAPE = (23, 31, 45)
+
+
+def strided(dtype: np.dtype[Any]) -> dict[str, Array]:
+    """Arrays of SHAPE with many kinds of memory, each inside a larger buffer of sevens."""
+    a, b, c = SHAPE
+    seven = lambda *shape: np.full(shape, 7, dtype)  # noqa: E731
+    unaligned = np.zeros(a * b * c * dtype.itemsize + 1, np.uint8)[1:].view(dtype).reshape(SHAPE)
+    return {
+        "C": seven(a, b, c),
+        "Fortran": np.asfortranarray(seven(a, b, c)),
+        "transposed": seven(b, c, a).transpose(2, 0, 1),
+        "every second column": seven(a, b, 2 * c)[:, :, ::2],
+        "every third row": seven(a, 3 * b, c)[:, 1::3],
+        "backwards": seven(a, b, c)[::-1, ::-1, ::-1],
+        "backwards Fortran": np.asfortranarray(seven(a, b, c))[:, ::-1, :],
+        "middle of a larger one": seven(a + 2, b + 3, c + 4)[1:-1, 1:-2, 2:-2],
+        "field of a record": np.zeros((a, b, c), [("x", np.int8), ("w", dtype)])["w"],
+        "unaligned": unaligned,
+    }
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_memory_layout_changes_nothing(dtype: np.dtype[Any], target: str, threads: int) -> None:
+    expected = whole(SHAPE, dtype)
+    for name, out in strided(dtype).items():
+        base = out
+        while isinstance(base.base, np.ndarray):
+            base = base.base
+        before = base.tobytes()
+        assert fastinit.normal(out, seed=5, stream="w", threads=threads) is out
+        assert np.ascontiguousarray(out).tobytes() == expected.tobytes(), name
+        # Everything but the elements is as it was.
+        filled = base.tobytes()
+        out[...] = 7 if "C" in name or base.dtype == dtype else 0
+        if base.dtype == dtype:
+            assert base.tobytes() == before, name
+        else:
+            assert len(filled) == len(before)
+            assert base.tobytes() == before, name
+
+
+def test_no_dimensions_no_elements_one_element(dtype: np.dtype[Any]) -> None:
+    assert whole((), dtype).tobytes() == whole((1,), dtype).tobytes() == whole((1, 1, 1), dtype).tobytes()
+    for shape in ((0,), (3, 0), (0, 3), (2, 0, 4)):
+        assert whole(shape, dtype).shape == shape
+    column = np.full((9, 4), 7, dtype)
+    fastinit.normal(column[:, 1:2], seed=5, stream="w")
+    assert column[:, 1].tobytes() == whole((9,), dtype).tobytes()
+    assert (column[:, [0, 2, 3]] == 7).all()
+
+
+def test_random_bits_do_not_depend_on_layout_either() -> None:
+    for dtype in (np.uint32, np.uint64):
+        expected = fastinit.random_bits(np.zeros((40, 50), dtype), seed=1)
+        got = fastinit.random_bits(np.zeros((40, 50), dtype, order="F")[:, ::-1], seed=1)
+        assert np.array_equal(got, expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_threads_change_nothing(dtype: np.dtype[Any], rng: Any, threads: int) -> None:
+    """Long enough that seven threads start, in lines and in tiles, and past the size from which stores bypass caches."""
+    expected = whole((1900, 1111), dtype, rng=rng, threads=1)
+    assert whole((1900, 1111), dtype, rng=rng, threads=threads).tobytes() == expected.tobytes()
+    out = fastinit.normal(np.zeros((1900, 1111), dtype, order="F"), seed=5, stream="w", rng=rng, threads=threads)
+    assert np.array_equal(out, expected)
+
+
+def test_large_fills_that_bypass_the_caches_are_the_same(dtype: np.dtype[Any]) -> None:
+    n = 40 * 2**20 // dtype.itemsize
+    large = np.zeros(n + 64, dtype)
+    for start in (0, 1, 8, 3):  # cache lines and blocks of words meet at some of these, at others not
+        out = large[start : start + n]
+        fastinit.he_uniform(out, 50, seed=2, threads=2)
+        for piece in (0, 12345, n - 1000):
+            expected = np.zeros(1000, dtype)
+            fastinit.he_uniform(expected, 50, seed=2, global_shape=(n,), offset=(piece,))
+            assert out[piece : piece + 1000].tobytes() == expected.tobytes()
+        assert not large[:start].any()
+        assert not large[start + n :].any()
+        large[...] = 0
+
+
+def cuts(n: int, parts: int) -> list[tuple[int, int]]:
+    places = [n * k // parts for k in range(parts + 1)]
+    return list(itertools.pairwise(places))
+
+
+@pytest.mark.parametrize("parts", [(1, 1, 3), (2, 1, 1), (4, 3, 2), (1, 50, 1), (23, 31, 45)])
+def test_shards_reassembled_are_the_whole(parts: tuple[int, int, int], dtype: np.dtype[Any]) -> None:
+    if parts == SHAPE and dtype != np.float32:
+        parts = (5, 31, 45)
+    expected = fastinit.he_normal(np.zeros(SHAPE, dtype), layout="torch", seed=9, stream="conv")
+    out = np.zeros(SHAPE, dtype)
+    for box in itertools.product(*(cuts(n, k) for n, k in zip(SHAPE, parts, strict=True))):
+        shard = np.zeros([end - begin for begin, end in box], dtype)
+        offset = [begin for begin, _ in box]
+        fastinit.he_normal(shard, layout="torch", seed=9, stream="conv", global_shape=SHAPE, offset=offset)
+        out[tuple(slice(begin, end) for begin, end in box)] = shard
+    assert out.tobytes() == expected.tobytes()
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), shape=st.lists(st.integers(0, 12), min_size=1, max_size=5))
+def test_any_box_is_its_part_of_the_whole(data: st.DataObject, shape: list[int]) -> None:
+    """Also boxes of one column, which have no dimension along the index."""
+    expected = whole(tuple(shape))
+    offset = [data.draw(st.integers(0, n)) for n in shape]
+    size = [data.draw(st.integers(0, n - k)) for n, k in zip(shape, offset, strict=True)]
+    out = np.full(size, 7, np.float32, order=data.draw(st.sampled_from(["C", "F"])))
+    fastinit.normal(out, seed=5, stream="w", global_shape=shape, offset=offset)
+    assert np.array_equal(out, expected[tuple(slice(k, k + n) for k, n in zip(offset, size, strict=True))])
+
+
+def test_a_box_far_out() -> None:
+    """Two boxes that share elements beyond 2^40, by way of different offsets."""
+    shape = (2**20, 2**25)
+    a = fastinit.normal(np.zeros((5, 300)), seed=1, global_shape=shape, offset=(2**20 - 5, 2**25 - 300))
+    b = fastinit.normal(np.zeros((3, 100)), seed=1, global_shape=shape, offset=(2**20 - 3, 2**25 - 100))
+    assert np.array_equal(a[2:, 200:], b)
+
+
+def test_memmap(tmp_path: pathlib.Path) -> None:
+    expected = whole((100, 1000))
+    mapped = np.memmap(tmp_path / "w.bin", np.float32, "w+", shape=(100, 1000))
+    assert fastinit.normal(mapped, seed=5, stream="w") is mapped
+    mapped.flush()
+    assert (tmp_path / "w.bin").read_bytes() == expected.tobytes()
+
+
+def test_subclasses_of_ndarray_are_filled() -> None:
+    matrix = np.zeros((4, 5), np.float32).view(np.recarray)
+    assert np.array_equal(fastinit.normal(matrix, seed=5, stream="w"), whole((4, 5)))
+
+
+def test_strange_strides_without_overlap_are_filled() -> None:
+    """Strides that interleave: no simple rule shows that they do not overlap."""
+    memory = np.zeros(64, np.float32)
+    out = np.lib.stride_tricks.as_strided(memory, (3, 2), (8, 12))
+    fastinit.normal(out, seed=5, stream="w")
+    assert np.array_equal(out, whole((3, 2)))
+    assert np.count_nonzero(memory) == 6
+
+
+def test_empty_arrays_from_fastinit_are_like_any_other(dtype: np.dtype[Any]) -> None:
+    for shape in ((3, 5), (0,), (), (3000, 1000)):
+        out = fastinit.empty(shape, dtype)
+        assert out.shape == shape
+        assert out.dtype == dtype
+        assert out.ctypes.data % 64 == 0
+        assert out.flags.c_contiguous
+        assert out.flags.writeable
+        assert fastinit.normal(out, seed=5, stream="w").tobytes() == whole(shape, dtype).tobytes()

@@ -1,0 +1,255 @@
+"""Promise: fills work in any process: many threads, forks, few CPUs, a caller's floating-point environment; and they
+use no more than the process may."""
+
+from __future__ import annotations
+
+import ctypes
+import ctypes.util
+import multiprocessing
+import os
+import pathlib
+import platform
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastinit
+from fastinit import _core
+
+
+def run(code: str, **environment: str) -> str:
+    """The output of a new interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_many_python_threads_at_once() -> None:
+    expected = fastinit.he_normal(np.zeros((500, 700), np.float32), 700, seed=1, stream="x")
+    start = threading.Barrier(8)
+
+    def work(_: int) -> bool:
+        start.wait()
+        return all(
+            np.array_equal(fastinit.he_normal(np.zeros((500, 700), np.float32), 700, seed=1, stream="x"), expected)
+            for _ in range(20)
+        )
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(8)))
+
+
+def test_threads_draw_different_streams() -> None:
+    """Calls without a seed from many threads: each gets its own stream, none is used twice or left out."""
+    fastinit.manual_seed(11)
+
+    def work(_: int) -> bytes:
+        return fastinit.normal(np.zeros(8)).tobytes()
+
+    with ThreadPoolExecutor(8) as pool:
+        got = set(pool.map(work, range(400)))
+    assert got == {fastinit.normal(np.zeros(8), seed=11, stream=k).tobytes() for k in range(400)}
+
+
+def in_child(queue: Any) -> None:
+    out = fastinit.he_normal(np.zeros((1000, 1000), np.float32), 1000, seed=3, threads=4)
+    queue.put((hash(out.tobytes()) == hash(out.tobytes()), out[::100].tobytes(), fastinit.normal(np.zeros(4)).tobytes()))
+
+
+@pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
+def test_fork_and_spawn(method: str) -> None:
+    """After a threaded fill in the parent, a child fills with threads too."""
+    expected = fastinit.he_normal(np.zeros((1000, 1000), np.float32), 1000, seed=3, threads=4)
+    context = multiprocessing.get_context(method)
+    queue = context.SimpleQueue()
+    process = context.Process(target=in_child, args=(queue,))
+    process.start()
+    _, child, _ = queue.get()
+    process.join()
+    assert process.exitcode == 0
+    assert child == expected[::100].tobytes()
+
+
+CHILDREN = """
+import os, sys, warnings
+import numpy as np
+import fastinit
+warnings.simplefilter("ignore")
+{first}
+def draw(): return fastinit.normal(np.zeros(4)).tobytes().hex()
+draw()
+for _ in range(2):
+    sys.stdout.flush()
+    if os.fork() == 0:
+        print(draw())
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+print(draw())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_forked_children_draw_weights_of_their_own() -> None:
+    """Unless the seed was set: then a child repeats what its parent would have drawn, as after any seeding."""
+    unseeded = run(CHILDREN.format(first="")).split()
+    assert len(unseeded) == 3
+    assert len(set(unseeded)) == 3
+    seeded = run(CHILDREN.format(first="fastinit.manual_seed(4)")).split()
+    assert len(seeded) == 3
+    assert len(set(seeded)) == 1
+
+
+def test_processes_start_from_different_seeds() -> None:
+    code = "import fastinit; print(fastinit._core.initial_seed())"
+    assert len({run(code) for _ in range(4)}) == 4
+
+
+# --- threads ----------------------------------------------------------------------------------------------------------
+
+THREADS = "import fastinit; print(fastinit.get_num_threads())"
+
+
+def test_number_of_threads_from_the_environment() -> None:
+    assert run(THREADS, FASTINIT_NUM_THREADS="5") == "5"
+    assert run("import fastinit; fastinit.set_num_threads(3); print(fastinit.get_num_threads())", FASTINIT_NUM_THREADS="5") == "3"
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", " 3"])
+def test_a_wrong_number_of_threads_is_refused(value: str) -> None:
+    code = "import fastinit\ntry: fastinit.get_num_threads()\nexcept ValueError as error: print(error)"
+    assert run(code, FASTINIT_NUM_THREADS=value) == f"FASTINIT_NUM_THREADS must be an integer >= 1, got '{value}'"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity masks")
+def test_the_affinity_mask_is_respected() -> None:
+    code = "import os, fastinit; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(fastinit.get_num_threads())"
+    assert run(code) == "1"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
+def test_a_fill_starts_the_threads_it_was_asked_for() -> None:
+    """A watcher counts this process's threads while a long fill on four runs."""
+    out = np.zeros(2**25, np.float32)
+    most = 0
+    done = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not done.is_set():
+            most = max(most, len(os.listdir("/proc/self/task")))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    before = len(os.listdir("/proc/self/task"))
+    for _ in range(5):
+        fastinit.normal(out, seed=1, threads=4)
+    done.set()
+    watcher.join()
+    assert most == before + 3
+    assert len(os.listdir("/proc/self/task")) == before - 1
+
+
+def test_the_gil_is_released_in_large_fills() -> None:
+    """Another thread counts while a fill runs. Under the GIL it would stand still for the length of the fill."""
+    out = np.zeros(2**26, np.float32)
+    fastinit.normal(out, seed=1, threads=1)
+    started, done = threading.Event(), threading.Event()
+    seen: list[bool] = []
+
+    def fill() -> None:
+        started.set()
+        fastinit.normal(out, seed=1, threads=1)
+        done.set()
+
+    worker = threading.Thread(target=fill)
+    worker.start()
+    started.wait()
+    while not done.is_set():
+        seen.append(True)
+        done.wait(0.001)
+    worker.join()
+    assert len(seen) > 5
+
+
+# --- targets ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_target_can_be_forced_by_the_environment() -> None:
+    for target in _core.config()["targets_found"]:
+        assert run("import fastinit; print(fastinit._core.config()['target'])", FASTINIT_TARGET=target) == target
+
+
+def test_an_unknown_target_is_refused() -> None:
+    code = "import numpy, fastinit\ntry: fastinit.zeros(numpy.ones(3))\nexcept ValueError as error: print(error)"
+    message = run(code, FASTINIT_TARGET="sse9")
+    assert message.startswith("FASTINIT_TARGET: no target 'sse9' runs here; these do: ")
+    assert message.count("portable") == 2
+
+
+def test_the_targets_of_this_machine() -> None:
+    built = _core.config()["targets_built"]
+    machine = platform.machine().lower()
+    if machine in ("x86_64", "amd64"):
+        assert built == ["avx512", "avx2", "portable"]
+    elif machine in ("aarch64", "arm64"):
+        assert built == ["neon", "portable"]
+    if pathlib.Path("/proc/cpuinfo").exists() and machine == "x86_64":
+        flags = set(pathlib.Path("/proc/cpuinfo").read_text().split("flags", 1)[1].split("\n", 1)[0].split())
+        found = _core.config()["targets_found"]
+        avx2 = {"avx2", "fma", "f16c", "aes"}
+        avx512 = avx2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vbmi2", "vaes"}
+        assert ("avx2" in found) == (avx2 <= flags)
+        assert ("avx512" in found) == (avx512 <= flags)
+
+
+# --- floating-point environment -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(ctypes.util.find_library("m") is None, reason="needs libm")
+def test_a_rounding_mode_of_the_caller_is_neither_obeyed_nor_changed(dtype: np.dtype[Any]) -> None:
+    libm = ctypes.CDLL(ctypes.util.find_library("m"))
+    modes = {"x86_64": (0x400, 0x800, 0xC00), "aarch64": (0x400000, 0x800000, 0xC00000)}.get(platform.machine(), ())
+
+    def fills() -> bytes:
+        shape = (40, 30)
+        return b"".join(
+            [
+                fastinit.he_normal(np.zeros(shape, dtype), 7, a=0.3, seed=1).tobytes(),
+                fastinit.xavier_uniform(np.zeros(shape, dtype), 7, 11, gain=5 / 3, seed=1).tobytes(),
+                fastinit.variance_scaling(
+                    np.zeros(shape, dtype), scale=0.7, mode="fan_geo", distribution="truncated_normal", layout="torch", seed=1
+                ).tobytes(),
+                fastinit.truncated_normal(np.zeros(shape, dtype), low=-1.7, high=0.3, mean=0.1, seed=1).tobytes(),
+                fastinit.truncated_normal(np.zeros(shape, dtype), low=5.1, high=6.3, seed=1).tobytes(),
+                fastinit.uniform(np.zeros(shape, dtype), low=-0.1, high=0.7, seed=1).tobytes(),
+            ]
+        )
+
+    expected = fills()
+    for mode in modes:
+        assert libm.fesetround(mode) == 0
+        try:
+            got = fills()
+            kept = libm.fegetround()
+        finally:
+            libm.fesetround(0)
+        assert kept == mode
+        assert got == expected
+
+
+# --- import -----------------------------------------------------------------------------------------------------------
+
+
+def test_import_brings_in_nothing_but_itself() -> None:
+    code = "import numpy, sys; before = set(sys.modules); import fastinit; print(*sorted(set(sys.modules) - before))"
+    new = run(code).split()
+    assert [name for name in new if name.startswith("fastinit")] == ["fastinit", "fastinit._core", "fastinit.initializers"]
+    assert {name.partition(".")[0] for name in new} <= {"fastinit", "numpy", "__future__"}
