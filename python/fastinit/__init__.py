@@ -18,12 +18,12 @@ out
     The array to fill: any writable ``numpy.ndarray`` of float32, float64, float16 or bfloat16 (``ml_dtypes``) in native
     byte order, of any shape and strides whose elements do not overlap. Returned.
 fan_in, fan_out
-    Numbers of inputs and outputs of a unit: finite real numbers > 0. Only those that the formula needs are required.
-    Left out, they are computed from the shape, and then the caller must say how to read it, by ``layout`` or by
-    ``in_axis`` and ``out_axis``. Explicit fans cannot be combined with either.
+    Numbers of inputs and outputs of a unit: finite real numbers > 0, not so small that a value overflows the dtype.
+    Only those that the formula needs are required. Left out, they are computed from the shape, and then the caller
+    must say how to read it, by ``layout`` or by ``in_axis`` and ``out_axis``. Explicit fans exclude both.
 layout
-    ``"torch"``: the shape is (out, in, \\*kernel), at least two dimensions; fan_in = in * prod(kernel), fan_out = out *
-    prod(kernel). ``"keras"``: the shape is (\\*kernel, in, out), with the same products; a vector of n elements has
+    ``"torch"``: the shape is (out, in, *kernel), at least two dimensions; fan_in = in * prod(kernel), fan_out = out *
+    prod(kernel). ``"keras"``: the shape is (*kernel, in, out), with the same products; a vector of n elements has
     fans n and n, a 0-d array 1 and 1.
 in_axis, out_axis, batch_axis
     int or sequence of ints, negative ones count from the end, as in JAX: the axes of inputs, of outputs, and of
@@ -35,7 +35,7 @@ stream
     int, 0 .. 2**64-1, or a str such as the parameter's name, which stands for the 8-byte BLAKE2b digest of its UTF-8
     bytes, read little-endian. Left out, it is 0 with an explicit seed, else the next one of the process-wide generator.
 global_shape, offset
-    One int per dimension of ``out``, and only together: ``out`` is the box at ``offset`` of a tensor of
+    One int per dimension of ``out``: ``out`` is the box at ``offset`` (left out: at the origin) of a tensor of
     ``global_shape``. It gets the values that the whole fill has there, and fans come from ``global_shape``.
 threads
     int >= 1, for this call. Left out: ``set_num_threads``, else FASTINIT_NUM_THREADS, else the CPUs the process may

@@ -13,7 +13,9 @@ from . import _demo
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status."""
-    parser = argparse.ArgumentParser(prog="python -m fastinit", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m fastinit", description="What was built and found on this machine, and a demo."
+    )
     commands = parser.add_subparsers(dest="command", title="commands")
     commands.add_parser("config", help="print version, stream format, compiler, targets and threads (the default)")
     demo = commands.add_parser(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import textwrap
 import time
 from importlib.resources import files
 from typing import Any, NamedTuple, TypedDict
@@ -22,6 +23,7 @@ import fastinit
 MODELS = ("gpt2", "resnet50")
 DTYPES = ("float32", "float64", "float16", "bfloat16")
 LIMIT = 5.0  # standard errors; a normal quantity is beyond them once in 1.7 million times
+WIDTH = 110  # columns of a line at most
 CHUNK = 1 << 16  # elements that are widened to float64 at a time, so that half a MiB is all the extra memory
 
 
@@ -60,7 +62,7 @@ class Moments(NamedTuple):
 
 def load(model: str) -> Model:
     """The model of that name from data/."""
-    text = files("fastinit").joinpath("data", f"{model}.json").read_text("utf-8")
+    text = (files("fastinit") / "data" / f"{model}.json").read_text("utf-8")
     loaded: Model = json.loads(text)
     return loaded
 
@@ -132,7 +134,8 @@ def run(name: str, seed: int, threads: int | None, dtype: str) -> bool:
     scratch = np.zeros(largest if by_float32 else 0, np.float32)
     rng = np.random.default_rng(seed)
 
-    print(f"{model['model']}, {dtype}, seed {seed}, every parameter on the stream of its name")
+    print(f"{model['model']}, {dtype}, seed {seed}, every parameter on the stream of its name. It follows:")
+    print(textwrap.indent(textwrap.fill(model["source"], WIDTH - 2), "  "))
     for recipe_name, recipe in model["recipes"].items():
         arguments = ", ".join(f"{key}={value!r}" for key, value in recipe["arguments"].items())
         print(f"  {recipe_name:<12}{recipe['function']}({arguments})")

@@ -31,6 +31,8 @@ Layout: TypeAlias = Literal["torch", "keras"]
 Mode: TypeAlias = Literal["fan_in", "fan_out", "fan_avg", "fan_geo"]
 Rng: TypeAlias = Literal["ars", "philox"]
 
+_UNIFORM, _NORMAL, _TRUNCATED, _TRUNCATED_STD = _core.UNIFORM, _core.NORMAL, _core.TRUNCATED, _core.TRUNCATED_STD
+
 # The core checks what it gets at run time, and takes more types than its stub names: NumPy's scalars too.
 _fill: Callable[..., None] = _core.fill
 _fill_scaled: Callable[..., None] = _core.fill_scaled
@@ -40,6 +42,7 @@ _EXACT = 2**52
 
 # Defaults under a name: `x is DEFAULT` costs next to nothing and is safe with whatever a caller passes.
 _FAN_IN: Mode = "fan_in"
+_FAN_AVG: Mode = "fan_avg"
 _LEAKY_RELU = "leaky_relu"
 _ABSOLUTE: Literal["absolute", "std"] = "absolute"
 _NO_SLOPE = 0.0
@@ -62,8 +65,8 @@ _GAINS: dict[str, float] = {
 }
 _NONLINEARITIES = (_LEAKY_RELU, *_GAINS)
 _MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo")
-_DISTRIBUTIONS = {"normal": _core.NORMAL, "uniform": _core.UNIFORM, "truncated_normal": _core.TRUNCATED_STD}
-_BOUNDS = {"absolute": _core.TRUNCATED, "std": _core.TRUNCATED_STD}
+_DISTRIBUTIONS = {"normal": _NORMAL, "uniform": _UNIFORM, "truncated_normal": _TRUNCATED_STD}
+_BOUNDS = {"absolute": _TRUNCATED, "std": _TRUNCATED_STD}
 _LAYOUTS = ("torch", "keras")
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "uint32", "uint64")
 
@@ -76,22 +79,25 @@ def _came(value: object) -> str:
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
     text = ascii(value)
-    if len(text) > 80:
-        text = text[:77] + "..."
-    return f"{text} ({type(value).__name__})"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _typed(value: object) -> str:
+    """The same where the type is what is wrong."""
+    return f"{_came(value)} of type {type(value).__name__}"
 
 
 def _given(**arguments: object) -> str:
     """The arguments that are not None, for an error message."""
-    return (
-        ", ".join(f"{name}={_came(value)}" for name, value in arguments.items() if value is not None) or "none of them"
-    )
+    return ", ".join(f"{name}={_came(value)}" for name, value in arguments.items() if value is not None) or "nothing"
 
 
 def _choice(name: str, value: object, allowed: Sequence[str]) -> None:
-    if not isinstance(value, str) or value not in allowed:
-        error = ValueError if isinstance(value, str) else TypeError
-        raise error(f"{name} must be one of {', '.join(map(repr, allowed))}; got {_came(value)}")
+    wanted = f"{name} must be one of {', '.join(map(repr, allowed))}"
+    if not isinstance(value, str):
+        raise TypeError(f"{wanted}, got {_typed(value)}")
+    if value not in allowed:
+        raise ValueError(f"{wanted}, got {_came(value)}")
 
 
 def _real(name: str, value: object, wanted: str) -> float:
@@ -104,9 +110,9 @@ def _real(name: str, value: object, wanted: str) -> float:
         except OverflowError:
             number = math.inf
     else:
-        raise TypeError(f"{name} must be {wanted}; got {_came(value)}")
+        raise TypeError(f"{name} must be {wanted}, got {_typed(value)}")
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be {wanted}; got {_came(value)}")
+        raise ValueError(f"{name} must be {wanted}, got {_came(value)}")
     return number
 
 
@@ -114,7 +120,7 @@ def _positive(name: str, value: object) -> float:
     wanted = "a finite real number > 0"
     number = _real(name, value, wanted)
     if number <= 0.0:
-        raise ValueError(f"{name} must be {wanted}; got {_came(value)}")
+        raise ValueError(f"{name} must be {wanted}, got {_came(value)}")
     return number
 
 
@@ -122,7 +128,7 @@ def _not_negative(name: str, value: object) -> float:
     wanted = "a finite real number >= 0"
     number = _real(name, value, wanted)
     if number < 0.0:
-        raise ValueError(f"{name} must be {wanted}; got {_came(value)}")
+        raise ValueError(f"{name} must be {wanted}, got {_came(value)}")
     return number
 
 
@@ -136,13 +142,13 @@ def _integers(name: str, value: object) -> tuple[int, ...]:
     try:
         return tuple(map(_integer, value))  # type: ignore[call-overload]
     except TypeError:
-        raise TypeError(f"{name} must be a sequence of ints; got {_came(value)}") from None
+        raise TypeError(f"{name} must be a sequence of ints, got {_typed(value)}") from None
 
 
 def _normal_form(truncated: object) -> int:
     if not isinstance(truncated, bool | np.bool_):
-        raise TypeError(f"truncated must be True or False; got {_came(truncated)}")
-    return _core.TRUNCATED_STD if truncated else _core.NORMAL
+        raise TypeError(f"truncated must be True or False, got {_typed(truncated)}")
+    return _TRUNCATED_STD if truncated else _NORMAL
 
 
 @functools.lru_cache(maxsize=4096)
@@ -153,7 +159,7 @@ def _stream_of(name: str) -> int:
     try:
         text = name.encode("utf-8")
     except UnicodeEncodeError:
-        raise ValueError(f"stream must be a str that can be encoded in UTF-8, or an int; got {_came(name)}") from None
+        raise ValueError(f"stream must be a str that can be encoded in UTF-8, or an int, got {_came(name)}") from None
     return int.from_bytes(hashlib.blake2b(text, digest_size=8, usedforsecurity=False).digest(), "little")
 
 
@@ -194,11 +200,11 @@ def _axis_set(name: str, value: object, n_dims: int) -> tuple[int, ...]:
         try:
             given = tuple(map(_integer, value))  # type: ignore[call-overload]
         except TypeError:
-            raise TypeError(f"{name} must be an int or a sequence of ints; got {_came(value)}") from None
+            raise TypeError(f"{name} must be an int or a sequence of ints, got {_typed(value)}") from None
     for axis in given:
         if not -n_dims <= axis < n_dims:
             raise ValueError(
-                f"{name} must lie in {-n_dims} .. {n_dims - 1} for an array of {n_dims} dimensions; got {_came(value)}"
+                f"{name} must lie in {-n_dims} .. {n_dims - 1} for an array of {n_dims} dimensions, got {_came(value)}"
             )
     return tuple(axis % n_dims for axis in given)
 
@@ -266,9 +272,14 @@ def _fan(
     global_shape: object,
 ) -> float:
     """The n of variance scale / n, for whatever the caller gave."""
+    described = layout is not None or in_axis is not None or out_axis is not None or batch_axis is not None
+    if type(fan_in) is int and 0 < fan_in < _EXACT and not described:  # the usual calls, without detours
+        if fan_out is None and mode is _FAN_IN:
+            return fan_in
+        if type(fan_out) is int and 0 < fan_out < _EXACT and mode is _FAN_AVG:
+            return (fan_in + fan_out) / 2
     _choice("mode", mode, _MODES)
     explicit = fan_in is not None or fan_out is not None
-    described = layout is not None or in_axis is not None or out_axis is not None or batch_axis is not None
     if explicit and described:
         raise ValueError(
             "explicit fans (fan_in, fan_out) and a way to read the shape (layout, in_axis, out_axis, batch_axis) "
@@ -285,20 +296,18 @@ def _fan(
     x = y = 0.0
     if described:
         if not isinstance(out, np.ndarray):
-            raise TypeError(f"out must be a numpy.ndarray; got {_came(out)}")
+            raise TypeError(f"out must be a numpy.ndarray, got {_typed(out)}")
         if global_shape is None:
             shape = out.shape
         else:
             shape = _integers("global_shape", global_shape)
             if len(shape) != out.ndim or min(shape, default=0) < 0:
                 raise ValueError(
-                    f"global_shape must hold one int >= 0 for each of the {out.ndim} dimensions of out; got {shape}"
+                    f"global_shape must hold one int >= 0 for each of the {out.ndim} dimensions of out, got {shape}"
                 )
         numbers = _read_shape(shape, layout, in_axis, out_axis, batch_axis)
-        if max(numbers) >= 2**64:
-            raise ValueError(
-                f"global_shape must describe a tensor of fewer than 2**64 elements; got {_came(global_shape)}"
-            )
+        if max(numbers) > 2**63:
+            raise ValueError(f"global_shape must have at most 2**63 elements, got {_came(global_shape)}")
         x, y = map(float, numbers)
     else:
         if fan_in is not None:
@@ -336,7 +345,7 @@ def _slope_scale(a: object) -> float:
     p, q = _real("a", a, wanted).as_integer_ratio()
     square = _ratio(p * p, q * q)
     if math.isinf(square):
-        raise ValueError(f"a must be {wanted}; got {_came(a)}")
+        raise ValueError(f"a must be {wanted}, got {_came(a)}")
     p, q = square.as_integer_ratio()
     return _core.divide(2.0, _ratio(p + q, q))
 
@@ -454,8 +463,8 @@ def xavier_uniform(
     Example:
         >>> import numpy as np, fastinit
         >>> w = fastinit.xavier_uniform(np.empty((300, 500), np.float32), 300, 500, seed=1, stream="w")
-        >>> round(float(w.std()), 3) == round((2 / 800) ** 0.5, 3)
-        True
+        >>> round(float(w.std() / (2 / 800) ** 0.5), 1)
+        1.0
         >>> half = np.empty((150, 500), np.float32)
         >>> half = fastinit.xavier_uniform(
         ...     half, 300, 500, seed=1, stream="w", global_shape=(300, 500), offset=(150, 0)
@@ -463,11 +472,11 @@ def xavier_uniform(
         >>> np.array_equal(half, w[150:])
         True
     """
-    n = _fan(out, "fan_avg", fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
+    n = _fan(out, _FAN_AVG, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
     g = _ONE if gain is _ONE else _not_negative("gain", gain)
     if isinstance(stream, str):
         stream = _stream_of(stream)
-    _fill_scaled(out, _core.UNIFORM, g, 1.0, n, seed, stream, global_shape, offset, threads, rng)
+    _fill_scaled(out, _UNIFORM, g, 1.0, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
 
@@ -519,15 +528,15 @@ def xavier_normal(
     Example:
         >>> import numpy as np, fastinit
         >>> w = fastinit.xavier_normal(np.empty((300, 500), np.float32), layout="torch", seed=1, stream="w")
-        >>> round(float(w.std()), 3) == round((2 / 800) ** 0.5, 3)
-        True
+        >>> round(float(w.std() / (2 / 800) ** 0.5), 1)
+        1.0
         >>> cut = fastinit.xavier_normal(np.empty((300, 500)), 300, 500, truncated=True, seed=1)
         >>> bool(abs(cut).max() <= 2 * (2 / 800) ** 0.5 / 0.879)
         True
     """
-    n = _fan(out, "fan_avg", fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
+    n = _fan(out, _FAN_AVG, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
     g = _ONE if gain is _ONE else _not_negative("gain", gain)
-    form = _core.NORMAL if truncated is False else _normal_form(truncated)
+    form = _NORMAL if truncated is False else _normal_form(truncated)
     if isinstance(stream, str):
         stream = _stream_of(stream)
     _fill_scaled(out, form, g, 1.0, n, seed, stream, global_shape, offset, threads, rng)
@@ -590,8 +599,8 @@ def he_uniform(
         >>> import numpy as np, fastinit
         >>> w = fastinit.he_uniform(np.empty((64, 3, 7, 7), np.float32), layout="torch", a=5 ** 0.5, seed=1)
         >>> bound = 1 / (3 * 7 * 7) ** 0.5
-        >>> bool(abs(w).max() < bound), round(float(w.std()) / bound, 1) == round(3 ** -0.5, 1)
-        (True, True)
+        >>> bool(abs(w).max() < bound), round(float(w.std() / bound * 3 ** 0.5), 1)
+        (True, 1.0)
         >>> part = np.empty((4, 3, 7, 7), np.float32)
         >>> part = fastinit.he_uniform(
         ...     part, layout="torch", a=5 ** 0.5, seed=1, global_shape=w.shape, offset=(60, 0, 0, 0)
@@ -599,14 +608,15 @@ def he_uniform(
         >>> np.array_equal(part, w[60:])
         True
     """
-    if gain is None and a is _NO_SLOPE and nonlinearity is _LEAKY_RELU:
-        g, scale = 1.0, 2.0
-    else:
+    if gain is not None or a is not _NO_SLOPE or nonlinearity is not _LEAKY_RELU:
         g, scale = _he_gain(a, nonlinearity, gain)
+    else:
+        g = 1.0
+        scale = 2.0
     n = _fan(out, mode, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
     if isinstance(stream, str):
         stream = _stream_of(stream)
-    _fill_scaled(out, _core.UNIFORM, g, scale, n, seed, stream, global_shape, offset, threads, rng)
+    _fill_scaled(out, _UNIFORM, g, scale, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
 
@@ -669,8 +679,8 @@ def he_normal(
     Example:
         >>> import numpy as np, fastinit
         >>> w = fastinit.he_normal(np.empty((512, 256), np.float32), 256, seed=1, stream="layer1.weight")
-        >>> round(float(w.std()), 3) == round((2 / 256) ** 0.5, 3)
-        True
+        >>> round(float(w.std() / (2 / 256) ** 0.5), 1)
+        1.0
         >>> shard = np.empty((512, 128), np.float32)
         >>> shard = fastinit.he_normal(
         ...     shard, 256, seed=1, stream="layer1.weight", global_shape=(512, 256), offset=(0, 128)
@@ -678,22 +688,27 @@ def he_normal(
         >>> np.array_equal(shard, w[:, 128:])
         True
     """
-    if gain is None and a is _NO_SLOPE and nonlinearity is _LEAKY_RELU:
-        g, scale = 1.0, 2.0
-    else:
+    if gain is not None or a is not _NO_SLOPE or nonlinearity is not _LEAKY_RELU:
         g, scale = _he_gain(a, nonlinearity, gain)
-    # The short way for he_normal(out, fan_in), whose cost on a bias-sized array is measured.
+    else:
+        g = 1.0
+        scale = 2.0
+    # What _fan begins with, written out here alone: the cost of he_normal(out, fan_in) on a small array is measured.
     if (
         type(fan_in) is int
         and 0 < fan_in < _EXACT
         and mode is _FAN_IN
-        and fan_out is layout is in_axis is out_axis is batch_axis is None
+        and fan_out is None
+        and layout is None
+        and in_axis is None
+        and out_axis is None
+        and batch_axis is None
     ):
         n: float = fan_in
     else:
         n = _fan(out, mode, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
-    form = _core.NORMAL if truncated is False else _normal_form(truncated)
-    if isinstance(stream, str):
+    form = _NORMAL if truncated is False else _normal_form(truncated)
+    if type(stream) is not int and isinstance(stream, str):
         stream = _stream_of(stream)
     _fill_scaled(out, form, g, scale, n, seed, stream, global_shape, offset, threads, rng)
     return out
@@ -740,13 +755,13 @@ def lecun_uniform(
     Example:
         >>> import numpy as np, fastinit
         >>> w = fastinit.lecun_uniform(np.empty((300, 500), np.float32), layout="keras", seed=1)
-        >>> bool(abs(w).max() < (3 / 300) ** 0.5), round(float(w.std()), 3) == round((1 / 300) ** 0.5, 3)
-        (True, True)
+        >>> bool(abs(w).max() < (3 / 300) ** 0.5), round(float(w.std() * 300 ** 0.5), 1)
+        (True, 1.0)
     """
-    n = _fan(out, "fan_in", fan_in, None, layout, in_axis, out_axis, batch_axis, global_shape)
+    n = _fan(out, _FAN_IN, fan_in, None, layout, in_axis, out_axis, batch_axis, global_shape)
     if isinstance(stream, str):
         stream = _stream_of(stream)
-    _fill_scaled(out, _core.UNIFORM, 1.0, 1.0, n, seed, stream, global_shape, offset, threads, rng)
+    _fill_scaled(out, _UNIFORM, 1.0, 1.0, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
 
@@ -796,11 +811,11 @@ def lecun_normal(
     Example:
         >>> import numpy as np, fastinit
         >>> w = fastinit.lecun_normal(np.empty((300, 500), np.float32), in_axis=0, out_axis=1, seed=1)
-        >>> round(float(w.std()), 3) == round((1 / 300) ** 0.5, 3)
-        True
+        >>> round(float(w.std() / (1 / 300) ** 0.5), 1)
+        1.0
     """
-    n = _fan(out, "fan_in", fan_in, None, layout, in_axis, out_axis, batch_axis, global_shape)
-    form = _core.NORMAL if truncated is False else _normal_form(truncated)
+    n = _fan(out, _FAN_IN, fan_in, None, layout, in_axis, out_axis, batch_axis, global_shape)
+    form = _NORMAL if truncated is False else _normal_form(truncated)
     if isinstance(stream, str):
         stream = _stream_of(stream)
     _fill_scaled(out, form, 1.0, 1.0, n, seed, stream, global_shape, offset, threads, rng)
@@ -833,7 +848,7 @@ def variance_scaling(
 
     Args:
         out: the array to fill.
-        scale: a finite real number >= 0.
+        scale: a finite real number > 0.
         mode: n is "fan_in", "fan_out", "fan_avg", their mean, or "fan_geo", their geometric mean.
         distribution: "normal" (Keras calls it "untruncated_normal"), "uniform" or "truncated_normal".
         fan_in, fan_out: inputs and outputs of a unit; ``mode`` says which of them are needed.
@@ -844,7 +859,7 @@ def variance_scaling(
         ``out``.
 
     Raises:
-        TypeError, ValueError: scale is not a finite real number >= 0; mode or distribution is unknown; the fans are
+        TypeError, ValueError: scale is not a finite real number > 0; mode or distribution is unknown; the fans are
             neither given nor described, or are both; an argument breaks its rule in ``help(fastinit)``.
 
     Bits:
@@ -858,13 +873,13 @@ def variance_scaling(
         >>> import numpy as np, fastinit
         >>> w = np.empty((3, 3, 64, 128), np.float32)
         >>> w = fastinit.variance_scaling(w, scale=2.0, mode="fan_out", layout="keras", seed=1)
-        >>> round(float(w.std()), 3) == round((2 / (3 * 3 * 128)) ** 0.5, 3)
-        True
+        >>> round(float(w.std() / (2 / (3 * 3 * 128)) ** 0.5), 1)
+        1.0
         >>> np.array_equal(w, fastinit.he_normal(np.empty_like(w), mode="fan_out", layout="keras", seed=1))
         True
     """
     n = _fan(out, mode, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
-    s = _ONE if scale is _ONE else _not_negative("scale", scale)
+    s = _ONE if scale is _ONE else _positive("scale", scale)
     _choice("distribution", distribution, tuple(_DISTRIBUTIONS))
     if isinstance(stream, str):
         stream = _stream_of(stream)
@@ -898,8 +913,8 @@ def uniform(
         ``out``.
 
     Raises:
-        TypeError, ValueError: low or high is not a finite real number; low > high; the dtype of out has no value in
-            [low, high); an argument breaks its rule in ``help(fastinit)``.
+        TypeError, ValueError: low or high is not a finite real number within the range of out's dtype; low > high; that
+            dtype has no value in [low, high); an argument breaks its rule in ``help(fastinit)``.
 
     Bits:
         A function of seed, stream, index, dtype, low and high alone. Every value is in [low, high) after rounding to
@@ -916,7 +931,7 @@ def uniform(
     """
     if isinstance(stream, str):
         stream = _stream_of(stream)
-    _fill(out, _core.UNIFORM, low, high, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
+    _fill(out, _UNIFORM, low, high, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     return out
 
 
@@ -945,8 +960,8 @@ def normal(
         ``out``.
 
     Raises:
-        TypeError, ValueError: mean is not a finite real number; std is not a finite real number >= 0; an argument
-            breaks its rule in ``help(fastinit)``.
+        TypeError, ValueError: mean is not a finite real number; std is not a finite real number >= 0; they are so large
+            that a value would overflow out's dtype; an argument breaks its rule in ``help(fastinit)``.
 
     Bits:
         A function of seed, stream, index, dtype, mean and std alone.
@@ -966,7 +981,7 @@ def normal(
     """
     if isinstance(stream, str):
         stream = _stream_of(stream)
-    _fill(out, _core.NORMAL, mean, std, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
+    _fill(out, _NORMAL, mean, std, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     return out
 
 
@@ -993,7 +1008,8 @@ def truncated_normal(
     Args:
         out: the array to fill.
         mean: a finite real number.
-        std: standard deviation before the cut, a finite real number >= 0.
+        std: standard deviation before the cut, a finite real number >= 0. If it is 0, every element is mean, or the
+            bound that is nearer.
         low, high: real numbers, low < high; either may be infinite.
         bounds: "absolute": low and high are values (PyTorch). "std": they are counted in std from the mean (Keras,
             TensorFlow, JAX).
@@ -1004,9 +1020,10 @@ def truncated_normal(
         ``out``.
 
     Raises:
-        TypeError, ValueError: mean is not a finite real number; std is not a finite real number >= 0; low or high is
-            not a real number or is NaN; low >= high; bounds is unknown; the dtype of out has no value in the window; an
-            argument breaks its rule in ``help(fastinit)``.
+        TypeError, ValueError: mean is not a finite real number; std is not a finite real number >= 0; one of them is
+            beyond the range of out's dtype; low or high is not a real number or is NaN; low >= high; low is inf or high
+            is -inf; bounds is unknown; the dtype of out has no value in the window; an argument breaks its rule in
+            ``help(fastinit)``.
 
     Bits:
         A function of seed, stream, index, dtype, mean, std, low, high and bounds alone. Every value is finite and
@@ -1025,7 +1042,7 @@ def truncated_normal(
         (True, True)
     """
     if bounds is _ABSOLUTE:
-        distribution = _core.TRUNCATED
+        distribution = _TRUNCATED
     else:
         _choice("bounds", bounds, tuple(_BOUNDS))
         distribution = _BOUNDS[bounds]
@@ -1222,9 +1239,9 @@ def _element_type(dtype: object) -> np.dtype[Any]:
             raise TypeError
         found = np.dtype(dtype)  # type: ignore[call-overload]
     except TypeError:
-        raise TypeError(f"dtype must be {wanted}; got {_came(dtype)}") from None
+        raise TypeError(f"dtype must be {wanted}, got {_typed(dtype)}") from None
     if found.name not in _DTYPES or not found.isnative:
-        raise TypeError(f"dtype must be {wanted}; got {_came(dtype)}")
+        raise TypeError(f"dtype must be {wanted}, got {_typed(dtype)}")
     return found  # type: ignore[no-any-return]
 
 
@@ -1257,13 +1274,13 @@ def empty(shape: Integer | Integers, dtype: DTypeLike = "float32") -> NDArray[An
         try:
             dims = tuple(map(_integer, shape))  # type: ignore[arg-type, assignment]
         except TypeError:
-            raise TypeError(f"shape must be {wanted}; got {_came(shape)}") from None
+            raise TypeError(f"shape must be {wanted}, got {_typed(shape)}") from None
     if min(dims, default=0) < 0:
-        raise ValueError(f"shape must be {wanted}; got {_came(shape)}")
+        raise ValueError(f"shape must be {wanted}, got {_came(shape)}")
     element = _element_type(dtype)
     n_bytes = math.prod(dims) * element.itemsize
     if n_bytes > sys.maxsize or max(dims, default=0) > sys.maxsize:
-        raise ValueError(f"shape must stay below {sys.maxsize} bytes in all; got {_came(shape)} of {element}")
+        raise ValueError(f"shape must stay below {sys.maxsize} bytes in all, got {_came(shape)} of {element}")
     memory: NDArray[np.uint8] = _core.allocate(n_bytes)
     return memory.view(element).reshape(dims)
 

@@ -1,0 +1,425 @@
+"""The shape of the API: names, signatures, streams and seeds, settings, documentation."""
+
+from __future__ import annotations
+
+import doctest
+import hashlib
+import importlib
+import inspect
+import json
+import os
+import pkgutil
+import re
+import runpy
+import subprocess
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import fastinit
+import ml_dtypes
+import numpy as np
+import pytest
+from fastinit import _core, initializers
+from fastinit.__main__ import main
+
+NAMED = [
+    "xavier_uniform",
+    "xavier_normal",
+    "he_uniform",
+    "he_normal",
+    "lecun_uniform",
+    "lecun_normal",
+    "variance_scaling",
+]
+DRAWN = [*NAMED, "uniform", "normal", "truncated_normal", "random_bits"]
+CONSTANT = ["constant", "zeros", "ones"]
+FILLS = [*DRAWN, *CONSTANT]
+OTHERS = ["calculate_gain", "empty", "get_num_threads", "manual_seed", "set_num_threads", "show_config"]
+ALIASES = {
+    "glorot_uniform": "xavier_uniform",
+    "glorot_normal": "xavier_normal",
+    "kaiming_uniform": "he_uniform",
+    "kaiming_normal": "he_normal",
+}
+
+
+def call(name: str, out: Any, **arguments: Any) -> Any:
+    if name in NAMED and "layout" not in arguments:
+        arguments["fan_in"] = 30
+        if name.startswith("xavier"):
+            arguments["fan_out"] = 50
+    if name == "constant":
+        arguments["value"] = 0.5
+    return getattr(fastinit, name)(out, **arguments)
+
+
+def array(name: str, shape: Any = (5, 7)) -> np.ndarray:
+    return np.zeros(shape, np.uint32 if name == "random_bits" else np.float32)
+
+
+@pytest.fixture
+def threads() -> Iterator[int]:
+    before = fastinit.get_num_threads()
+    yield before
+    fastinit.set_num_threads(before)
+
+
+# --- names and signatures -------------------------------------------------------------------------------------------
+
+
+def test_names() -> None:
+    assert sorted(fastinit.__all__) == fastinit.__all__
+    assert set(fastinit.__all__) == {*FILLS, *OTHERS, *ALIASES, "__version__"}
+    for name in fastinit.__all__:
+        assert hasattr(fastinit, name)
+    assert fastinit.__version__ == _core.__version__
+    assert re.fullmatch(r"\d+\.\d+\.\d+.*", fastinit.__version__)
+
+
+@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+def test_aliases_are_the_same_objects(alias: str, name: str) -> None:
+    assert getattr(fastinit, alias) is getattr(fastinit, name)
+
+
+@pytest.mark.parametrize("name", FILLS)
+def test_returns_out(name: str) -> None:
+    out = array(name)
+    assert call(name, out) is out
+    assert out.any() == (name != "zeros")
+    view = array(name, (10, 7))[::2]
+    assert call(name, view) is view
+
+
+POSITIONAL = {
+    "xavier_uniform": ["out", "fan_in", "fan_out"],
+    "xavier_normal": ["out", "fan_in", "fan_out"],
+    "he_uniform": ["out", "fan_in"],
+    "he_normal": ["out", "fan_in"],
+    "lecun_uniform": ["out", "fan_in"],
+    "lecun_normal": ["out", "fan_in"],
+    "constant": ["out", "value"],
+}
+TAIL = {"seed": None, "stream": None, "global_shape": None, "offset": None, "threads": None, "rng": "ars"}
+HOW = {"layout": None, "in_axis": None, "out_axis": None, "batch_axis": None}
+HE = {"fan_out": None, "a": 0.0, "nonlinearity": "leaky_relu", "mode": "fan_in", "gain": None}
+KEYWORDS = {
+    "xavier_uniform": {"gain": 1.0, **HOW, **TAIL},
+    "xavier_normal": {"gain": 1.0, "truncated": False, **HOW, **TAIL},
+    "he_uniform": {**HE, **HOW, **TAIL},
+    "he_normal": {**HE, "truncated": False, **HOW, **TAIL},
+    "lecun_uniform": {**HOW, **TAIL},
+    "lecun_normal": {"truncated": False, **HOW, **TAIL},
+    "variance_scaling": {
+        "scale": 1.0,
+        "mode": "fan_in",
+        "distribution": "normal",
+        "fan_in": None,
+        "fan_out": None,
+        **HOW,
+        **TAIL,
+    },
+    "uniform": {"low": 0.0, "high": 1.0, **TAIL},
+    "normal": {"mean": 0.0, "std": 1.0, **TAIL},
+    "truncated_normal": {"mean": 0.0, "std": 1.0, "low": -2.0, "high": 2.0, "bounds": "absolute", **TAIL},
+    "constant": TAIL,
+    "zeros": TAIL,
+    "ones": TAIL,
+    "random_bits": TAIL,
+}
+
+
+@pytest.mark.parametrize("name", FILLS)
+def test_signature(name: str) -> None:
+    parameters = inspect.signature(getattr(fastinit, name)).parameters.values()
+    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    keywords = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
+    assert positional == POSITIONAL.get(name, ["out"])
+    assert keywords == KEYWORDS[name]
+    assert len(positional) + len(keywords) == len(parameters)
+    assert all(p.default is None for p in parameters if p.name.startswith("fan_"))
+
+
+@pytest.mark.parametrize("name", [*FILLS, *OTHERS])
+def test_types_can_be_read_at_run_time(name: str) -> None:
+    hints = typing.get_type_hints(getattr(fastinit, name))
+    assert "return" in hints
+    if name in FILLS:
+        assert hints["out"] is hints["return"] is initializers.ArrayT
+
+
+def test_positional_fans() -> None:
+    key: dict[str, Any] = {"seed": 1, "stream": 2}
+    w = array("he_normal")
+    assert np.array_equal(fastinit.he_normal(w.copy(), 30, **key), fastinit.he_normal(w.copy(), fan_in=30, **key))
+    assert np.array_equal(
+        fastinit.xavier_uniform(w.copy(), 30, 50, **key),
+        fastinit.xavier_uniform(w.copy(), fan_out=50, fan_in=30, **key),
+    )
+    with pytest.raises(TypeError, match="positional"):
+        fastinit.uniform(w, 0.0, 1.0)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional"):
+        fastinit.he_normal(w, 30, 50)  # type: ignore[call-arg]
+
+
+# --- streams and seeds ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize("rng", ["ars", "philox"])
+def test_calls_after_manual_seed_take_the_streams_in_order(name: str, rng: str) -> None:
+    fastinit.manual_seed(123)
+    for stream in range(4):
+        got = call(name, array(name), rng=rng)
+        assert np.array_equal(got, call(name, array(name), seed=123, stream=stream, rng=rng))
+    fastinit.manual_seed(123)
+    assert np.array_equal(call(name, array(name), rng=rng), call(name, array(name), seed=123, stream=0, rng=rng))
+
+
+def test_what_uses_up_a_stream() -> None:
+    fastinit.manual_seed(9)
+    out = np.zeros((3, 4))
+    fastinit.normal(out, seed=1)
+    fastinit.normal(out, stream=5)
+    fastinit.normal(out, seed=1, stream="w")
+    for name in CONSTANT:
+        call(name, out)
+        call(name, out, seed=4)
+    fastinit.random_bits(np.zeros(3, np.uint32), stream=0)
+    assert np.array_equal(fastinit.normal(np.empty(5)), fastinit.normal(np.empty(5), seed=9, stream=0))
+    fastinit.normal(out[:0])  # an empty fill is a call like any other
+    fastinit.he_normal(out[:0], layout="torch")
+    assert np.array_equal(fastinit.normal(np.empty(5)), fastinit.normal(np.empty(5), seed=9, stream=3))
+
+
+def test_seed_without_stream_is_stream_0() -> None:
+    assert np.array_equal(fastinit.normal(np.empty(5), seed=4), fastinit.normal(np.empty(5), seed=4, stream=0))
+
+
+def test_stream_without_seed_uses_the_seed_of_the_process() -> None:
+    fastinit.manual_seed(31)
+    assert np.array_equal(fastinit.normal(np.empty(5), stream=8), fastinit.normal(np.empty(5), seed=31, stream=8))
+
+
+def test_manual_seed_returns_none_and_takes_numpy_integers() -> None:
+    assert fastinit.manual_seed(np.uint64(2**64 - 1)) is None  # type: ignore[func-returns-value]
+    got = fastinit.normal(np.empty(5))
+    assert np.array_equal(got, fastinit.normal(np.empty(5), seed=2**64 - 1, stream=np.int32(0), threads=np.int8(1)))
+
+
+@pytest.mark.parametrize("name", DRAWN)
+@pytest.mark.parametrize(
+    "stream", ["", "w", "transformer.h.0.attn.c_attn.weight", "Gewicht ü", "重み", "\U0001f9e0", "a\0b", np.str_("w")]
+)
+def test_str_streams(name: str, stream: str) -> None:
+    number = int.from_bytes(hashlib.blake2b(str(stream).encode("utf-8"), digest_size=8).digest(), "little")
+    for rng in ("ars", "philox"):
+        got = call(name, array(name), seed=3, stream=stream, rng=rng)
+        assert np.array_equal(got, call(name, array(name), seed=3, stream=number, rng=rng))
+
+
+def test_streams_differ() -> None:
+    seen = {
+        fastinit.random_bits(np.empty(2, np.uint64), **key).tobytes()
+        for key in (
+            {"seed": 1, "stream": 1},
+            {"seed": 1, "stream": 2},
+            {"seed": 2, "stream": 1},
+            {"seed": 1, "stream": "1"},
+            {"seed": 1, "stream": 1, "rng": "philox"},
+        )
+    }
+    assert len(seen) == 5
+
+
+@pytest.mark.parametrize("name", FILLS)
+def test_a_box_of_the_whole(name: str) -> None:
+    key: dict[str, Any] = {"seed": 3, "stream": "w"}
+    whole = call(name, array(name, (9, 11)), **key)
+    part = call(name, array(name, (4, 5)), global_shape=[9, np.int64(11)], offset=(np.int64(2), 6), **key)
+    assert np.array_equal(part, whole[2:6, 6:])
+    corner = call(name, array(name, (4, 5)), global_shape=(9, 11), **key)
+    assert np.array_equal(corner, whole[:4, :5])
+
+
+def test_constants() -> None:
+    out = np.zeros(4, np.float32)
+    for value in (0.1, -0.0, 3, np.float32(2.5), np.int16(-4), float("inf"), float("-inf"), float("nan"), 1e-50):
+        fastinit.constant(out, value)
+        assert out.tobytes() == np.full(4, value, np.float32).tobytes()
+    assert fastinit.zeros(np.full(3, -1.0)).tobytes() == bytes(24)
+    assert fastinit.ones(np.zeros((2, 2), ml_dtypes.bfloat16)).tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
+def test_truncated_may_be_a_numpy_bool() -> None:
+    for truncated in (True, False):
+        got = fastinit.lecun_normal(np.empty(5), 3, seed=1, truncated=np.bool_(truncated))  # type: ignore[arg-type]
+        assert np.array_equal(got, fastinit.lecun_normal(np.empty(5), 3, seed=1, truncated=truncated))
+
+
+def test_names_that_are_not_interned() -> None:
+    """The short way compares by identity; the same names from elsewhere must mean the same."""
+    mode: Any = "".join(["fan", "_in"])
+    nonlinearity = "".join(["leaky", "_relu"])
+    bounds: Any = "".join(["abso", "lute"])
+    got = fastinit.he_normal(np.empty(9), 7, mode=mode, nonlinearity=nonlinearity, a=0, seed=1)
+    assert np.array_equal(got, fastinit.he_normal(np.empty(9), 7, seed=1))
+    got = fastinit.truncated_normal(np.empty(9), bounds=bounds, seed=1)
+    assert np.array_equal(got, fastinit.truncated_normal(np.empty(9), seed=1))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_is_seeded_anew_unless_by_hand() -> None:
+    program = """
+import os, sys, warnings
+import numpy as np, fastinit
+if sys.argv[1] == "by hand":
+    fastinit.manual_seed(5)
+reader, writer = os.pipe()
+child = os.fork()
+mine = fastinit.random_bits(np.empty(2, np.uint64)).tobytes()
+if child == 0:
+    os.write(writer, mine)
+    os._exit(0)
+os.waitpid(child, 0)
+print(os.read(reader, 16) == mine)
+"""
+    for how, same in (("by hand", "True"), ("by the system", "False")):
+        done = subprocess.run(
+            [sys.executable, "-c", program, how], capture_output=True, text=True, check=True, timeout=60
+        )
+        assert done.stdout.strip() == same
+
+
+# --- arrays and settings --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        ("float32", "float32"),
+        (np.float64, "float64"),
+        (np.dtype(np.float16), "float16"),
+        ("bfloat16", "bfloat16"),
+        (ml_dtypes.bfloat16, "bfloat16"),
+        (np.dtype(ml_dtypes.bfloat16), "bfloat16"),
+        ("f4", "float32"),
+        (float, "float64"),
+        ("uint32", "uint32"),
+        (np.uint64, "uint64"),
+    ],
+)
+@pytest.mark.parametrize("shape", [(), 0, 5, np.int64(5), (5,), [2, 3], (0, 3), (700, 1000), (np.int32(2), 2)])
+def test_empty(shape: Any, dtype: Any, name: str) -> None:
+    out = fastinit.empty(shape, dtype)
+    assert out.shape == np.empty(shape).shape
+    assert out.dtype.name == name
+    assert out.dtype.isnative
+    assert out.flags.c_contiguous
+    assert out.flags.writeable
+    assert out.size == 0 or out.ctypes.data % 64 == 0
+    out[...] = 1
+    assert (out == 1).all()
+
+
+def test_empty_is_float32() -> None:
+    assert fastinit.empty(3).dtype == np.float32
+    assert inspect.signature(fastinit.empty).parameters["dtype"].default == "float32"
+
+
+def test_num_threads(threads: int) -> None:
+    assert threads >= 1
+    for n in (1, 3, np.int64(2)):
+        assert fastinit.set_num_threads(n) is None  # type: ignore[func-returns-value]
+        assert fastinit.get_num_threads() == n
+        assert type(fastinit.get_num_threads()) is int
+        assert fastinit.show_config(mode="dicts")["threads"] == n
+
+
+def test_num_threads_changes_no_bit(threads: int) -> None:
+    want = fastinit.normal(np.empty(300_001, np.float32), seed=1, threads=1)
+    for n in (1, 2, 7):
+        fastinit.set_num_threads(n)
+        assert np.array_equal(fastinit.normal(np.empty(300_001, np.float32), seed=1), want)
+
+
+CONFIG = ["version", "stream_format", "compiler", "targets_built", "targets_found", "target", "threads", "cpus"]
+
+
+def test_show_config(capsys: pytest.CaptureFixture[str]) -> None:
+    config = fastinit.show_config(mode="dicts")
+    assert set(config) == set(CONFIG)
+    assert capsys.readouterr().out == ""
+    assert config["target"] in config["targets_found"]
+    assert set(config["targets_found"]) <= set(config["targets_built"])
+    assert config["stream_format"] == _core.stream_format
+    json.dumps(config)
+    assert fastinit.show_config() is None
+    printed = capsys.readouterr().out
+    assert [line[:15].strip().replace(" ", "_") for line in printed.splitlines()] == list(config)
+    for value in config.values():
+        for part in value if isinstance(value, list | tuple) else [value]:
+            assert str(part) in printed
+
+
+@pytest.mark.parametrize("arguments", [[], ["config"]])
+def test_main_prints_the_config(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    fastinit.show_config()
+    want = capsys.readouterr().out
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == want
+
+
+def test_run_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["fastinit"])
+    monkeypatch.delitem(sys.modules, "fastinit.__main__")
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("fastinit", run_name="__main__")
+    assert caught.value.code == 0
+    assert fastinit.__version__ in capsys.readouterr().out
+
+
+# --- documentation --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*FILLS, *OTHERS])
+def test_docstrings(name: str) -> None:
+    function: Callable[..., Any] = getattr(fastinit, name)
+    text = inspect.getdoc(function)
+    assert text is not None
+    first, second, *_ = text.splitlines()
+    assert first.endswith((".", ":"))
+    assert second == ""
+    sections = re.findall(r"^(\w+):$", text, re.MULTILINE)
+    want = ["Args"] * (name != "get_num_threads") + ["Returns", "Raises"]
+    if name not in ("empty",):
+        want.append("Bits")
+    if name in DRAWN or name == "calculate_gain":
+        want.append("Paper")
+        assert re.search(r"\b(19|20)\d\d\b", text.split("Paper:")[1].split("Example:")[0])
+    assert sections == [*want, "Example"]
+    assert ">>> " in text.split("Example:")[1]
+    arguments = text.split("Args:")[1].split("Returns:")[0] if "Args:" in text else ""
+    for parameter in inspect.signature(function).parameters:
+        assert re.search(rf"\b{parameter}\b", arguments), parameter
+
+
+def test_common_arguments_are_described_once() -> None:
+    assert fastinit.__doc__ is not None
+    common = fastinit.__doc__.split("Common arguments")[1]
+    for name in ("out", "fan_in, fan_out", "layout", "in_axis, out_axis, batch_axis", "seed", "stream"):
+        assert f"\n{name}\n" in common
+    for name in ("global_shape, offset", "threads", "rng"):
+        assert f"\n{name}\n" in common
+
+
+@pytest.mark.parametrize(
+    "module", ["fastinit", *sorted(f"fastinit.{m.name}" for m in pkgutil.iter_modules(fastinit.__path__))]
+)
+def test_doctests(module: str, threads: int) -> None:
+    if module == "fastinit._core":
+        return
+    result = doctest.testmod(importlib.import_module(module))
+    assert result.failed == 0
+    assert result.attempted > 0 or module not in ("fastinit", "fastinit.initializers")

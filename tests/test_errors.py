@@ -1,0 +1,509 @@
+"""Every refusal: the type of the exception, its message (which argument, what came), and that nothing has happened."""
+
+from __future__ import annotations
+
+import fractions
+import math
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import fastinit
+import numpy as np
+import pytest
+
+INF, NAN = math.inf, math.nan
+N = np.float32
+
+NAMED = [
+    "xavier_uniform",
+    "xavier_normal",
+    "he_uniform",
+    "he_normal",
+    "lecun_uniform",
+    "lecun_normal",
+    "variance_scaling",
+]
+DRAWN = [*NAMED, "uniform", "normal", "truncated_normal"]
+FILLS = [*DRAWN, "constant", "zeros", "ones", "random_bits"]
+
+
+def call(name: str, out: Any, **arguments: Any) -> Any:
+    """The function with what it needs, if the arguments do not say otherwise."""
+    if name in NAMED and not {"fan_in", "fan_out", "layout", "in_axis", "out_axis", "batch_axis"} & set(arguments):
+        arguments["fan_in"] = 3
+        if name.startswith("xavier"):
+            arguments["fan_out"] = 3
+    if name == "constant":
+        arguments.setdefault("value", 1.0)
+    return getattr(fastinit, name)(out, **arguments)
+
+
+def refused(act: Callable[[], Any], error: type[Exception], words: list[str], out: Any = None) -> None:
+    """act raises exactly that error, its message has the words, out and the process-wide generator are as before."""
+    before = np.array(out, copy=True).tobytes() if isinstance(out, np.ndarray) and not out.dtype.hasobject else None
+    fastinit.manual_seed(77)
+    with pytest.raises(error) as caught:
+        act()
+    message = str(caught.value)
+    assert type(caught.value) is error, message
+    for word in words:
+        assert word in message, f"{word!r} is not in: {message}"
+    if before is not None:
+        assert np.array(out, copy=True).tobytes() == before
+    assert np.array_equal(fastinit.normal(np.empty(3)), fastinit.normal(np.empty(3), seed=77, stream=0))
+
+
+def fresh(name: str, shape: tuple[int, ...] = (4, 6)) -> np.ndarray:
+    dtype = np.uint32 if name == "random_bits" else np.float32
+    return np.arange(math.prod(shape), dtype=dtype).reshape(shape)
+
+
+# --- out ------------------------------------------------------------------------------------------------------------
+
+
+def read_only(out: np.ndarray) -> np.ndarray:
+    out.flags.writeable = False
+    return out
+
+
+OUTS: list[tuple[str, Callable[[np.ndarray], Any], type[Exception], list[str]]] = [
+    ("list", lambda out: out.tolist(), TypeError, ["list"]),
+    ("None", lambda out: None, TypeError, ["None"]),
+    ("scalar", lambda out: out[0, 0], TypeError, []),
+    ("memoryview", lambda out: out.data, TypeError, ["memoryview"]),
+    ("read-only", read_only, ValueError, ["read-only"]),
+    ("int32", lambda out: out.astype(np.int32), TypeError, ["int32"]),
+    ("bool", lambda out: out.astype(bool), TypeError, ["bool"]),
+    ("complex", lambda out: out.astype(np.complex64), TypeError, ["complex64"]),
+    ("object", lambda out: out.astype(object), TypeError, ["object"]),
+    ("structured", lambda out: np.zeros(3, [("x", np.float32)]), TypeError, ["x"]),
+    (
+        "foreign",
+        lambda out: out.astype(out.dtype.newbyteorder()),
+        TypeError,
+        [">" if sys.byteorder == "little" else "<"],
+    ),
+    ("broadcast", lambda out: writable_broadcast(out), ValueError, ["overlap"]),
+    ("windows", lambda out: np.lib.stride_tricks.as_strided(out, (3, 3), (4, 4)), ValueError, ["overlap"]),
+]
+
+
+def writable_broadcast(out: np.ndarray) -> np.ndarray:
+    return np.lib.stride_tricks.as_strided(out[0], (5, 6), (0, out.strides[1]))
+
+
+@pytest.mark.parametrize("name", FILLS)
+@pytest.mark.parametrize(("make", "error", "words"), [row[1:] for row in OUTS], ids=[row[0] for row in OUTS])
+def test_out(name: str, make: Callable[[np.ndarray], Any], error: type[Exception], words: list[str]) -> None:
+    out = make(fresh(name))
+    refused(lambda: call(name, out), error, ["out", *words], out)
+
+
+@pytest.mark.parametrize("name", NAMED)
+@pytest.mark.parametrize("how", [{"layout": "torch"}, {"layout": "keras"}, {"in_axis": 0, "out_axis": 1}], ids=str)
+def test_out_whose_shape_is_read(name: str, how: dict[str, Any]) -> None:
+    refused(lambda: call(name, [[1.0, 2.0]], **how), TypeError, ["out", "list"])
+    out = fresh(name).astype(np.int64)
+    refused(lambda: call(name, out, **how), TypeError, ["out", "int64"], out)
+
+
+@pytest.mark.parametrize("dtype", [np.uint32, np.uint64])
+@pytest.mark.parametrize("name", [name for name in FILLS if name != "random_bits"])
+def test_words_do_not_take_values(name: str, dtype: Any) -> None:
+    out = np.ones((2, 3), dtype)
+    refused(lambda: call(name, out), TypeError, ["out", np.dtype(dtype).name], out)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32, np.uint16])
+def test_random_bits_takes_words_only(dtype: Any) -> None:
+    out = np.ones((2, 3), dtype)
+    refused(lambda: fastinit.random_bits(out), TypeError, ["out", np.dtype(dtype).name, "uint32", "uint64"], out)
+
+
+# --- what every initialiser shares ----------------------------------------------------------------------------------
+
+SHARED: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
+    ({"seed": -1}, ValueError, ["seed", "-1"]),
+    ({"seed": 2**64}, ValueError, ["seed", "18446744073709551616"]),
+    ({"seed": 10**400}, ValueError, ["seed"]),
+    ({"seed": 1.0}, TypeError, ["seed", "float"]),
+    ({"seed": "1"}, TypeError, ["seed", "str"]),
+    ({"seed": True}, TypeError, ["seed", "bool"]),
+    ({"seed": [1]}, TypeError, ["seed", "list"]),
+    ({"stream": -1}, ValueError, ["stream", "-1"]),
+    ({"stream": 2**64}, ValueError, ["stream", "18446744073709551616"]),
+    ({"stream": 1.5}, TypeError, ["stream", "float"]),
+    ({"stream": b"w"}, TypeError, ["stream", "bytes"]),
+    ({"stream": False}, TypeError, ["stream", "bool"]),
+    ({"stream": "w\ud800"}, ValueError, ["stream", "\\ud800", "UTF-8"]),
+    ({"threads": 0}, ValueError, ["threads", "0"]),
+    ({"threads": -3}, ValueError, ["threads", "-3"]),
+    ({"threads": 2.0}, TypeError, ["threads", "float"]),
+    ({"threads": "all"}, TypeError, ["threads", "str"]),
+    ({"threads": True}, TypeError, ["threads", "bool"]),
+    ({"rng": "pcg"}, ValueError, ["rng", "pcg", "ars", "philox"]),
+    ({"rng": 7}, TypeError, ["rng", "7"]),
+    ({"rng": None}, TypeError, ["rng", "None"]),
+    ({"offset": (0, 0)}, ValueError, ["global_shape", "offset"]),
+    ({"global_shape": (8, 6), "offset": (5, 0)}, ValueError, ["global_shape", "5"]),
+    ({"global_shape": (3, 6), "offset": (0, 0)}, ValueError, ["global_shape", "3"]),
+    ({"global_shape": (8, 6), "offset": (-1, 0)}, ValueError, ["offset", "-1"]),
+    ({"global_shape": (-8, 6), "offset": (0, 0)}, ValueError, ["global_shape", "-8"]),
+    ({"global_shape": (8, 6, 1), "offset": (0, 0, 0)}, ValueError, ["global_shape", "(8, 6, 1)"]),
+    ({"global_shape": (24,), "offset": (0,)}, ValueError, ["global_shape", "(24,)"]),
+    ({"global_shape": (8, 6), "offset": (0,)}, ValueError, ["offset", "(0,)"]),
+    ({"global_shape": (8.0, 6), "offset": (0, 0)}, TypeError, ["global_shape", "8.0"]),
+    ({"global_shape": 8, "offset": 0}, TypeError, ["global_shape", "int"]),
+    ({"global_shape": (8, 6), "offset": "00"}, TypeError, ["offset", "str"]),
+    ({"global_shape": (8, 6), "offset": (0, None)}, TypeError, ["offset", "None"]),
+]
+
+
+@pytest.mark.parametrize("name", FILLS)
+@pytest.mark.parametrize(("arguments", "error", "words"), SHARED, ids=lambda value: str(value)[:60])
+def test_shared_arguments(name: str, arguments: dict[str, Any], error: type[Exception], words: list[str]) -> None:
+    out = fresh(name)
+    refused(lambda: call(name, out, **arguments), error, words, out)
+    empty = out[:0]
+    if "global_shape" not in arguments and "offset" not in arguments:
+        refused(lambda: call(name, empty, **arguments), error, words, out)
+
+
+@pytest.mark.parametrize("name", FILLS)
+def test_unknown_keywords(name: str) -> None:
+    out = fresh(name)
+    refused(lambda: call(name, out, sede=1), TypeError, ["sede"], out)
+
+
+# --- fans and how to read a shape -----------------------------------------------------------------------------------
+
+NOT_A_FAN: list[tuple[Any, type[Exception], str]] = [
+    (0, ValueError, "0"),
+    (-3, ValueError, "-3"),
+    (0.0, ValueError, "0.0"),
+    (-0.5, ValueError, "-0.5"),
+    (NAN, ValueError, "nan"),
+    (INF, ValueError, "inf"),
+    (-INF, ValueError, "-inf"),
+    (10**400, ValueError, "1000"),
+    (np.float32(NAN), ValueError, "nan"),
+    (np.int64(0), ValueError, "0"),
+    (True, TypeError, "True"),
+    (np.True_, TypeError, "True"),
+    ("3", TypeError, "'3'"),
+    (3 + 0j, TypeError, "3+0j"),
+    (np.complex64(3), TypeError, "3"),
+    (fractions.Fraction(3), TypeError, "Fraction"),
+    (np.timedelta64(3), TypeError, "timedelta64"),
+    ([3], TypeError, "[3]"),
+    (np.array(3), TypeError, "an array of shape ()"),
+    (np.ones((400, 2)), TypeError, "an array of shape (400, 2)"),
+    (list(range(1000)), TypeError, "..."),
+]
+
+
+@pytest.mark.parametrize(("fan", "error", "word"), NOT_A_FAN, ids=lambda value: str(value)[:20])
+@pytest.mark.parametrize("name", NAMED)
+def test_fans(name: str, fan: Any, error: type[Exception], word: str) -> None:
+    out = fresh(name)
+    other = {"fan_out": 3} if name.startswith("xavier") else {}
+    refused(lambda: call(name, out, fan_in=fan, **other), error, ["fan_in", word, "real number > 0"], out)
+    if name.startswith("lecun"):
+        return
+    mode = {} if name.startswith("xavier") else {"mode": "fan_out"}
+    refused(lambda: call(name, out, fan_in=3, fan_out=fan, **mode), error, ["fan_out", word, "real number > 0"], out)
+    # A fan that the mode does not need is checked all the same.
+    refused(lambda: call(name, out, fan_in=3, fan_out=fan), error, ["fan_out", word], out)
+
+
+MISSING: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("xavier_uniform", {}, ["fan_in"]),
+    ("xavier_uniform", {"fan_in": 3}, ["fan_out", "fan_in=3"]),
+    ("xavier_normal", {"fan_out": 3}, ["fan_in", "fan_out=3"]),
+    ("he_normal", {}, ["fan_in"]),
+    ("he_normal", {"fan_out": 3}, ["fan_in", "fan_out=3"]),
+    ("he_normal", {"fan_in": 3, "mode": "fan_out"}, ["fan_out", "fan_in=3"]),
+    ("he_uniform", {"fan_in": 3, "mode": "fan_avg"}, ["fan_out", "fan_in=3"]),
+    ("he_uniform", {"fan_out": 3, "mode": "fan_geo"}, ["fan_in", "fan_out=3"]),
+    ("lecun_uniform", {}, ["fan_in"]),
+    ("lecun_normal", {"global_shape": (8, 6), "offset": (0, 0)}, ["fan_in"]),
+    ("variance_scaling", {}, ["fan_in"]),
+    ("variance_scaling", {"mode": "fan_out"}, ["fan_out"]),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "words"), MISSING)
+def test_missing_fans(name: str, arguments: dict[str, Any], words: list[str]) -> None:
+    out = fresh(name)
+    words = [*words, "layout='torch'", "layout='keras'", "in_axis", "out_axis"]
+    refused(lambda: getattr(fastinit, name)(out, **arguments), ValueError, words, out)
+
+
+HOW: list[tuple[tuple[int, ...], dict[str, Any], type[Exception], list[str]]] = [
+    ((4, 6), {"layout": "tensorflow"}, ValueError, ["layout", "tensorflow", "torch", "keras"]),
+    ((4, 6), {"layout": 3}, TypeError, ["layout", "3", "torch", "keras"]),
+    ((4, 6), {"layout": ["torch"]}, TypeError, ["layout", "list"]),
+    ((6,), {"layout": "torch"}, ValueError, ["layout", "(6,)", "2 dimensions"]),
+    ((), {"layout": "torch"}, ValueError, ["layout", "()", "2 dimensions"]),
+    ((4, 6), {"layout": "torch", "in_axis": 0}, ValueError, ["layout", "in_axis=0"]),
+    ((4, 6), {"layout": "keras", "out_axis": 0}, ValueError, ["layout", "out_axis=0"]),
+    ((4, 6), {"layout": "keras", "batch_axis": 0}, ValueError, ["layout", "batch_axis=0"]),
+    ((4, 6), {"fan_in": 3, "fan_out": 3, "layout": "torch"}, ValueError, ["fan_in=3", "layout='torch'"]),
+    (
+        (4, 6),
+        {"fan_in": 3, "fan_out": 3, "in_axis": 0, "out_axis": 1},
+        ValueError,
+        ["fan_in=3", "in_axis=0", "out_axis=1"],
+    ),
+    ((4, 6), {"fan_in": 3, "fan_out": 3, "batch_axis": 1}, ValueError, ["fan_in=3", "batch_axis=1"]),
+    ((4, 6), {"in_axis": 0}, ValueError, ["in_axis=0", "out_axis", "together"]),
+    ((4, 6), {"out_axis": 0}, ValueError, ["out_axis=0", "in_axis", "together"]),
+    ((4, 6), {"batch_axis": 0}, ValueError, ["batch_axis=0", "in_axis", "together"]),
+    ((4, 6), {"in_axis": 2, "out_axis": 1}, ValueError, ["in_axis", "2", "-2 .. 1"]),
+    ((4, 6), {"in_axis": 0, "out_axis": -3}, ValueError, ["out_axis", "-3", "-2 .. 1"]),
+    ((4, 6), {"in_axis": 0, "out_axis": 1, "batch_axis": 9}, ValueError, ["batch_axis", "9", "-2 .. 1"]),
+    ((), {"in_axis": 0, "out_axis": 0}, ValueError, ["in_axis", "0", "0 dimensions"]),
+    ((4, 6), {"in_axis": 0, "out_axis": 0}, ValueError, ["in_axis=0", "out_axis=0", "at most once"]),
+    ((4, 6), {"in_axis": (0, -2), "out_axis": 1}, ValueError, ["in_axis=(0, -2)", "at most once"]),
+    ((4, 6), {"in_axis": 0, "out_axis": 1, "batch_axis": -1}, ValueError, ["batch_axis=-1", "at most once"]),
+    ((4, 6), {"in_axis": 0.0, "out_axis": 1}, TypeError, ["in_axis", "0.0", "float"]),
+    ((4, 6), {"in_axis": True, "out_axis": 0}, TypeError, ["in_axis", "True"]),
+    ((4, 6), {"in_axis": 0, "out_axis": "1"}, TypeError, ["out_axis", "'1'"]),
+    ((4, 6), {"in_axis": 0, "out_axis": (1.0,)}, TypeError, ["out_axis", "(1.0,)"]),
+    (
+        (4, 6),
+        {"layout": "torch", "global_shape": (2**40, 2**40), "offset": (0, 0)},
+        ValueError,
+        ["global_shape", "2**63"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("shape", "arguments", "error", "words"), HOW, ids=lambda value: str(value)[:60])
+@pytest.mark.parametrize("name", NAMED)
+def test_how_to_read_a_shape(
+    name: str, shape: tuple[int, ...], arguments: dict[str, Any], error: type[Exception], words: list[str]
+) -> None:
+    if name.startswith("lecun"):
+        arguments = {key: value for key, value in arguments.items() if key != "fan_out"}
+    if "2**63" in words:
+        arguments = {**arguments, "global_shape": (2**40, 2**64)}
+    out = fresh(name, shape)
+    refused(lambda: call(name, out, **arguments), error, words, out)
+
+
+@pytest.mark.parametrize("how", [{"layout": "torch"}, {"in_axis": 0, "out_axis": 1}], ids=str)
+@pytest.mark.parametrize(("arguments", "error", "words"), [row for row in SHARED if "global_shape" in row[0]], ids=str)
+def test_global_shape_that_is_read(
+    how: dict[str, Any], arguments: dict[str, Any], error: type[Exception], words: list[str]
+) -> None:
+    out = fresh("he_normal")
+    refused(lambda: fastinit.he_normal(out, **how, **arguments), error, words, out)
+
+
+@pytest.mark.parametrize("mode", ["fan_avg", "fan_geo"])
+def test_fans_without_a_mean(mode: Any) -> None:
+    out = fresh("he_normal")
+    huge = 1.7e308
+    refused(
+        lambda: fastinit.he_normal(out, huge, fan_out=huge, mode=mode),
+        ValueError,
+        ["fan_in", "fan_out", "1.7e+308"],
+        out,
+    )
+
+
+def test_fans_whose_product_vanishes() -> None:
+    out = fresh("he_normal")
+    tiny = 1e-200
+    refused(
+        lambda: fastinit.he_normal(out, tiny, fan_out=tiny, mode="fan_geo"),
+        ValueError,
+        ["fan_in", "fan_out", "1e-200"],
+        out,
+    )
+
+
+# --- names and numbers of the distributions -------------------------------------------------------------------------
+
+OWN: list[tuple[str, dict[str, Any], type[Exception], list[str]]] = [
+    ("he_normal", {"mode": "fanin"}, ValueError, ["mode", "fanin", "fan_in", "fan_out", "fan_avg", "fan_geo"]),
+    ("he_uniform", {"mode": None}, TypeError, ["mode", "None", "fan_in"]),
+    ("he_uniform", {"mode": np.ones(3)}, TypeError, ["mode", "an array", "fan_in"]),
+    ("variance_scaling", {"mode": "avg"}, ValueError, ["mode", "avg", "fan_avg"]),
+    ("he_normal", {"nonlinearity": "gelu"}, ValueError, ["nonlinearity", "gelu", "leaky_relu", "relu", "selu", "tanh"]),
+    ("he_uniform", {"nonlinearity": np.tanh}, TypeError, ["nonlinearity", "tanh"]),
+    (
+        "variance_scaling",
+        {"distribution": "untruncated_normal"},
+        ValueError,
+        ["distribution", "untruncated_normal", "'normal'"],
+    ),
+    ("variance_scaling", {"distribution": 3}, TypeError, ["distribution", "3"]),
+    ("truncated_normal", {"bounds": "sigma"}, ValueError, ["bounds", "sigma", "absolute", "std"]),
+    ("truncated_normal", {"bounds": (-2, 2)}, TypeError, ["bounds", "(-2, 2)", "absolute"]),
+    *[
+        (name, {"truncated": value}, TypeError, ["truncated", word])
+        for name in ("xavier_normal", "he_normal", "lecun_normal")
+        for value, word in ((2.0, "2.0"), (None, "None"), ("yes", "yes"), (1, "1"))
+    ],
+    *[
+        (name, {argument: value}, error, [argument, word])
+        for name, argument in (
+            ("xavier_uniform", "gain"),
+            ("xavier_normal", "gain"),
+            ("he_uniform", "gain"),
+            ("he_normal", "gain"),
+            ("variance_scaling", "scale"),
+            ("normal", "std"),
+            ("truncated_normal", "std"),
+        )
+        for value, error, word in (
+            (-1.0, ValueError, "-1"),
+            (NAN, ValueError, "nan"),
+            (INF, ValueError, "inf"),
+            (10**400, ValueError, ""),
+            ("2", TypeError, "str"),
+            (1j, TypeError, "complex"),
+            (True, TypeError, "bool"),
+            ([1.0], TypeError, "list"),
+        )
+    ],
+    *[
+        (name, {argument: value}, error, [argument, word])
+        for name, argument in (
+            ("he_uniform", "a"),
+            ("he_normal", "a"),
+            ("uniform", "low"),
+            ("uniform", "high"),
+            ("normal", "mean"),
+            ("truncated_normal", "mean"),
+        )
+        for value, error, word in (
+            (NAN, ValueError, "nan"),
+            (INF, ValueError, "inf"),
+            (-INF, ValueError, "-inf"),
+            (10**400, ValueError, ""),
+            ("0", TypeError, "str"),
+            (None, TypeError, "None"),
+            (1j, TypeError, "complex"),
+            (True, TypeError, "bool"),
+        )
+    ],
+    ("uniform", {"low": -1e39}, ValueError, ["low", "-1e+39", "float32"]),
+    ("uniform", {"high": 1e39}, ValueError, ["high", "1e+39", "float32"]),
+    ("uniform", {"low": 1 + 1e-12, "high": 1 + 2e-12}, ValueError, ["low", "high", "float32"]),
+    ("normal", {"mean": 1e39}, ValueError, ["mean", "1e+39", "float32"]),
+    ("normal", {"std": 1e38}, ValueError, ["std", "1e+38", "float32"]),
+    ("truncated_normal", {"mean": 1e39}, ValueError, ["mean", "1e+39", "float32"]),
+    ("truncated_normal", {"std": 1e39}, ValueError, ["std", "1e+39", "float32"]),
+    ("truncated_normal", {"low": 1 + 1e-12, "high": 1 + 2e-12}, ValueError, ["low", "high", "float32"]),
+    ("truncated_normal", {"low": -INF, "high": -INF}, ValueError, ["low", "high", "-inf"]),
+    ("he_normal", {"fan_in": 1e-80}, ValueError, ["float32", "e+40"]),
+    ("he_uniform", {"fan_in": 1e-80}, ValueError, ["float32", "e+40"]),
+    ("variance_scaling", {"scale": 0}, ValueError, ["scale", "0"]),
+    ("he_normal", {"a": 1e200}, ValueError, ["a must be", "1e+200"]),
+    ("he_normal", {"a": 0.2, "nonlinearity": "relu"}, ValueError, ["a is", "0.2", "'relu'"]),
+    ("he_uniform", {"a": 0.2, "nonlinearity": "tanh"}, ValueError, ["a is", "0.2", "'tanh'"]),
+    ("he_normal", {"gain": 1.0, "a": 0.2}, ValueError, ["gain", "a=0.2", "gain=1.0"]),
+    ("he_uniform", {"gain": 1.0, "nonlinearity": "relu"}, ValueError, ["gain", "nonlinearity='relu'"]),
+    ("uniform", {"low": 1.0, "high": 0.5}, ValueError, ["low", "high", "1", "0.5"]),
+    ("uniform", {"low": 2.0}, ValueError, ["low", "high", "2", "1"]),
+    ("truncated_normal", {"low": 1.0, "high": 0.5}, ValueError, ["low", "high", "1", "0.5"]),
+    ("truncated_normal", {"low": 1.0, "high": 1.0}, ValueError, ["low", "high", "1"]),
+    ("truncated_normal", {"low": 3.0}, ValueError, ["low", "high", "3", "2"]),
+    ("truncated_normal", {"low": 3.0, "bounds": "std"}, ValueError, ["low", "high", "3", "2"]),
+    ("truncated_normal", {"low": NAN}, ValueError, ["low", "nan"]),
+    ("truncated_normal", {"high": NAN}, ValueError, ["high", "nan"]),
+    ("truncated_normal", {"low": INF, "high": INF}, ValueError, ["low", "inf"]),
+    ("truncated_normal", {"low": "-2"}, TypeError, ["low", "str"]),
+    ("truncated_normal", {"high": None}, TypeError, ["high", "None"]),
+    ("constant", {"value": "1"}, TypeError, ["value", "str"]),
+    ("constant", {"value": None}, TypeError, ["value", "None"]),
+    ("constant", {"value": 1j}, TypeError, ["value", "complex"]),
+    ("constant", {"value": [1.0]}, TypeError, ["value", "list"]),
+    ("constant", {"value": 1e39}, ValueError, ["value", "1e+39"]),
+    ("constant", {"value": 10**400}, ValueError, ["value"]),
+]
+
+
+@pytest.mark.parametrize(("name", "arguments", "error", "words"), OWN, ids=lambda value: str(value)[:60])
+def test_own_arguments(name: str, arguments: dict[str, Any], error: type[Exception], words: list[str]) -> None:
+    out = fresh(name)
+    refused(lambda: call(name, out, **arguments), error, words, out)
+
+
+GAIN: list[tuple[tuple[Any, ...], type[Exception], list[str]]] = [
+    (("gelu",), ValueError, ["nonlinearity", "gelu", "leaky_relu"]),
+    ((None,), TypeError, ["nonlinearity", "None"]),
+    (("relu", 0.1), ValueError, ["a is", "0.1", "'relu'"]),
+    (("leaky_relu", "0.1"), TypeError, ["a must", "'0.1'"]),
+    (("leaky_relu", True), TypeError, ["a must", "True"]),
+    (("leaky_relu", NAN), ValueError, ["a must", "nan"]),
+    (("leaky_relu", 1e300), ValueError, ["a must", "1e+300"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "words"), GAIN)
+def test_calculate_gain(arguments: tuple[Any, ...], error: type[Exception], words: list[str]) -> None:
+    refused(lambda: fastinit.calculate_gain(*arguments), error, words)
+
+
+# --- arrays and settings --------------------------------------------------------------------------------------------
+
+EMPTY: list[tuple[tuple[Any, ...], type[Exception], list[str]]] = [
+    ((-1,), ValueError, ["shape", "-1"]),
+    (((3, -1),), ValueError, ["shape", "(3, -1)"]),
+    ((2.0,), TypeError, ["shape", "2.0"]),
+    (("3",), TypeError, ["shape", "'3'"]),
+    ((None,), TypeError, ["shape", "None"]),
+    ((True,), TypeError, ["shape", "True"]),
+    (((2, 2.0),), TypeError, ["shape", "(2, 2.0)"]),
+    ((2**62,), ValueError, ["shape", "4611686018427387904"]),
+    (((2**40, 2**40),), ValueError, ["shape", "1099511627776"]),
+    (((0, 2**70),), ValueError, ["shape", "1180591620717411303424"]),
+    ((3, "int32"), TypeError, ["dtype", "int32", "float32", "bfloat16"]),
+    ((3, object), TypeError, ["dtype", "object"]),
+    ((3, ">f4" if sys.byteorder == "little" else "<f4"), TypeError, ["dtype", "f4", "native"]),
+    ((3, "half-float"), TypeError, ["dtype", "half-float"]),
+    ((3, None), TypeError, ["dtype", "None"]),
+    ((3, 7), TypeError, ["dtype", "7"]),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "words"), EMPTY, ids=lambda value: str(value)[:60])
+def test_empty(arguments: tuple[Any, ...], error: type[Exception], words: list[str]) -> None:
+    refused(lambda: fastinit.empty(*arguments), error, words)
+
+
+def test_memory_that_is_not_there() -> None:
+    refused(lambda: fastinit.empty(2**60), MemoryError, [])
+
+
+def test_bfloat16_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+    refused(lambda: fastinit.empty(3, "bfloat16"), ImportError, ["dtype", "bfloat16", "ml_dtypes"])
+
+
+@pytest.mark.parametrize(
+    ("seed", "error"),
+    [(-1, ValueError), (2**64, ValueError), (1.0, TypeError), ("1", TypeError), (None, TypeError), (True, TypeError)],
+)
+def test_manual_seed(seed: Any, error: type[Exception]) -> None:
+    refused(lambda: fastinit.manual_seed(seed), error, ["seed"])
+
+
+@pytest.mark.parametrize(
+    ("threads", "error"),
+    [(0, ValueError), (-1, ValueError), (1.0, TypeError), ("1", TypeError), (None, TypeError), (True, TypeError)],
+)
+def test_set_num_threads(threads: Any, error: type[Exception]) -> None:
+    before = fastinit.get_num_threads()
+    refused(lambda: fastinit.set_num_threads(threads), error, ["threads"])
+    assert fastinit.get_num_threads() == before
+
+
+@pytest.mark.parametrize(("mode", "error"), [("json", ValueError), (None, TypeError), (0, TypeError)])
+def test_show_config(mode: Any, error: type[Exception]) -> None:
+    refused(lambda: fastinit.show_config(mode), error, ["mode", "stdout", "dicts"])
