@@ -28,7 +28,10 @@ constexpr int kStreamFormat = 1;
 constexpr std::size_t kReleaseGil = 32768;
 
 std::string shown(py::handle object) {
-  std::string text = py::str(py::repr(object));
+  // ascii(): a name with a lone surrogate has no UTF-8.
+  const auto ascii = py::reinterpret_steal<py::object>(PyObject_ASCII(object.ptr()));
+  if (!ascii) throw py::error_already_set();
+  std::string text = py::str(ascii);
   return text.size() <= 200 ? text : text.substr(0, 197) + "...";
 }
 std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
@@ -70,9 +73,12 @@ int to_threads(py::handle object, const char* name) {
 double to_double(py::handle object, const char* name) {
   PyObject* o = object.ptr();
   if (PyFloat_CheckExact(o)) return PyFloat_AS_DOUBLE(o);
-  const PyNumberMethods* number = Py_TYPE(o)->tp_as_number;
-  const bool is_number = number != nullptr && (number->nb_float != nullptr || number->nb_index != nullptr);
-  if (PyBool_Check(o) || PyComplex_Check(o) || py::isinstance<py::array>(object) || !is_number) {
+  // numbers.Real has Python's and NumPy's integers and floats; of what it has too, these are no numbers here.
+  const auto is_real = [&object] {
+    return py::isinstance(object, py::module_::import("numbers").attr("Real")) &&
+           type_name(object) != "numpy.timedelta64";
+  };
+  if (PyBool_Check(o) || (!PyFloat_Check(o) && !PyLong_Check(o) && !is_real())) {
     throw py::type_error(std::string(name) + " must be a number, got " + shown(object) + " of type " +
                          type_name(object));
   }
@@ -200,23 +206,26 @@ std::vector<std::uint64_t> to_extents(py::handle object, const char* name, py::s
 Box to_box(py::array& array, std::size_t element_bytes, py::handle global_shape, py::handle offset) {
   Box box{static_cast<unsigned char*>(array.mutable_data()), element_bytes, 0, int(array.ndim()), {}};
   std::vector<std::uint64_t> whole, start(std::size_t(array.ndim()), 0);
+  if (global_shape.is_none() != offset.is_none()) {
+    throw py::value_error("global_shape and offset must be given together: the shape of the tensor that out is a box "
+                          "of, and the place of the box in it; got global_shape " + shown(global_shape) +
+                          ", offset " + shown(offset));
+  }
   if (global_shape.is_none()) {
-    if (!offset.is_none()) {
-      throw py::value_error("offset needs global_shape: the shape of the tensor that out is a box of");
-    }
     for (py::ssize_t i = 0; i < array.ndim(); ++i) whole.push_back(std::uint64_t(array.shape(i)));
   } else {
     whole = to_extents(global_shape, "global_shape", array.ndim(), array);
-    if (!offset.is_none()) start = to_extents(offset, "offset", array.ndim(), array);
+    start = to_extents(offset, "offset", array.ndim(), array);
   }
   std::uint64_t index_stride = 1;
   for (int i = box.n_dimensions - 1; i >= 0; --i) {
     const auto n = std::uint64_t(array.shape(i));
     const std::uint64_t size = whole[std::size_t(i)], from = start[std::size_t(i)];
     if (from > size || n > size - from) {
-      throw py::value_error("out does not lie inside global_shape: in dimension " + std::to_string(i) +
-                            " it covers " + std::to_string(from) + " to " + std::to_string(from) + " + " +
-                            std::to_string(n) + " of " + std::to_string(size));
+      throw py::value_error("out does not lie inside global_shape at offset: in dimension " + std::to_string(i) +
+                            " it covers " + std::to_string(n) + " elements from " + std::to_string(from) + " on, of " +
+                            std::to_string(size) + "; got shape " + shape_text(array) + ", global_shape " +
+                            shown(global_shape) + ", offset " + shown(offset));
     }
     if (index_stride == 0) continue;  // an empty tensor
     if (size > (std::uint64_t(1) << 63) / index_stride) {
@@ -269,10 +278,13 @@ ProcessStream process_stream;
 
 // --- the calls
 
-Generator to_generator(const std::string& rng) {
-  if (rng == "ars") return Generator::kArs;
-  if (rng == "philox") return Generator::kPhilox;
-  throw py::value_error("rng must be 'ars' or 'philox', got '" + rng + "'");
+Generator to_generator(py::handle rng) {
+  if (!PyUnicode_Check(rng.ptr())) {
+    throw py::type_error("rng must be 'ars' or 'philox', got " + shown(rng) + " of type " + type_name(rng));
+  }
+  if (PyUnicode_CompareWithASCIIString(rng.ptr(), "ars") == 0) return Generator::kArs;
+  if (PyUnicode_CompareWithASCIIString(rng.ptr(), "philox") == 0) return Generator::kPhilox;
+  throw py::value_error("rng must be 'ars' or 'philox', got " + shown(rng));
 }
 
 struct Common {
@@ -284,10 +296,7 @@ struct Common {
 void run(py::array& array, const Plan& plan, bool bits, Element element, const Common& common) {
   need_no_overlap(array, element.bytes);
   Box box = to_box(array, element.bytes, common.global_shape, common.offset);
-  if (!PyUnicode_Check(common.rng.ptr())) {
-    throw py::type_error("rng must be 'ars' or 'philox', got " + shown(common.rng));
-  }
-  const Generator generator = to_generator(py::cast<std::string>(common.rng));
+  const Generator generator = to_generator(common.rng);
   const int threads = common.threads.is_none() ? 0 : to_threads(common.threads, "threads");
   const bool has_seed = !common.seed.is_none(), has_stream = !common.stream.is_none();
   const std::uint64_t seed = has_seed ? to_word(common.seed, "seed") : 0;
@@ -342,8 +351,8 @@ void py_fill_scaled(py::handle out, int distribution_number, py::handle gain, py
   py::array array = to_array(out);
   const Element element = float_element(array.dtype());
   const auto distribution = Distribution(distribution_number);
-  const Arguments arguments = scaled_arguments(distribution, to_double(gain, "gain"), to_double(scale, "scale"),
-                                               to_double(n, "the fans"));
+  const Arguments arguments = scaled_arguments(distribution, element.type, to_double(gain, "gain"),
+                                               to_double(scale, "scale"), to_double(n, "the mean of the fans"));
   run(array, make_plan(distribution, element.type, arguments), false, element,
       {seed, stream, global_shape, offset, threads, rng});
 }
@@ -389,7 +398,7 @@ py::dict config() {
   return dict;
 }
 
-std::vector<std::uint32_t> py_known_answer(const std::string& target, const std::string& generator, int rounds,
+std::vector<std::uint32_t> py_known_answer(const std::string& target, py::handle generator, int rounds,
                                            std::vector<std::uint32_t> counter, std::vector<std::uint32_t> key) {
   if ((rounds != 7 && rounds != 10) || counter.size() != 4 || key.size() > 4) {
     throw py::value_error("known_answer takes 7 or 10 rounds, a counter of 4 words, a key of up to 4");
@@ -416,7 +425,9 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.attr("CONSTANT") = int(Distribution::kConstant);
   module.def("fill", &py_fill);
   module.def("fill_scaled", &py_fill_scaled);
-  module.def("divide", &divide);
+  module.def("arithmetic_mean", &arithmetic_mean);
+  module.def("geometric_mean", &geometric_mean);
+  module.def("slope_scale", &slope_scale);
   module.def("square_root", &square_root);
   module.def("manual_seed", [](py::handle seed) { process_stream.seed_by_user(to_word(seed, "seed")); });
   module.def("initial_seed", [] { return process_stream.current_seed(); });

@@ -244,7 +244,7 @@ Plan plan_uniform(double low, double high, ElementType type) {
   need_in_range("low", low, format.largest, type);
   need_in_range("high", high, format.largest, type);
   if (low > high) refuse("low must not be above high, got low=" + text(low) + ", high=" + text(high));
-  if (low == high) return constant(low, type);
+  if (low == high) return constant(low + 0.0, type);  // a zero is +0
   const double bottom = round_up(low, format), top = round_down(std::nextafter(high, -kInfinity), format);
   if (bottom > top) {
     refuse(std::string("no ") + format.name + " lies in [low, high): got low=" + text(low) + ", high=" + text(high));
@@ -256,14 +256,15 @@ Plan plan_uniform(double low, double high, ElementType type) {
   return plan;
 }
 
+// The quantile ends at 6.34 for 32-bit words and at 9.16 for 64-bit words.
+double normal_reach(ElementType type) { return type == ElementType::kFloat64 ? 9.25 : 6.5; }
+
 Plan plan_normal(double mean, double std, ElementType type) {
   const Format& format = format_of(type);
   need_in_range("mean", mean, format.largest, type);
   need_std(std);
   if (std == 0) return constant(mean, type);
-  // The quantile ends at 6.34 for 32-bit words and at 9.16 for 64-bit words.
-  const double reach = type == ElementType::kFloat64 ? 9.25 : 6.5;
-  if (!(std::fabs(mean) + reach * std <= format.largest)) {
+  if (!(std::fabs(mean) + normal_reach(type) * std <= format.largest)) {
     refuse(std::string("std is too large for ") + format.name + ", which ends at " + text(format.largest) +
            ": got mean=" + text(mean) + ", std=" + text(std));
   }
@@ -322,7 +323,11 @@ Plan plan_truncated(const Arguments& arguments, bool in_units_of_std, ElementTyp
 // out of it.
 struct Protected {
   static Plan plan(Distribution distribution, ElementType type, const Arguments& arguments);
-  static Arguments scaled(Distribution distribution, double gain, double scale, double n);
+  static Arguments scaled(Distribution distribution, ElementType type, double gain, double scale, double n);
+  static double arithmetic_mean(double a, double b);
+  static double geometric_mean(double a, double b);
+  static double slope_scale(double a);
+  static double square_root(double a);
 };
 
 #if defined(_MSC_VER)
@@ -343,25 +348,34 @@ FASTINIT_NOINLINE Plan Protected::plan(Distribution distribution, ElementType ty
   return {};
 }
 
-FASTINIT_NOINLINE Arguments Protected::scaled(Distribution distribution, double gain, double scale, double n) {
+FASTINIT_NOINLINE Arguments Protected::scaled(Distribution distribution, ElementType type, double gain, double scale,
+                                              double n) {
   const auto need_positive = [](const char* name, double x) {
     if (!(x > 0) || !std::isfinite(x)) refuse(std::string(name) + " must be a finite number > 0, got " + text(x));
   };
   if (!(gain >= 0) || !std::isfinite(gain)) refuse("gain must be a finite number >= 0, got " + text(gain));
   need_positive("scale", scale);
-  need_positive("the fans", n);
+  need_positive("the mean of the fans", n);
   const double std = gain * std::sqrt(scale / n);
-  if (distribution == Distribution::kUniform) {
-    const double high = gain * std::sqrt(3 * (scale / n));
-    return {-high, high, 0, 0};
+  const double high = gain * std::sqrt(3 * (scale / n));
+  const double cut_std = std / 0.87962566103423978;  // by the standard deviation of N(0, 1) cut at -2 and +2
+  const double largest = distribution == Distribution::kUniform  ? high
+                         : distribution == Distribution::kNormal ? normal_reach(type) * std
+                                                                 : 2 * cut_std;
+  if (!(largest <= format_of(type).largest)) {
+    refuse("the fans are too small, or scale or gain too large, for " + std::string(format_of(type).name) +
+           ", which ends at " + text(format_of(type).largest) + ": got gain=" + text(gain) + ", scale=" + text(scale) +
+           ", a mean of the fans of " + text(n));
   }
+  if (distribution == Distribution::kUniform) return {-high, high, 0, 0};
   if (distribution == Distribution::kNormal) return {0, std, 0, 0};
-  // The standard deviation of N(0, 1) cut at -2 and +2.
-  return {0, std / 0.87962566103423978, -2, 2};
+  return {0, cut_std, -2, 2};
 }
 
-FASTINIT_NOINLINE double divide_here(double a, double b) { return a / b; }
-FASTINIT_NOINLINE double square_root_here(double a) { return std::sqrt(a); }
+FASTINIT_NOINLINE double Protected::arithmetic_mean(double a, double b) { return (a + b) / 2; }
+FASTINIT_NOINLINE double Protected::geometric_mean(double a, double b) { return std::sqrt(a * b); }
+FASTINIT_NOINLINE double Protected::slope_scale(double a) { return 2 / (1 + a * a); }
+FASTINIT_NOINLINE double Protected::square_root(double a) { return std::sqrt(a); }
 
 }  // namespace
 
@@ -382,19 +396,29 @@ Plan make_plan(Distribution distribution, ElementType type, const Arguments& arg
   return Protected::plan(distribution, type, arguments);
 }
 
-Arguments scaled_arguments(Distribution distribution, double gain, double scale, double n) {
+Arguments scaled_arguments(Distribution distribution, ElementType type, double gain, double scale, double n) {
   const DefaultEnvironment environment;
-  return Protected::scaled(distribution, gain, scale, n);
+  return Protected::scaled(distribution, type, gain, scale, n);
 }
 
-double divide(double a, double b) {
+double arithmetic_mean(double a, double b) {
   const DefaultEnvironment environment;
-  return divide_here(a, b);
+  return Protected::arithmetic_mean(a, b);
+}
+
+double geometric_mean(double a, double b) {
+  const DefaultEnvironment environment;
+  return Protected::geometric_mean(a, b);
+}
+
+double slope_scale(double a) {
+  const DefaultEnvironment environment;
+  return Protected::slope_scale(a);
 }
 
 double square_root(double a) {
   const DefaultEnvironment environment;
-  return square_root_here(a);
+  return Protected::square_root(a);
 }
 
 }  // namespace fastinit

@@ -30,10 +30,13 @@ struct Plan {
 Plan make_plan(Distribution distribution, ElementType type, const Arguments& arguments);
 
 // The arguments of a uniform, normal or truncated (kTruncatedStd, cut at +-2) distribution of variance gain^2 scale / n.
-Arguments scaled_arguments(Distribution distribution, double gain, double scale, double n);
+// Throws std::invalid_argument if they are too large for the element type.
+Arguments scaled_arguments(Distribution distribution, ElementType type, double gain, double scale, double n);
 
-// Basic operations in the default environment, for formulas outside of the core.
-double divide(double a, double b);
+// Formulas around the fans, in the default environment.
+double arithmetic_mean(double a, double b);  // (a + b) / 2
+double geometric_mean(double a, double b);   // sqrt(a b)
+double slope_scale(double a);                // 2 / (1 + a a)
 double square_root(double a);
 
 }  // namespace fastinit

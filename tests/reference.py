@@ -328,7 +328,7 @@ def uniform(w: Array, dtype: npt.DTypeLike, low: float, high: float) -> Array:
     element, working, bits = _types(w, dtype)
     low, high = float(low), float(high)
     if low == high:
-        return _constant(w, low, element, working)
+        return _constant(w, low + 0.0, element, working)
     half = round_to(high / 2 - low / 2, working.name)
     mid = round_to(high / 2 + low / 2, working.name)
     v = (w | w.dtype.type(1)).view(f"int{bits}")

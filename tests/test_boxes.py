@@ -28,7 +28,10 @@ SHAPE = (23, 31, 45)
 def strided(dtype: np.dtype[Any]) -> dict[str, Array]:
     """Arrays of SHAPE with many kinds of memory, each inside a larger buffer of sevens."""
     a, b, c = SHAPE
-    seven = lambda *shape: np.full(shape, 7, dtype)  # noqa: E731
+
+    def seven(*extents: int) -> Array:
+        return np.full(extents, 7, dtype)
+
     unaligned = np.zeros(a * b * c * dtype.itemsize + 1, np.uint8)[1:].view(dtype).reshape(SHAPE)
     return {
         "C": seven(a, b, c),
@@ -83,7 +86,7 @@ def test_random_bits_do_not_depend_on_layout_either() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_threads_change_nothing(dtype: np.dtype[Any], rng: Any, threads: int) -> None:
-    """Long enough that seven threads start, in lines and in tiles, and past the size from which stores bypass caches."""
+    """Long enough that seven threads start, in lines and in tiles."""
     expected = whole((1900, 1111), dtype, rng=rng, threads=1)
     assert whole((1900, 1111), dtype, rng=rng, threads=threads).tobytes() == expected.tobytes()
     out = fastinit.normal(np.zeros((1900, 1111), dtype, order="F"), seed=5, stream="w", rng=rng, threads=threads)

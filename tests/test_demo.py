@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import re
 
-import fastinit
 import numpy as np
 import pytest
+
+import fastinit
 from fastinit import _demo
 from fastinit.__main__ import main
 

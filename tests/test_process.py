@@ -60,14 +60,16 @@ def test_threads_draw_different_streams() -> None:
 
 def in_child(queue: Any) -> None:
     out = fastinit.he_normal(np.zeros((1000, 1000), np.float32), 1000, seed=3, threads=4)
-    queue.put((hash(out.tobytes()) == hash(out.tobytes()), out[::100].tobytes(), fastinit.normal(np.zeros(4)).tobytes()))
+    queue.put(
+        (hash(out.tobytes()) == hash(out.tobytes()), out[::100].tobytes(), fastinit.normal(np.zeros(4)).tobytes())
+    )
 
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_fork_and_spawn(method: str) -> None:
     """After a threaded fill in the parent, a child fills with threads too."""
     expected = fastinit.he_normal(np.zeros((1000, 1000), np.float32), 1000, seed=3, threads=4)
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     queue = context.SimpleQueue()
     process = context.Process(target=in_child, args=(queue,))
     process.start()
@@ -119,7 +121,10 @@ THREADS = "import fastinit; print(fastinit.get_num_threads())"
 
 def test_number_of_threads_from_the_environment() -> None:
     assert run(THREADS, FASTINIT_NUM_THREADS="5") == "5"
-    assert run("import fastinit; fastinit.set_num_threads(3); print(fastinit.get_num_threads())", FASTINIT_NUM_THREADS="5") == "3"
+    assert (
+        run("import fastinit; fastinit.set_num_threads(3); print(fastinit.get_num_threads())", FASTINIT_NUM_THREADS="5")
+        == "3"
+    )
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", " 3"])
@@ -130,8 +135,7 @@ def test_a_wrong_number_of_threads_is_refused(value: str) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity masks")
 def test_the_affinity_mask_is_respected() -> None:
-    code = "import os, fastinit; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(fastinit.get_num_threads())"
-    assert run(code) == "1"
+    assert run("import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); " + THREADS) == "1"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
@@ -210,7 +214,7 @@ def test_the_targets_of_this_machine() -> None:
         assert ("avx512" in found) == (avx512 <= flags)
 
 
-# --- floating-point environment -----------------------------------------------------------------------------------------
+# --- floating-point environment -------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(ctypes.util.find_library("m") is None, reason="needs libm")
@@ -225,7 +229,12 @@ def test_a_rounding_mode_of_the_caller_is_neither_obeyed_nor_changed(dtype: np.d
                 fastinit.he_normal(np.zeros(shape, dtype), 7, a=0.3, seed=1).tobytes(),
                 fastinit.xavier_uniform(np.zeros(shape, dtype), 7, 11, gain=5 / 3, seed=1).tobytes(),
                 fastinit.variance_scaling(
-                    np.zeros(shape, dtype), scale=0.7, mode="fan_geo", distribution="truncated_normal", layout="torch", seed=1
+                    np.zeros(shape, dtype),
+                    scale=0.7,
+                    mode="fan_geo",
+                    distribution="truncated_normal",
+                    layout="torch",
+                    seed=1,
                 ).tobytes(),
                 fastinit.truncated_normal(np.zeros(shape, dtype), low=-1.7, high=0.3, mean=0.1, seed=1).tobytes(),
                 fastinit.truncated_normal(np.zeros(shape, dtype), low=5.1, high=6.3, seed=1).tobytes(),
@@ -251,5 +260,9 @@ def test_a_rounding_mode_of_the_caller_is_neither_obeyed_nor_changed(dtype: np.d
 def test_import_brings_in_nothing_but_itself() -> None:
     code = "import numpy, sys; before = set(sys.modules); import fastinit; print(*sorted(set(sys.modules) - before))"
     new = run(code).split()
-    assert [name for name in new if name.startswith("fastinit")] == ["fastinit", "fastinit._core", "fastinit.initializers"]
+    assert [name for name in new if name.startswith("fastinit")] == [
+        "fastinit",
+        "fastinit._core",
+        "fastinit.initializers",
+    ]
     assert {name.partition(".")[0] for name in new} <= {"fastinit", "numpy", "__future__"}

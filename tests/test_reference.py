@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-import reference
 from mpmath import mp, mpf  # type: ignore[import-untyped]
+
+import reference
 
 Array = npt.NDArray[Any]
 

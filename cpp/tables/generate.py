@@ -13,7 +13,7 @@ import statistics
 import sys
 from collections.abc import Callable
 
-from mpmath import mp, mpf
+from mpmath import mp, mpf  # type: ignore[import-untyped]
 
 mp.dps = 40
 
@@ -77,21 +77,15 @@ def central_piece(degree: int) -> list[mpf]:
     return fit(lambda t: central_quantile(mp.sqrt(t) / 4) / mp.sqrt(t), mpf(0), mpf(1), degree)
 
 
-def octave_pieces(
-    value: Callable[[mpf], mpf], first: int, last: int, halves: int, degree: int
-) -> list[list[mpf]]:
-    """The pieces of octaves first .. last of a positive f: f = 2^e (start + width + t), |t| <= width."""
+def octave_pieces(value: Callable[[mpf], mpf], first: int, last: int, halves: int, degree: int) -> list[list[mpf]]:
+    """The pieces of octaves first .. last of a positive f: f = 2^e (middle + t), |t| <= width."""
     width = mpf(1) / (2 * halves)
-    return [
-        fit(
-            lambda t, e=e, half=half: value(mpf(2) ** e * (1 + (2 * half + 1) * width + t)),
-            -width,
-            width,
-            degree,
-        )
-        for e in range(first, last + 1)
-        for half in range(halves)
-    ]
+
+    def piece(e: int, half: int) -> list[mpf]:
+        middle = 1 + (2 * half + 1) * width
+        return fit(lambda t: value(mpf(2) ** e * (middle + t)), -width, width, degree)
+
+    return [piece(e, half) for e in range(first, last + 1) for half in range(halves)]
 
 
 def normal_pieces(first: int, last: int, halves: int, degree: int) -> list[list[mpf]]:
@@ -126,8 +120,7 @@ def tables() -> dict[str, tuple[int, list[list[float]]]]:
         "log": (53, [log_piece()]),
     }
     return {
-        name: (bits, [[round_to(c, bits) for c in piece] for piece in pieces])
-        for name, (bits, pieces) in raw.items()
+        name: (bits, [[round_to(c, bits) for c in piece] for piece in pieces]) for name, (bits, pieces) in raw.items()
     }
 
 
@@ -151,7 +144,7 @@ def as_header(made: dict[str, tuple[int, list[list[float]]]]) -> str:
         "",
         "struct TableF32 {",
         f"  static constexpr int kFirstOctave = {F32_FIRST};",
-        f"  static constexpr int kHalves = 1;",
+        "  static constexpr int kHalves = 1;",
         f"  static constexpr int kDegree = {F32_DEGREE};",
         f"  static constexpr int kPieces = {F32_LAST - F32_FIRST + 1};",
         "  float rows[kDegree + 1][kPieces];",
@@ -159,7 +152,7 @@ def as_header(made: dict[str, tuple[int, list[list[float]]]]) -> str:
         "",
         "struct TableF64 {",
         f"  static constexpr int kFirstOctave = {F64_FIRST};",
-        f"  static constexpr int kHalves = 2;",
+        "  static constexpr int kHalves = 2;",
         f"  static constexpr int kDegree = {F64_DEGREE};",
         f"  static constexpr int kPieces = {2 * (F64_LAST - F64_FIRST + 1)};",
         "  double rows[kDegree + 1][kPieces];",
@@ -168,7 +161,7 @@ def as_header(made: dict[str, tuple[int, list[list[float]]]]) -> str:
         "struct TableFar {",
         f"  static constexpr int kFirstOctave = {FAR_FIRST};",
         f"  static constexpr int kEndOctave = {FAR_LAST};",
-        f"  static constexpr int kHalves = 2;",
+        "  static constexpr int kHalves = 2;",
         f"  static constexpr int kDegree = {F64_DEGREE};",
         f"  static constexpr int kPieces = {2 * (FAR_LAST - FAR_FIRST)};",
         "  double rows[kDegree + 1][kPieces];",

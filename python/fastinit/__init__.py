@@ -35,7 +35,7 @@ stream
     int, 0 .. 2**64-1, or a str such as the parameter's name, which stands for the 8-byte BLAKE2b digest of its UTF-8
     bytes, read little-endian. Left out, it is 0 with an explicit seed, else the next one of the process-wide generator.
 global_shape, offset
-    One int per dimension of ``out``: ``out`` is the box at ``offset`` (left out: at the origin) of a tensor of
+    One int per dimension of ``out``, both or neither: ``out`` is the box at ``offset`` of a tensor of
     ``global_shape``. It gets the values that the whole fill has there, and fans come from ``global_shape``.
 threads
     int >= 1, for this call. Left out: ``set_num_threads``, else FASTINIT_NUM_THREADS, else the CPUs the process may

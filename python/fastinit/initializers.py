@@ -166,33 +166,6 @@ def _stream_of(name: str) -> int:
 # --- fans -----------------------------------------------------------------------------------------------------------
 
 
-def _ratio(numerator: int, denominator: int) -> float:
-    """Division of integers, which Python rounds to nearest even whatever the floating-point environment.
-
-    Here the denominator is a power of two; CPython then rounds nothing in hardware.
-    """
-    try:
-        return numerator / denominator
-    except OverflowError:
-        return math.inf
-
-
-def _average(x: float, y: float) -> float:
-    """(x + y) / 2, the sum rounded to float64."""
-    if x.is_integer() and y.is_integer() and x < _EXACT and y < _EXACT:
-        return (x + y) / 2.0
-    p, q = x.as_integer_ratio()
-    r, s = y.as_integer_ratio()
-    return _core.divide(_ratio(p * s + r * q, q * s), 2.0)
-
-
-def _geometric(x: float, y: float) -> float:
-    """sqrt(x y), the product rounded to float64."""
-    p, q = x.as_integer_ratio()
-    r, s = y.as_integer_ratio()
-    return _core.square_root(_ratio(p * r, q * s))
-
-
 def _axis_set(name: str, value: object, n_dims: int) -> tuple[int, ...]:
     try:
         given = (_integer(value),)
@@ -323,9 +296,9 @@ def _fan(
     elif mode == "fan_out":
         n = y
     elif mode == "fan_avg":
-        n = _average(x, y)
+        n = _core.arithmetic_mean(x, y)
     else:
-        n = _geometric(x, y)
+        n = _core.geometric_mean(x, y)
     if described and n == 0.0:
         return 1.0  # The tensor has no elements, so any n will do; the core still checks everything else.
     if not 0.0 < n < math.inf:
@@ -340,14 +313,12 @@ def _fan(
 
 
 def _slope_scale(a: object) -> float:
-    """2 / (1 + a a), the product, the sum and the quotient rounded to float64 one by one."""
+    """2 / (1 + a a)."""
     wanted = "a finite real number whose square is finite"
-    p, q = _real("a", a, wanted).as_integer_ratio()
-    square = _ratio(p * p, q * q)
-    if math.isinf(square):
+    scale = _core.slope_scale(_real("a", a, wanted))
+    if scale == 0.0:
         raise ValueError(f"a must be {wanted}, got {_came(a)}")
-    p, q = square.as_integer_ratio()
-    return _core.divide(2.0, _ratio(p + q, q))
+    return scale
 
 
 def _he_gain(a: object, nonlinearity: object, gain: object) -> tuple[float, float]:
@@ -693,22 +664,9 @@ def he_normal(
     else:
         g = 1.0
         scale = 2.0
-    # What _fan begins with, written out here alone: the cost of he_normal(out, fan_in) on a small array is measured.
-    if (
-        type(fan_in) is int
-        and 0 < fan_in < _EXACT
-        and mode is _FAN_IN
-        and fan_out is None
-        and layout is None
-        and in_axis is None
-        and out_axis is None
-        and batch_axis is None
-    ):
-        n: float = fan_in
-    else:
-        n = _fan(out, mode, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
+    n = _fan(out, mode, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
     form = _NORMAL if truncated is False else _normal_form(truncated)
-    if type(stream) is not int and isinstance(stream, str):
+    if isinstance(stream, str):
         stream = _stream_of(stream)
     _fill_scaled(out, form, g, scale, n, seed, stream, global_shape, offset, threads, rng)
     return out
