@@ -187,7 +187,7 @@ def test_kernel_equals_oracle_anywhere(
     offset = tuple(g[0] for g in grow[: len(shape)])
     global_shape = tuple(n + g[0] + g[1] for n, g in zip(shape, grow, strict=False))
     memory = np.full([n * abs(step) for n, step in zip(shape, steps, strict=False)], 7, dtype, order=order)
-    slices = [slice(None, None, step) for _, step in zip(shape, steps, strict=False)]
+    slices: list[Any] = [slice(None, None, step) for _, step in zip(shape, steps, strict=False)]
     out: Array = memory[tuple([*slices, Ellipsis])]  # the ellipsis, so that it is an array without dimensions too
     assert out.shape == tuple(shape)
     _core.set_target(target)
