@@ -12,8 +12,8 @@
 namespace fastinit {
 namespace {
 
-// Starting a thread costs 10 to 20 microseconds, in which a core writes about so many elements.
-constexpr std::size_t kElementsPerThread = std::size_t(1) << 16;
+// Starting a thread costs 10 to 100 microseconds; a core needs about 140 to write so many elements.
+constexpr std::size_t kElementsPerThread = std::size_t(1) << 18;
 constexpr int kMostThreads = 512;
 // Stores go past the caches from this size on: smaller buffers are likely to be read while they are still in a cache.
 constexpr std::size_t kBypassBytes = std::size_t(32) << 20;
@@ -70,7 +70,8 @@ void fill_line(const Task& task, unsigned char* data, std::size_t element_bytes,
 // several rows, scattered column by column, so that writes to one cache line come together.
 constexpr std::size_t kTileRows = 64;
 constexpr std::size_t kTileRow = 64;
-constexpr std::size_t kLongRow = 4096;
+constexpr std::size_t kLongRow = 4096;      // through the buffer, where there is nothing to collect
+constexpr std::size_t kDenseRow = 1 << 16;  // straight into memory
 
 template <class Element>
 void scatter(const unsigned char* tile, std::size_t row_stride, std::size_t rows, std::size_t columns,
@@ -111,7 +112,7 @@ struct Tiling {
       if (densest >= 0) across = take(densest);
     }
     rows = std::min(across.n, kTileRows);
-    row = std::min(along.n, across.n > 1 ? kTileRow : dense ? kElementsPerThread : kLongRow);
+    row = std::min(along.n, across.n > 1 ? kTileRow : dense ? kDenseRow : kLongRow);
     n_along = (along.n + row - 1) / row;
     n_across = (across.n + rows - 1) / rows;
     n_tiles = n_along * n_across;
