@@ -406,7 +406,7 @@ OWN: list[tuple[str, dict[str, Any], type[Exception], list[str]]] = [
     ("he_normal", {"fan_in": 1e-320}, ValueError, ["the fans are too small", "1e-320"]),
     ("normal", {"std": np.complex64(2)}, TypeError, ["std", "complex64"]),
     ("normal", {"mean": np.True_}, TypeError, ["mean", "bool"]),
-    ("uniform", {"high": np.timedelta64(2)}, TypeError, ["high", "timedelta64"]),
+    ("uniform", {"high": np.timedelta64(2, "s")}, TypeError, ["high", "timedelta64"]),
     ("normal", {"rng": 7}, TypeError, ["rng", "7", "int"]),
     ("normal", {"rng": "\udc00"}, ValueError, ["rng", "udc00"]),
     ("variance_scaling", {"scale": 0}, ValueError, ["scale", "0"]),
