@@ -196,7 +196,7 @@ NOT_A_FAN: list[tuple[Any, type[Exception], str]] = [
     (3 + 0j, TypeError, "3+0j"),
     (np.complex64(3), TypeError, "3"),
     (fractions.Fraction(3), TypeError, "Fraction"),
-    (np.timedelta64(3), TypeError, "timedelta64"),
+    (np.timedelta64(3, "s"), TypeError, "timedelta64"),
     ([3], TypeError, "[3]"),
     (np.array(3), TypeError, "an array of shape ()"),
     (np.ones((400, 2)), TypeError, "an array of shape (400, 2)"),
