@@ -61,10 +61,13 @@ struct Bfloat16 {
 // Words as they are.
 struct Bits {
   struct Working {
+    using U = U32;
     using F = U32;
   };
   explicit Bits(const Parameters&) {}
-  U32 operator()(U32 words) const { return words; }
+  void operator()(const U32 (&words)[kGroup], U32 (&values)[kGroup]) const {
+    for (int v = 0; v < kGroup; ++v) values[v] = words[v];
+  }
 };
 
 inline U32 as_words(U32 words, const Narrow*) { return words; }
@@ -84,12 +87,13 @@ class Loop {
   template <bool bypass>
   void step(std::uint64_t block, unsigned char* out) const {
     using Working = typename T::Working;
-    U32 words[kStepVectors];
-    generator_.step(block, words);
+    static_assert(kGroup == kStepVectors);
+    U32 blocks[kStepVectors];
+    generator_.step(block, blocks);
+    typename Working::U words[kStepVectors];
+    for (int i = 0; i < kStepVectors; ++i) words[i] = as_words(blocks[i], static_cast<const Working*>(nullptr));
     typename Working::F values[kStepVectors];
-    for (int i = 0; i < kStepVectors; ++i) {
-      values[i] = transform_(as_words(words[i], static_cast<const Working*>(nullptr)));
-    }
+    transform_(words, values);
     E::template put_step<bypass>(out, values);
   }
 

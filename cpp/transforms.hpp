@@ -1,6 +1,9 @@
-// The word-to-value transforms: one vector of words to one vector of values in the working type, exactly as
-// docs/stream-format.md writes them. Each has the same shape: constants at construction, then operator()(words). It
-// knows the vector vocabulary and the quantile tables, not where words come from or where values go.
+// The word-to-value transforms: a group of vectors of words to values in the working type, exactly as
+// docs/stream-format.md writes them. Each has the same shape: constants at construction, then operator()(words, values).
+// It knows the vector vocabulary and the quantile tables, not where words come from or where values go.
+//
+// Why groups: a polynomial is a chain in which each step waits four cycles for the one before. Several vectors in
+// lockstep keep the pipes busy meanwhile; out-of-order execution alone does not look far enough ahead.
 #pragma once
 
 #include "kernel.hpp"
@@ -8,6 +11,8 @@
 
 namespace fastinit {
 namespace {
+
+constexpr int kGroup = 4;
 
 // The two working types.
 struct Narrow {
@@ -56,7 +61,7 @@ template <class T, class Table>
 typename T::F place_in_piece(typename T::U f) {
   constexpr typename T::Word below = (typename T::Word(1) << kPieceShift<T, Table>) - 1;
   constexpr typename T::Real middle = typename T::Real(1) + typename T::Real(1) / (2 * Table::kHalves);
-  return float_of_bits((f & splat(below)) | splat(power_bits<T>(0))) - splat(middle);
+  return float_of_bits(and_or(f, splat(below), splat(power_bits<T>(0)))) - splat(middle);
 }
 
 // P(t) of the piece that f's bits name, every coefficient from memory.
@@ -86,18 +91,23 @@ class Quantile {
   }
 
   // f: the bits of the tail's f, or of 2^kCentre
-  F operator()(U f, F t) const {
-    if constexpr (T::kPick == 0) {
-      return gather_polynomial<T>(T::kTable, f, t);
-    } else {
-      constexpr typename T::Word lowest = power_bits<T>(kCentre + 1 - T::kPick / Table::kHalves);
-      if (any(is_less(f, splat(lowest)))) [[unlikely]] {
-        return gather_polynomial<T>(T::kTable, f, t);
+  void operator()(const U (&f)[kGroup], const F (&t)[kGroup], F (&sum)[kGroup]) const {
+    if constexpr (T::kPick > 0) {
+      const U lowest = splat(power_bits<T>(kCentre + 1 - T::kPick / Table::kHalves));
+      U piece[kGroup];
+      for (int v = 0; v < kGroup; ++v) piece[v] = shift_right<kPieceShift<T, Table>>(f[v]);
+      for (int v = 0; v < kGroup; ++v) sum[v] = pick(rows_[Table::kDegree], piece[v]);
+      for (int i = Table::kDegree - 1; i >= 0; --i) {
+        for (int v = 0; v < kGroup; ++v) sum[v] = fma(sum[v], t[v], pick(rows_[i], piece[v]));
       }
-      const U piece = shift_right<kPieceShift<T, Table>>(f);
-      F sum = pick(rows_[Table::kDegree], piece);
-      for (int i = Table::kDegree - 1; i >= 0; --i) sum = fma(sum, t, pick(rows_[i], piece));
-      return sum;
+      U least = f[0];
+      for (int v = 1; v < kGroup; ++v) least = lesser(least, f[v]);
+      if (!any(is_less(least, lowest))) [[likely]] return;
+      for (int v = 0; v < kGroup; ++v) {
+        if (any(is_less(f[v], lowest))) sum[v] = gather_polynomial<T>(T::kTable, f[v], t[v]);
+      }
+    } else {
+      for (int v = 0; v < kGroup; ++v) sum[v] = gather_polynomial<T>(T::kTable, f[v], t[v]);
     }
   }
 };
@@ -113,14 +123,17 @@ class Uniform {
     const auto& c = T::constants(parameters);
     half_ = splat(c.scale), mid_ = splat(c.shift), bottom_ = splat(c.bottom), top_ = splat(c.top);
   }
-  F operator()(typename T::U words) const {
-    const F unit = from_signed(words | splat(typename T::Word(1))) * splat(power<T>(1 - T::kBits));
-    return keep_between(bottom_, top_, fma(unit, half_, mid_));
+  void operator()(const typename T::U (&words)[kGroup], F (&values)[kGroup]) const {
+    for (int v = 0; v < kGroup; ++v) {
+      const F unit = from_signed(words[v] | splat(typename T::Word(1))) * splat(power<T>(1 - T::kBits));
+      values[v] = keep_between(bottom_, top_, fma(unit, half_, mid_));
+    }
   }
 };
 
 template <class T>
 class Normal {
+  using U = typename T::U;
   using F = typename T::F;
   Quantile<T> quantile_;
   F mean_, std_;
@@ -131,15 +144,20 @@ class Normal {
     const auto& c = T::constants(parameters);
     mean_ = splat(c.shift), std_ = splat(c.scale);
   }
-  F operator()(typename T::U words) const {
-    const F f = from_signed(twice_plus_one(words));
-    const auto centre = is_negative(f);
-    const F s = f * splat(-power<T>(1 - T::kBits));
-    const F t = select(centre, s * s, place_in_piece<T, typename T::Table>(bits(f)));
-    const F x_std = select(centre, s * std_, std_);
-    const auto piece = select(centre, splat(power_bits<T>(Quantile<T>::kCentre)), bits(f));
-    const F signed_x_std = float_of_bits(bits(x_std) ^ (words & splat(kTopBit<T>)));
-    return fma(quantile_(piece, t), signed_x_std, mean_);
+  void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
+    U piece[kGroup];
+    F t[kGroup], x_std[kGroup];
+    for (int v = 0; v < kGroup; ++v) {
+      const F f = from_signed(twice_plus_one(words[v]));
+      const auto centre = is_negative(f);
+      const F s = f * splat(-power<T>(1 - T::kBits));
+      piece[v] = select(centre, splat(power_bits<T>(Quantile<T>::kCentre)), bits(f));
+      t[v] = select(centre, s * s, place_in_piece<T, typename T::Table>(bits(f)));
+      x_std[v] = select(centre, s * std_, std_);
+      x_std[v] = float_of_bits(bits(x_std[v]) ^ (words[v] & splat(kTopBit<T>)));
+    }
+    quantile_(piece, t, values);
+    for (int v = 0; v < kGroup; ++v) values[v] = fma(values[v], x_std[v], mean_);
   }
 };
 
@@ -160,23 +178,28 @@ class Near {
     step_ = splat(c.step), pace_ = splat(c.pace);
     flip_ = splat(c.flip), flip_sign_ = flip_ & splat(kTopBit<T>), lower_words_ = splat(c.lower_words);
   }
-  F operator()(U words) const {
+  void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
     const U ones = splat(typename T::Word(~typename T::Word(0)));
-    const U w = words ^ flip_;
-    const auto lower = is_less(w, lower_words_);
-    const U n = select(lower, w, w ^ ones);
-    const U beyond = w - lower_words_;
-    const U d = select(lower, beyond ^ ones, beyond);  // ~(w - w0) = w0 - 1 - w
-    const F f = fma(from_unsigned(n), step_, select(lower, start_[0], start_[1]));
-    const F share = from_unsigned(d) * splat(power<T>(1 - T::kBits) / 2);
-    const F s = fma(share, pace_, select(lower, median_[0], median_[1]));
-    const auto tail = is_less(bits(f), splat(power_bits<T>(T::kBits - 1)));
-    const F t = select(tail, place_in_piece<T, typename T::Table>(bits(f)), s * s);
-    const F x_std = select(tail, std_, s * std_);
-    const U piece = select(tail, bits(f), splat(power_bits<T>(Quantile<T>::kCentre)));
-    const U sign = select(lower, flip_sign_ ^ splat(kTopBit<T>), flip_sign_);
-    const F y = fma(quantile_(piece, t), float_of_bits(bits(x_std) ^ sign), mean_);
-    return keep_between(bottom_, top_, y);
+    U piece[kGroup];
+    F t[kGroup], x_std[kGroup];
+    for (int v = 0; v < kGroup; ++v) {
+      const U w = words[v] ^ flip_;
+      const auto lower = is_less(w, lower_words_);
+      const U n = select(lower, w, w ^ ones);
+      const U beyond = w - lower_words_;
+      const U d = select(lower, beyond ^ ones, beyond);  // ~(w - w0) = w0 - 1 - w
+      const F f = fma(from_unsigned(n), step_, select(lower, start_[0], start_[1]));
+      const F share = from_unsigned(d) * splat(power<T>(1 - T::kBits) / 2);
+      const F s = fma(share, pace_, select(lower, median_[0], median_[1]));
+      const auto tail = is_less(bits(f), splat(power_bits<T>(T::kBits - 1)));
+      piece[v] = select(tail, bits(f), splat(power_bits<T>(Quantile<T>::kCentre)));
+      t[v] = select(tail, place_in_piece<T, typename T::Table>(bits(f)), s * s);
+      x_std[v] = select(tail, std_, s * std_);
+      const U sign = select(lower, flip_sign_ ^ splat(kTopBit<T>), flip_sign_);
+      x_std[v] = float_of_bits(bits(x_std[v]) ^ sign);
+    }
+    quantile_(piece, t, values);
+    for (int v = 0; v < kGroup; ++v) values[v] = keep_between(bottom_, top_, fma(values[v], x_std[v], mean_));
   }
 };
 
@@ -234,14 +257,16 @@ class Far {
     mean_ = splat(far.shift), std_ = splat(far.scale);
     log_near_ = splat(far.log_near), share_ = splat(far.share), complement_ = splat(far.complement);
   }
-  F operator()(U words) const {
-    const U w = words ^ flip_;
-    const U n_end = w ^ splat(typename T::Word(~typename T::Word(0)));
-    if constexpr (T::kBits == 64) {
-      return keep_between(bottom_, top_, value(w, n_end));
-    } else {
-      const WidePair n = widen(w), end = widen(n_end);
-      return keep_between(bottom_, top_, narrow(value(n.low, end.low), value(n.high, end.high)));
+  void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
+    for (int v = 0; v < kGroup; ++v) {
+      const U w = words[v] ^ flip_;
+      const U n_end = w ^ splat(typename T::Word(~typename T::Word(0)));
+      if constexpr (T::kBits == 64) {
+        values[v] = keep_between(bottom_, top_, value(w, n_end));
+      } else {
+        const WidePair n = widen(w), end = widen(n_end);
+        values[v] = keep_between(bottom_, top_, narrow(value(n.low, end.low), value(n.high, end.high)));
+      }
     }
   }
 };

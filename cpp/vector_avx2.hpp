@@ -43,6 +43,9 @@ inline U32 operator|(U32 a, U32 b) { return {_mm256_or_si256(a.v, b.v)}; }
 inline U64 operator|(U64 a, U64 b) { return {_mm256_or_si256(a.v, b.v)}; }
 inline U32 operator^(U32 a, U32 b) { return {_mm256_xor_si256(a.v, b.v)}; }
 inline U64 operator^(U64 a, U64 b) { return {_mm256_xor_si256(a.v, b.v)}; }
+inline U32 and_or(U32 a, U32 b, U32 c) { return (a & b) | c; }
+inline U64 and_or(U64 a, U64 b, U64 c) { return (a & b) | c; }
+inline U32 lesser(U32 a, U32 b) { return {_mm256_min_epu32(a.v, b.v)}; }
 inline U32 operator-(U32 a, U32 b) { return {_mm256_sub_epi32(a.v, b.v)}; }
 inline U64 operator-(U64 a, U64 b) { return {_mm256_sub_epi64(a.v, b.v)}; }
 inline U64 operator+(U64 a, U64 b) { return {_mm256_add_epi64(a.v, b.v)}; }

@@ -55,7 +55,10 @@ int main(int argc, char** argv) {
       Worst mine;
       for (std::uint64_t w = k * stride; w < (std::uint64_t(1) << 32); w += n_threads * stride) {
         const double z = reference(std::uint32_t(w));
-        const double error = std::fabs(double(normal(splat(std::uint32_t(w))).lane[0]) - z);
+        const U32 words[kGroup] = {splat(std::uint32_t(w))};
+        F32 values[kGroup];
+        normal(words, values);
+        const double error = std::fabs(double(values[0].lane[0]) - z);
         int exponent;
         std::frexp(z, &exponent);
         const double ulp = error / std::ldexp(1.0, exponent - 24);
