@@ -5,7 +5,10 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <atomic>
+#include <climits>
+#include <cmath>
+#include <memory>
 #include <mutex>
 #include <new>
 #include <random>
@@ -13,6 +16,7 @@
 #include <vector>
 
 #include "dispatch.hpp"
+#include "environment.hpp"
 #include "fill.hpp"
 #include "memory.hpp"
 #include "parameters.hpp"
@@ -27,26 +31,44 @@ constexpr int kStreamFormat = 1;
 // Below this many elements giving up the GIL costs more than it brings.
 constexpr std::size_t kReleaseGil = 32768;
 
+std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
+
+// What came, for a message: short and on one line.
 std::string shown(py::handle object) {
+  if (py::isinstance<py::array>(object)) {
+    return "an array of shape " + std::string(py::str(object.attr("shape"))) + " and dtype " +
+           std::string(py::str(object.attr("dtype")));
+  }
   // ascii(): a name with a lone surrogate has no UTF-8.
   const auto ascii = py::reinterpret_steal<py::object>(PyObject_ASCII(object.ptr()));
   if (!ascii) throw py::error_already_set();
   std::string text = py::str(ascii);
-  return text.size() <= 200 ? text : text.substr(0, 197) + "...";
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  return text.size() <= 80 ? text : text.substr(0, 77) + "...";
 }
-std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
 
 // --- numbers
 
-bool is_integer(py::handle object) { return PyIndex_Check(object.ptr()) && !PyBool_Check(object.ptr()); }
+[[noreturn]] void refuse_type(py::handle object, const char* name, const char* wanted) {
+  throw py::type_error(std::string(name) + " must be " + wanted + ", got " + shown(object) + " of type " +
+                       type_name(object));
+}
 
-std::uint64_t to_word(py::handle object, const char* name) {
-  if (!is_integer(object) || py::isinstance<py::array>(object)) {
-    throw py::type_error(std::string(name) + " must be an integer, got " + shown(object) + " of type " +
-                         type_name(object));
+// Python's int, or None where the object stands for no integer. Truth values and arrays do not, though they convert.
+py::object to_int(py::handle object, const char* name, const char* wanted) {
+  if (PyLong_CheckExact(object.ptr())) return py::reinterpret_borrow<py::object>(object);
+  if (!PyIndex_Check(object.ptr()) || PyBool_Check(object.ptr()) || type_name(object).starts_with("numpy.bool") ||
+      py::isinstance<py::array>(object)) {
+    refuse_type(object, name, wanted);
   }
-  const auto integer = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
+  auto integer = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
   if (!integer) throw py::error_already_set();
+  return integer;
+}
+
+// `wanted` says what else than an integer would do.
+std::uint64_t to_word(py::handle object, const char* name, const char* wanted = "an integer") {
+  const py::object integer = to_int(object, name, wanted);
   const unsigned long long value = PyLong_AsUnsignedLongLong(integer.ptr());
   if (PyErr_Occurred()) {
     PyErr_Clear();
@@ -56,21 +78,16 @@ std::uint64_t to_word(py::handle object, const char* name) {
 }
 
 int to_threads(py::handle object, const char* name) {
-  if (!is_integer(object) || py::isinstance<py::array>(object)) {
-    throw py::type_error(std::string(name) + " must be an integer, got " + shown(object) + " of type " +
-                         type_name(object));
-  }
+  const py::object integer = to_int(object, name, "an integer");
   int overflow = 0;
-  const auto integer = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
-  if (!integer) throw py::error_already_set();
   const long long value = PyLong_AsLongLongAndOverflow(integer.ptr(), &overflow);
   if (overflow < 0 || (overflow == 0 && value < 1)) {
     throw py::value_error(std::string(name) + " must be at least 1, got " + shown(object));
   }
-  return overflow > 0 || value > 1 << 30 ? 1 << 30 : int(value);
+  return overflow > 0 || value > INT_MAX ? INT_MAX : int(value);
 }
 
-double to_double(py::handle object, const char* name) {
+double to_double(py::handle object, const char* name, const char* wanted = "a number") {
   PyObject* o = object.ptr();
   if (PyFloat_CheckExact(o)) return PyFloat_AS_DOUBLE(o);
   // numbers.Real has Python's and NumPy's integers and floats; of what it has too, these are no numbers here.
@@ -78,15 +95,22 @@ double to_double(py::handle object, const char* name) {
     return py::isinstance(object, py::module_::import("numbers").attr("Real")) &&
            type_name(object) != "numpy.timedelta64";
   };
-  if (PyBool_Check(o) || (!PyFloat_Check(o) && !PyLong_Check(o) && !is_real())) {
-    throw py::type_error(std::string(name) + " must be a number, got " + shown(object) + " of type " +
-                         type_name(object));
+  if (PyBool_Check(o) || (!PyFloat_Check(o) && !PyLong_Check(o) && !is_real())) refuse_type(object, name, wanted);
+  const double value = in_default_environment(PyFloat_AsDouble, o);  // a wider float is rounded here
+  const bool failed = PyErr_Occurred() != nullptr;
+  if (failed && !PyErr_ExceptionMatches(PyExc_OverflowError)) throw py::error_already_set();
+  PyErr_Clear();
+  if (failed || (std::isinf(value) && !py::float_(value).equal(object))) {
+    throw py::value_error(std::string(name) + " must be " + wanted + " within the range of float64, got " +
+                          shown(object));
   }
-  const double value = PyFloat_AsDouble(o);
-  if (PyErr_Occurred()) {
-    PyErr_Clear();
-    throw py::value_error(std::string(name) + " must be a number within the range of float64, got " + shown(object));
-  }
+  return value;
+}
+
+// A finite one.
+double to_real(py::handle object, const char* name, const char* wanted) {
+  const double value = to_double(object, name, wanted);
+  if (!std::isfinite(value)) throw py::value_error(std::string(name) + " must be " + wanted + ", got " + shown(object));
   return value;
 }
 
@@ -101,7 +125,7 @@ struct Element {
 
 // ml_dtypes' bfloat16 registers itself with NumPy at run time; its type number is not known beforehand.
 bool is_bfloat16(const py::dtype& dtype) {
-  static int known = -1;  // its type number, once seen; the GIL or an equal write by another thread protects it
+  static std::atomic<int> known{-1};  // its type number, once seen
   if (known >= 0 && dtype.num() == known) return true;
   const py::object type = dtype.attr("type");
   if (dtype.itemsize() != 2 || std::string(py::str(type.attr("__name__"))) != "bfloat16") return false;
@@ -141,9 +165,7 @@ py::array to_array(py::handle out) {
     throw py::type_error("out must be a numpy.ndarray to write into, got " + type_name(out) +
                          "; make one with numpy.empty or fastinit.empty");
   }
-  auto array = py::reinterpret_borrow<py::array>(out);
-  if (!array.writeable()) throw py::value_error("out is read-only; pass an array whose flags.writeable is True");
-  return array;
+  return py::reinterpret_borrow<py::array>(out);
 }
 
 std::string shape_text(py::handle array) { return std::string(py::str(array.attr("shape"))); }
@@ -168,9 +190,10 @@ void need_no_overlap(const py::array& array, std::size_t element_bytes) {
     span += axis.stride * (axis.n - 1);
   }
   if (apart) return;
-  constexpr std::size_t kMostToLookAt = std::size_t(1) << 24;
-  bool overlaps = !axes.empty() && axes.front().stride < element_bytes;
-  if (!overlaps && std::size_t(array.size()) <= kMostToLookAt) {
+  constexpr std::size_t kMostToLookAt = std::size_t(1) << 20;  // 8 MiB for the list of places
+  const bool few = std::size_t(array.size()) <= kMostToLookAt;
+  bool overlaps = axes.front().stride < element_bytes;
+  if (!overlaps && few) {
     std::vector<std::size_t> places{0};
     for (const Axis& axis : axes) {
       const std::size_t n = places.size();
@@ -182,56 +205,44 @@ void need_no_overlap(const py::array& array, std::size_t element_bytes) {
     for (std::size_t i = 1; i < places.size(); ++i) overlaps = overlaps || places[i] - places[i - 1] < element_bytes;
     if (!overlaps) return;
   }
-  throw py::value_error("out has elements that overlap in memory, like a broadcast view: got shape " +
-                        shape_text(array) + " with strides " + std::string(py::str(array.attr("strides"))) +
+  const std::string what = overlaps ? "out has elements that overlap in memory, like a broadcast view"
+                                    : "out's strides interleave, and it is too large to look for elements that overlap";
+  throw py::value_error(what + ": got shape " + shape_text(array) + " with strides " +
+                        std::string(py::str(array.attr("strides"))) +
                         "; pass an array where each element has its own place");
 }
 
-std::vector<std::uint64_t> to_extents(py::handle object, const char* name, py::ssize_t n_dimensions,
-                                      const py::array& out) {
-  const std::string wanted = std::string(name) + " must be a sequence of one integer for each dimension of out";
-  if (!PySequence_Check(object.ptr()) || PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr())) {
-    throw py::type_error(wanted + ", got " + shown(object) + " of type " + type_name(object));
-  }
-  const auto sequence = py::reinterpret_borrow<py::sequence>(object);
-  if (py::ssize_t(sequence.size()) != n_dimensions) {
-    throw py::value_error(wanted + ", whose shape is " + shape_text(out) + ": got " + shown(object));
-  }
-  std::vector<std::uint64_t> extents;
-  for (const py::handle item : sequence) extents.push_back(to_word(item, name));
-  return extents;
-}
-
 // The logical indices of `out`, alone or as a box of a larger tensor.
-Box to_box(py::array& array, std::size_t element_bytes, py::handle global_shape, py::handle offset) {
-  Box box{static_cast<unsigned char*>(array.mutable_data()), element_bytes, 0, int(array.ndim()), {}};
-  std::vector<std::uint64_t> whole, start(std::size_t(array.ndim()), 0);
-  if (global_shape.is_none() != offset.is_none()) {
-    throw py::value_error("global_shape and offset must be given together: the shape of the tensor that out is a box "
-                          "of, and the place of the box in it; got global_shape " + shown(global_shape) +
-                          ", offset " + shown(offset));
+Box to_box(py::array& array, std::size_t element_bytes, const std::vector<std::uint64_t>& global_shape,
+           const std::vector<std::uint64_t>& offset, bool is_box) {
+  const auto n_dimensions = std::size_t(array.ndim());
+  if (n_dimensions > std::size_t(kMaxDimensions)) {
+    throw py::value_error("out must have at most " + std::to_string(kMaxDimensions) + " dimensions, got " +
+                          std::to_string(n_dimensions));
   }
-  if (global_shape.is_none()) {
-    for (py::ssize_t i = 0; i < array.ndim(); ++i) whole.push_back(std::uint64_t(array.shape(i)));
-  } else {
-    whole = to_extents(global_shape, "global_shape", array.ndim(), array);
-    start = to_extents(offset, "offset", array.ndim(), array);
+  Box box{static_cast<unsigned char*>(array.mutable_data()), element_bytes, 0, int(n_dimensions), {}};
+  const auto place = [&] {
+    const auto tuple = [](const std::vector<std::uint64_t>& extents) { return shown(py::tuple(py::cast(extents))); };
+    return "shape " + shape_text(array) + ", global_shape " + tuple(global_shape) + ", offset " + tuple(offset);
+  };
+  if (is_box && (global_shape.size() != n_dimensions || offset.size() != n_dimensions)) {
+    throw py::value_error("global_shape and offset must hold one integer for each dimension of out; got " + place());
   }
+  const bool empty = std::find(global_shape.begin(), global_shape.end(), std::uint64_t(0)) != global_shape.end();
   std::uint64_t index_stride = 1;
-  for (int i = box.n_dimensions - 1; i >= 0; --i) {
-    const auto n = std::uint64_t(array.shape(i));
-    const std::uint64_t size = whole[std::size_t(i)], from = start[std::size_t(i)];
+  for (std::size_t i = n_dimensions; i-- > 0;) {
+    const auto n = std::uint64_t(array.shape(py::ssize_t(i)));
+    const std::uint64_t size = is_box ? global_shape[i] : n, from = is_box ? offset[i] : 0;
     if (from > size || n > size - from) {
       throw py::value_error("out does not lie inside global_shape at offset: in dimension " + std::to_string(i) +
                             " it covers " + std::to_string(n) + " elements from " + std::to_string(from) + " on, of " +
-                            std::to_string(size) + "; got shape " + shape_text(array) + ", global_shape " +
-                            shown(global_shape) + ", offset " + shown(offset));
+                            std::to_string(size) + "; got " + place());
     }
-    if (index_stride == 0) continue;  // an empty tensor
+    box.dimensions[i] = {std::size_t(n), array.strides(py::ssize_t(i)), index_stride};
+    if (empty || size == 0) continue;
     if (size > (std::uint64_t(1) << 63) / index_stride) {
-      throw py::value_error("global_shape must have at most 2**63 elements, got " + shown(global_shape));
+      throw py::value_error("global_shape must have at most 2**63 elements; got " + place());
     }
-    box.dimensions[i] = {std::size_t(n), array.strides(i), index_stride};
     box.first += from * index_stride;
     index_stride *= size;
   }
@@ -287,61 +298,99 @@ Generator to_generator(py::handle rng) {
   throw py::value_error("rng must be 'ars' or 'philox', got " + shown(rng));
 }
 
-struct Common {
-  py::handle seed, stream, global_shape, offset, threads;
-  py::handle rng;
-};
-
-// What is the same for every distribution. `plan` has been made: from here on only the common arguments can be refused.
-void run(py::array& array, const Plan& plan, bool bits, Element element, const Common& common) {
-  need_no_overlap(array, element.bytes);
-  Box box = to_box(array, element.bytes, common.global_shape, common.offset);
-  const Generator generator = to_generator(common.rng);
-  const int threads = common.threads.is_none() ? 0 : to_threads(common.threads, "threads");
-  const bool has_seed = !common.seed.is_none(), has_stream = !common.stream.is_none();
-  const std::uint64_t seed = has_seed ? to_word(common.seed, "seed") : 0;
-  const std::uint64_t stream = has_stream ? to_word(common.stream, "stream") : 0;
-  const KernelTable& table = kernels();
-  const int most = threads > 0 ? threads : std::size_t(array.size()) < kReleaseGil ? 1 : default_threads();
-
-  Task task;
-  task.parameters = plan.parameters;
-  if (plan.constant) {
-    task.kernel = constant_kernel(element.bytes);
-    task.stream = {0, 0};
-  } else {
-    task.kernel = bits ? table.bits[int(generator)][element.bytes == 8]
-                       : table.fill[int(generator)][int(plan.transform)][int(element.type)];
+std::vector<std::uint64_t> to_extents(py::handle object, const char* name) {
+  const auto wanted = "a sequence of one integer for each dimension of out";
+  if (PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr())) refuse_type(object, name, wanted);
+  const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(object.ptr(), ""));
+  if (!items) {
+    PyErr_Clear();
+    refuse_type(object, name, wanted);
   }
-  // Last, so that no refused call uses up a stream.
-  task.stream = has_seed     ? Stream{seed, stream}
-                : has_stream ? Stream{process_stream.current_seed(), stream}
-                             : process_stream.take();
-  if (std::size_t(array.size()) < kReleaseGil) {
-    fill(task, box, most);
-  } else {
-    const py::gil_scoped_release release;
-    fill(task, box, most);
+  std::vector<std::uint64_t> extents;
+  for (py::ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.ptr()); ++i) {
+    const auto item = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(items.ptr(), i));
+    extents.push_back(to_word(item, name));
   }
+  return extents;
 }
 
-void fill_bits(py::array& array, const Common& common) {
-  const std::size_t bytes = word_bytes(array.dtype());
-  run(array, Plan(), true, {bytes == 8 ? ElementType::kFloat64 : ElementType::kFloat32, bytes}, common);
+// The arguments that all distributions share. Converting them may run the caller's code (__index__), which may do
+// anything, also to `out`: so they are converted before anything is read from it.
+struct Common {
+  bool has_seed, has_stream, is_box;
+  std::uint64_t seed = 0, stream = 0;
+  std::vector<std::uint64_t> global_shape, offset;
+  int threads = 0;  // 0: as many as pay
+  Generator generator;
+
+  Common(py::handle seed_or_none, py::handle stream_or_none, py::handle shape_or_none, py::handle offset_or_none,
+         py::handle threads_or_none, py::handle rng)
+      : has_seed(!seed_or_none.is_none()),
+        has_stream(!stream_or_none.is_none()),
+        is_box(!shape_or_none.is_none()),
+        generator(to_generator(rng)) {
+    if (is_box == offset_or_none.is_none()) {
+      throw py::value_error("global_shape and offset must be given together: the shape of the tensor that out is a box "
+                            "of, and the place of the box in it; got global_shape " + shown(shape_or_none) +
+                            ", offset " + shown(offset_or_none));
+    }
+    if (is_box) {
+      global_shape = to_extents(shape_or_none, "global_shape");
+      offset = to_extents(offset_or_none, "offset");
+    }
+    if (has_seed) seed = to_word(seed_or_none, "seed");
+    if (has_stream) stream = to_word(stream_or_none, "stream", "an integer or a str");
+    threads = threads_or_none.is_none() ? wished_threads() : to_threads(threads_or_none, "threads");
+  }
+};
+
+// `plan` is made, everything is converted: from here on none of the caller's code runs, and only the array itself, its
+// place in the larger tensor and FASTINIT_TARGET can be refused.
+void run(py::array& array, const Plan& plan, bool bits, Element element, const Common& common) {
+  if (!array.writeable()) throw py::value_error("out is read-only; pass an array whose flags.writeable is True");
+  need_no_overlap(array, element.bytes);
+  const Box box = to_box(array, element.bytes, common.global_shape, common.offset, common.is_box);
+  const KernelTable& table = kernels();
+  const bool small = std::size_t(array.size()) < kReleaseGil;
+  const int threads = small ? 1 : common.threads > 0 ? common.threads : available_cpus();
+  Task task;
+  if (!plan.constant) {
+    const int generator = int(common.generator);
+    task.kernel = bits ? table.bits[generator][element.bytes == 8]
+                       : table.fill[generator][int(plan.transform)][int(element.type)];
+    task.parameters = plan.parameters;
+    // Last, so that no refused call uses up a stream.
+    task.stream = common.has_seed     ? Stream{common.seed, common.stream}
+                  : common.has_stream ? Stream{process_stream.current_seed(), common.stream}
+                                      : process_stream.take();
+  }
+  const auto write = [&] {
+    if (plan.constant) {
+      fill_constant(plan.parameters.constant_bits, box, threads);
+    } else {
+      fill(task, box, threads);
+    }
+  };
+  if (small) return write();
+  const py::gil_scoped_release release;
+  write();
 }
 
 void py_fill(py::handle out, int distribution_number, py::handle a, py::handle b, py::handle c, py::handle d,
              py::handle seed, py::handle stream, py::handle global_shape, py::handle offset, py::handle threads,
              py::handle rng) {
   py::array array = to_array(out);
-  const Common common{seed, stream, global_shape, offset, threads, rng};
   const auto distribution = Distribution(distribution_number);
-  if (distribution == Distribution::kBits) return fill_bits(array, common);
-  const Element element = float_element(array.dtype());
   const ArgumentNames names = argument_names(distribution);
   const py::handle given[4] = {a, b, c, d};
   Arguments arguments{};
   for (int i = 0; i < names.n; ++i) arguments[std::size_t(i)] = to_double(given[i], names.name[i]);
+  const Common common(seed, stream, global_shape, offset, threads, rng);
+  if (distribution == Distribution::kBits) {
+    const std::size_t bytes = word_bytes(array.dtype());
+    return run(array, Plan(), true, {ElementType::kFloat32, bytes}, common);
+  }
+  const Element element = float_element(array.dtype());
   run(array, make_plan(distribution, element.type, arguments), false, element, common);
 }
 
@@ -349,26 +398,36 @@ void py_fill_scaled(py::handle out, int distribution_number, py::handle gain, py
                     py::handle seed, py::handle stream, py::handle global_shape, py::handle offset, py::handle threads,
                     py::handle rng) {
   py::array array = to_array(out);
-  const Element element = float_element(array.dtype());
   const auto distribution = Distribution(distribution_number);
-  const Arguments arguments = scaled_arguments(distribution, element.type, to_double(gain, "gain"),
-                                               to_double(scale, "scale"), to_double(n, "the mean of the fans"));
-  run(array, make_plan(distribution, element.type, arguments), false, element,
-      {seed, stream, global_shape, offset, threads, rng});
+  const double numbers[3] = {to_double(gain, "gain"), to_double(scale, "scale"), to_double(n, "the mean of the fans")};
+  const Common common(seed, stream, global_shape, offset, threads, rng);
+  const Element element = float_element(array.dtype());
+  const Arguments arguments = scaled_arguments(distribution, element.type, numbers[0], numbers[1], numbers[2]);
+  run(array, make_plan(distribution, element.type, arguments), false, element, common);
 }
 
 py::array py_allocate(std::size_t n_bytes) {
   struct Owner {
     void* memory;
     std::size_t n_bytes;
+    ~Owner() { release(memory, n_bytes); }
   };
-  auto* owner = new Owner{allocate(n_bytes), n_bytes};
-  const py::capsule capsule(owner, [](void* p) {
-    auto* gone = static_cast<Owner*>(p);
-    release(gone->memory, gone->n_bytes);
-    delete gone;
-  });
-  return py::array(py::dtype::of<std::uint8_t>(), {n_bytes}, {1}, owner->memory, capsule);
+  void* memory = nullptr;
+  try {
+    memory = allocate(n_bytes);
+  } catch (const std::bad_alloc&) {
+    PyErr_Format(PyExc_MemoryError, "cannot allocate %zu bytes", n_bytes);
+    throw py::error_already_set();
+  }
+  auto owner = std::make_unique<Owner>(memory, n_bytes);
+  const py::capsule capsule(owner.get(), [](void* p) { delete static_cast<Owner*>(p); });
+  owner.release();
+  return py::array(py::dtype::of<std::uint8_t>(), {n_bytes}, {1}, memory, capsule);
+}
+
+int number_of_threads() {
+  const int wished = wished_threads();
+  return wished > 0 ? wished : available_cpus();
 }
 
 std::string compiler() {
@@ -392,9 +451,17 @@ py::dict config() {
   dict["compiler"] = compiler();
   dict["targets_built"] = py::cast(targets_built());
   dict["targets_found"] = py::cast(targets_found());
-  dict["target"] = kernels().target;
+  // Asked for most when a variable is wrong: then the field says so.
+  const auto or_error = [](const auto& ask) -> py::object {
+    try {
+      return py::cast(ask());
+    } catch (const std::invalid_argument& error) {
+      return py::str(error.what());
+    }
+  };
+  dict["target"] = or_error([] { return std::string(kernels().target); });
   dict["cpus"] = available_cpus();
-  dict["threads"] = default_threads();
+  dict["threads"] = or_error(number_of_threads);
   return dict;
 }
 
@@ -425,6 +492,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.attr("CONSTANT") = int(Distribution::kConstant);
   module.def("fill", &py_fill);
   module.def("fill_scaled", &py_fill_scaled);
+  module.def("real", [](py::handle value, const char* name, const char* wanted) { return to_real(value, name, wanted); });
   module.def("arithmetic_mean", &arithmetic_mean);
   module.def("geometric_mean", &geometric_mean);
   module.def("slope_scale", &slope_scale);
@@ -432,12 +500,13 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def("manual_seed", [](py::handle seed) { process_stream.seed_by_user(to_word(seed, "seed")); });
   module.def("initial_seed", [] { return process_stream.current_seed(); });
   module.def("reseed_child", [] { process_stream.after_fork(); });
-  module.def("set_num_threads", [](py::handle threads) { set_default_threads(to_threads(threads, "threads")); });
-  module.def("get_num_threads", &default_threads);
+  module.def("set_num_threads", [](py::handle threads) { set_wished_threads(to_threads(threads, "threads")); });
+  module.def("get_num_threads", &number_of_threads);
   module.def("allocate", &py_allocate);
   module.def("config", &config);
   module.def("set_target", [](const py::object& name) {
     set_target(name.is_none() ? std::string() : py::cast<std::string>(name));
   });
+  module.def("set_grain", &set_grain);
   module.def("known_answer", &py_known_answer);
 }

@@ -17,12 +17,12 @@
 
 namespace fastinit {
 
-extern const KernelTable kKernels_portable;
+extern const KernelTable kKernelsPortable;
 #if defined(FASTINIT_X86_64)
-extern const KernelTable kKernels_avx2;
-extern const KernelTable kKernels_avx512;
+extern const KernelTable kKernelsAvx2;
+extern const KernelTable kKernelsAvx512;
 #elif defined(FASTINIT_AARCH64)
-extern const KernelTable kKernels_neon;
+extern const KernelTable kKernelsNeon;
 #endif
 
 namespace {
@@ -89,13 +89,18 @@ struct Target {
 std::vector<Target> targets() {
 #if defined(FASTINIT_X86_64)
   const Cpu cpu;
-  return {{&kKernels_avx512, cpu.avx512}, {&kKernels_avx2, cpu.avx2}, {&kKernels_portable, true}};
+  return {{&kKernelsAvx512, cpu.avx512}, {&kKernelsAvx2, cpu.avx2}, {&kKernelsPortable, true}};
 #elif defined(FASTINIT_AARCH64) && defined(__linux__)
-  return {{&kKernels_neon, (getauxval(AT_HWCAP) & HWCAP_AES) != 0}, {&kKernels_portable, true}};
+  return {{&kKernelsNeon, (getauxval(AT_HWCAP) & HWCAP_AES) != 0}, {&kKernelsPortable, true}};
 #elif defined(FASTINIT_AARCH64)
-  return {{&kKernels_neon, true}, {&kKernels_portable, true}};  // every Apple and Windows AArch64 machine has AES
+#if defined(__APPLE__) || defined(_WIN32)
+  constexpr bool aes = true;  // every one of these machines has it
 #else
-  return {{&kKernels_portable, true}};
+  constexpr bool aes = false;  // no way to ask that is known here
+#endif
+  return {{&kKernelsNeon, aes}, {&kKernelsPortable, true}};
+#else
+  return {{&kKernelsPortable, true}};
 #endif
 }
 

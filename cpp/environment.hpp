@@ -1,6 +1,7 @@
 // The floating-point environment: while a DefaultEnvironment lives, this thread rounds to nearest and keeps subnormals,
-// whatever the caller set; afterwards the caller's settings and flags are as they were. The compiler does not know that
-// arithmetic depends on these settings, so what is to be protected must be a call that it cannot see through.
+// whatever the caller set; afterwards the caller's settings and flags are as they were. Compilers do not know that
+// arithmetic depends on these settings and move it across them, so what is to be protected must be a call that they
+// cannot see through: by a pointer that they do not know.
 #pragma once
 
 #if defined(__SSE2__) || defined(_M_X64)
@@ -57,5 +58,13 @@ class DefaultEnvironment {
 };
 
 #endif
+
+// function(arguments...) in the default environment.
+template <class Result, class... Parameters, class... Arguments>
+Result in_default_environment(Result (*function)(Parameters...), Arguments&&... arguments) {
+  Result (*volatile unknown)(Parameters...) = function;
+  const DefaultEnvironment environment;
+  return unknown(arguments...);
+}
 
 }  // namespace fastinit

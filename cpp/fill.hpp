@@ -34,7 +34,10 @@ struct Task {
 // Writes every element of the box, on at most so many threads; on fewer, if fewer pay or no more can be started.
 void fill(const Task& task, const Box& box, int threads);
 
-// The kernel that writes Parameters::constant_bits into every element; the same on every target.
-Kernel constant_kernel(std::size_t element_bytes);
+// Writes the same bits into every element.
+void fill_constant(std::uint64_t element_bits, const Box& box, int threads);
+
+// For the tests: how many elements pay for a thread; 0 is the usual number.
+void set_grain(std::size_t elements_per_thread);
 
 }  // namespace fastinit

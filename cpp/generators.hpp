@@ -8,9 +8,8 @@
 namespace fastinit {
 namespace {
 
-// A step: this many vectors of words at once, to keep the pipes busy while one AES round waits for the one before.
-constexpr int kStepVectors = 4;
-constexpr int kStepWords = kStepVectors * kLanes32;
+// A step is a group of vectors of words.
+constexpr int kStepWords = kGroup * kLanes32;
 constexpr int kStepBlocks = kStepWords / 4;
 
 // The Weyl increments of both generators: the golden ratio and sqrt(3) - 1.
@@ -27,9 +26,9 @@ struct Ars {
     }
   }
 
-  void step(std::uint64_t block, U32 (&words)[kStepVectors]) const {
+  void step(std::uint64_t block, U32 (&words)[kGroup]) const {
     const Blocks counters = count_blocks(block);
-    for (int i = 0; i < kStepVectors; ++i) {
+    for (int i = 0; i < kGroup; ++i) {
       words[i] = words_of(encrypt<rounds>(later(counters, std::uint64_t(i * (kLanes32 / 4))), keys));
     }
   }
@@ -62,10 +61,10 @@ struct Philox {
     return merge_halves(low_halves(c0, c1), low_halves(c2, c3));
   }
 
-  void step(std::uint64_t block, U32 (&words)[kStepVectors]) const {
-    static_assert(kStepVectors % 2 == 0);
+  void step(std::uint64_t block, U32 (&words)[kGroup]) const {
+    static_assert(kGroup % 2 == 0);
     const U64 counters = count_lanes(block);
-    for (int i = 0; i < kStepVectors; i += 2) {
+    for (int i = 0; i < kGroup; i += 2) {
       const U64 blocks = counters + splat(std::uint64_t(i * (kLanes32 / 4)));
       const WordPair pair = encrypt(blocks, shift_right<32>(blocks), stream_low, stream_high);
       words[i] = pair.first;

@@ -18,6 +18,11 @@ constexpr int kTransforms = 4;
 enum class ElementType { kFloat32, kFloat64, kFloat16, kBfloat16 };
 constexpr int kElementTypes = 4;
 
+// Vectors that a generator and a transform work on at once. An AES round and a step of a polynomial wait several cycles
+// for the one before; a few independent chains in lockstep keep the pipes busy meanwhile, where out-of-order execution
+// alone does not look far enough ahead.
+constexpr int kGroup = 4;
+
 struct Stream {
   std::uint64_t seed;
   std::uint64_t stream;

@@ -32,8 +32,8 @@ constexpr int kVectorBytes = 4 * kLanes32;
 struct Float32 {
   static constexpr int kBytes = 4, kWords = 1;
   template <bool bypass, class F>
-  static void put_step(unsigned char* out, const F (&values)[kStepVectors]) {
-    for (int i = 0; i < kStepVectors; ++i) put<bypass>(out + i * kVectorBytes, values[i]);
+  static void put_step(unsigned char* out, const F (&values)[kGroup]) {
+    for (int i = 0; i < kGroup; ++i) put<bypass>(out + i * kVectorBytes, values[i]);
   }
 };
 struct Float64 : Float32 {
@@ -42,8 +42,8 @@ struct Float64 : Float32 {
 struct Float16 {
   static constexpr int kBytes = 2, kWords = 1;
   template <bool bypass>
-  static void put_step(unsigned char* out, const F32 (&values)[kStepVectors]) {
-    for (int i = 0; i < kStepVectors; i += 2) {
+  static void put_step(unsigned char* out, const F32 (&values)[kGroup]) {
+    for (int i = 0; i < kGroup; i += 2) {
       put<bypass>(out + i / 2 * kVectorBytes, pack_float16(values[i], values[i + 1]));
     }
   }
@@ -51,8 +51,8 @@ struct Float16 {
 struct Bfloat16 {
   static constexpr int kBytes = 2, kWords = 1;
   template <bool bypass>
-  static void put_step(unsigned char* out, const F32 (&values)[kStepVectors]) {
-    for (int i = 0; i < kStepVectors; i += 2) {
+  static void put_step(unsigned char* out, const F32 (&values)[kGroup]) {
+    for (int i = 0; i < kGroup; i += 2) {
       put<bypass>(out + i / 2 * kVectorBytes, pack_bfloat16(values[i], values[i + 1]));
     }
   }
@@ -87,12 +87,11 @@ class Loop {
   template <bool bypass>
   void step(std::uint64_t block, unsigned char* out) const {
     using Working = typename T::Working;
-    static_assert(kGroup == kStepVectors);
-    U32 blocks[kStepVectors];
+    U32 blocks[kGroup];
     generator_.step(block, blocks);
-    typename Working::U words[kStepVectors];
-    for (int i = 0; i < kStepVectors; ++i) words[i] = as_words(blocks[i], static_cast<const Working*>(nullptr));
-    typename Working::F values[kStepVectors];
+    typename Working::U words[kGroup];
+    for (int i = 0; i < kGroup; ++i) words[i] = as_words(blocks[i], static_cast<const Working*>(nullptr));
+    typename Working::F values[kGroup];
     transform_(words, values);
     E::template put_step<bypass>(out, values);
   }
@@ -122,7 +121,7 @@ class Loop {
   Loop(const Stream& stream, const Parameters& parameters) : generator_(stream), transform_(parameters) {}
 
   // Whole steps go straight to `out`. They start at a block and, in long stretches, at a cache line where one element
-  // is both (NumPy's arrays start at a multiple of 16 bytes, and a block is 8, 16 or 32 bytes of elements).
+  // is both (NumPy's arrays start at a multiple of 16 bytes, and a block is 8 or 16 bytes of elements).
   void operator()(std::uint64_t first, std::size_t n, unsigned char* out, bool bypass) const {
     std::size_t head = std::size_t((kBlock - first % kBlock) % kBlock);
     bool aligned = false;

@@ -3,6 +3,6 @@
 #include "kernel_loop.hpp"
 
 namespace fastinit {
-extern const KernelTable kKernels_avx2;
-constexpr KernelTable kKernels_avx2 = make_table("avx2");
+extern const KernelTable kKernelsAvx2;
+constexpr KernelTable kKernelsAvx2 = make_table("avx2");
 }  // namespace fastinit

@@ -3,6 +3,6 @@
 #include "kernel_loop.hpp"
 
 namespace fastinit {
-extern const KernelTable kKernels_avx512;
-constexpr KernelTable kKernels_avx512 = make_table("avx512");
+extern const KernelTable kKernelsAvx512;
+constexpr KernelTable kKernelsAvx512 = make_table("avx512");
 }  // namespace fastinit

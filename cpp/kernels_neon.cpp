@@ -3,6 +3,6 @@
 #include "kernel_loop.hpp"
 
 namespace fastinit {
-extern const KernelTable kKernels_neon;
-constexpr KernelTable kKernels_neon = make_table("neon");
+extern const KernelTable kKernelsNeon;
+constexpr KernelTable kKernelsNeon = make_table("neon");
 }  // namespace fastinit

@@ -3,6 +3,6 @@
 #include "kernel_loop.hpp"
 
 namespace fastinit {
-extern const KernelTable kKernels_portable;
-constexpr KernelTable kKernels_portable = make_table("portable");
+extern const KernelTable kKernelsPortable;
+constexpr KernelTable kKernelsPortable = make_table("portable");
 }  // namespace fastinit

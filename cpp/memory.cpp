@@ -14,7 +14,6 @@ namespace {
 constexpr std::align_val_t kCacheLine{64};
 
 #if defined(__linux__)
-constexpr std::size_t kHugePage = std::size_t(2) << 20;
 // Smaller ones come from the ordinary allocator: half of a huge page would be waste.
 constexpr std::size_t kLarge = 2 * kHugePage;
 
@@ -34,7 +33,7 @@ void* allocate(std::size_t n_bytes) {
     auto* start = static_cast<unsigned char*>(mapped);
     const std::size_t before = (kHugePage - reinterpret_cast<std::uintptr_t>(start) % kHugePage) % kHugePage;
     if (before > 0) munmap(start, before);
-    if (before < kHugePage) munmap(start + before + wanted, kHugePage - before);
+    munmap(start + before + wanted, kHugePage - before);
     madvise(start + before, wanted, MADV_HUGEPAGE);  // a wish: without huge pages the memory is just as good
     return start + before;
   }

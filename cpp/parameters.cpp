@@ -1,5 +1,6 @@
 #include "parameters.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cmath>
@@ -8,8 +9,8 @@
 #include <string>
 
 #include "environment.hpp"
-#include "rounding.hpp"
-#include "tables/quantile_tables.hpp"
+#include "vector_portable.hpp"
+#include "transforms.hpp"
 
 namespace fastinit {
 namespace {
@@ -96,41 +97,17 @@ void need_in_range(const char* name, double x, double largest, ElementType type)
 
 constexpr double kQuarter = 0x1.5956b87528a49p-1;  // the quantile at p = 1/4
 
-template <class Table>
-double polynomial(const Table& table, int piece, double t) {
-  double sum = table.rows[Table::kDegree][piece];
-  for (int i = Table::kDegree - 1; i >= 0; --i) sum = std::fma(sum, t, table.rows[i][piece]);
-  return sum;
+// The transforms' own functions, one number at a time.
+double tail_quantile(double f) {
+  const F64 t = place_in_piece<Wide, TableF64>(bits(splat(f)));
+  return gather_polynomial<Wide>(kNormalF64, bits(splat(f)), t).lane[0];
 }
-template <class Table>
-double piecewise(const Table& table, double f) {
-  int exponent;
-  const double m = 2 * std::frexp(f, &exponent);
-  const int half = m >= 1.5;
-  return polynomial(table, 2 * (exponent - 1 - Table::kFirstOctave) + half, m - (half ? 1.75 : 1.25));
+double central_quantile(double s) {
+  constexpr std::uint64_t centre = power_bits<Wide>(Quantile<Wide>::kCentre);
+  return s * gather_polynomial<Wide>(kNormalF64, splat(centre), splat(s * s)).lane[0];
 }
-double tail_quantile(double f) { return piecewise(kNormalF64, f); }
-double central_quantile(double s) { return s * polynomial(kNormalF64, TableF64::kPieces - 2, s * s); }
-double far_quantile(double tail) { return piecewise(kFar, tail); }
-
-// -ln(r), r = 1 - y
-double minus_log(double r, double y) {
-  double s, k = 0;
-  if (y < 0.25) {
-    s = y / (2 - y);
-  } else {
-    int exponent;
-    double m = 2 * std::frexp(r, &exponent);
-    k = 1 - exponent;
-    if (m >= 1.5) m /= 2, k -= 1;
-    s = (1 - m) / (1 + m);
-  }
-  const double q = s * s;
-  double sum = kLog[kLogDegree];
-  for (int i = kLogDegree - 1; i >= 0; --i) sum = std::fma(sum, q, kLog[i]);
-  const double odd = s * sum;
-  return y < 0.25 ? odd : std::fma(k, 0x1.62e42fefa39efp-1, odd);
-}
+double far_quantile(double tail) { return far_quantile(splat(tail)).lane[0]; }
+double minus_log(double r, double y) { return minus_log(splat(r), splat(y)).lane[0]; }
 
 // Halves the interval of encodings between two positive numbers until they are neighbours: below(x) holds for the
 // first, not for the second.
@@ -319,24 +296,7 @@ Plan plan_truncated(const Arguments& arguments, bool in_units_of_std, ElementTyp
   return plan;
 }
 
-// What the public functions below do once the environment is the default one. Not inlined, so that no arithmetic moves
-// out of it.
-struct Protected {
-  static Plan plan(Distribution distribution, ElementType type, const Arguments& arguments);
-  static Arguments scaled(Distribution distribution, ElementType type, double gain, double scale, double n);
-  static double arithmetic_mean(double a, double b);
-  static double geometric_mean(double a, double b);
-  static double slope_scale(double a);
-  static double square_root(double a);
-};
-
-#if defined(_MSC_VER)
-#define FASTINIT_NOINLINE __declspec(noinline)
-#else
-#define FASTINIT_NOINLINE __attribute__((noinline))
-#endif
-
-FASTINIT_NOINLINE Plan Protected::plan(Distribution distribution, ElementType type, const Arguments& arguments) {
+Plan plan_of(Distribution distribution, ElementType type, const Arguments& arguments) {
   switch (distribution) {
     case Distribution::kUniform: return plan_uniform(arguments[0], arguments[1], type);
     case Distribution::kNormal: return plan_normal(arguments[0], arguments[1], type);
@@ -348,8 +308,7 @@ FASTINIT_NOINLINE Plan Protected::plan(Distribution distribution, ElementType ty
   return {};
 }
 
-FASTINIT_NOINLINE Arguments Protected::scaled(Distribution distribution, ElementType type, double gain, double scale,
-                                              double n) {
+Arguments scaled(Distribution distribution, ElementType type, double gain, double scale, double n) {
   const auto need_positive = [](const char* name, double x) {
     if (!(x > 0) || !std::isfinite(x)) refuse(std::string(name) + " must be a finite number > 0, got " + text(x));
   };
@@ -372,10 +331,10 @@ FASTINIT_NOINLINE Arguments Protected::scaled(Distribution distribution, Element
   return {0, cut_std, -2, 2};
 }
 
-FASTINIT_NOINLINE double Protected::arithmetic_mean(double a, double b) { return (a + b) / 2; }
-FASTINIT_NOINLINE double Protected::geometric_mean(double a, double b) { return std::sqrt(a * b); }
-FASTINIT_NOINLINE double Protected::slope_scale(double a) { return 2 / (1 + a * a); }
-FASTINIT_NOINLINE double Protected::square_root(double a) { return std::sqrt(a); }
+double arithmetic_mean_of(double a, double b) { return (a + b) / 2; }
+double geometric_mean_of(double a, double b) { return std::sqrt(a * b); }
+double slope_scale_of(double a) { return 2 / (1 + a * a); }
+double square_root_of(double a) { return std::sqrt(a); }
 
 }  // namespace
 
@@ -392,33 +351,14 @@ ArgumentNames argument_names(Distribution distribution) {
 }
 
 Plan make_plan(Distribution distribution, ElementType type, const Arguments& arguments) {
-  const DefaultEnvironment environment;
-  return Protected::plan(distribution, type, arguments);
+  return in_default_environment(plan_of, distribution, type, arguments);
 }
-
 Arguments scaled_arguments(Distribution distribution, ElementType type, double gain, double scale, double n) {
-  const DefaultEnvironment environment;
-  return Protected::scaled(distribution, type, gain, scale, n);
+  return in_default_environment(scaled, distribution, type, gain, scale, n);
 }
-
-double arithmetic_mean(double a, double b) {
-  const DefaultEnvironment environment;
-  return Protected::arithmetic_mean(a, b);
-}
-
-double geometric_mean(double a, double b) {
-  const DefaultEnvironment environment;
-  return Protected::geometric_mean(a, b);
-}
-
-double slope_scale(double a) {
-  const DefaultEnvironment environment;
-  return Protected::slope_scale(a);
-}
-
-double square_root(double a) {
-  const DefaultEnvironment environment;
-  return Protected::square_root(a);
-}
+double arithmetic_mean(double a, double b) { return in_default_environment(arithmetic_mean_of, a, b); }
+double geometric_mean(double a, double b) { return in_default_environment(geometric_mean_of, a, b); }
+double slope_scale(double a) { return in_default_environment(slope_scale_of, a); }
+double square_root(double a) { return in_default_environment(square_root_of, a); }
 
 }  // namespace fastinit

@@ -25,8 +25,11 @@ inline std::uint16_t to_float16(std::uint32_t f) {
   return std::uint16_t(sign | (f - 0x38000000 + 0xFFF + (f >> 13 & 1)) >> 13);
 }
 
-// bfloat16: the upper half of a float32. Not for a NaN whose upper half alone would be an infinity.
-inline std::uint16_t to_bfloat16(std::uint32_t f) { return std::uint16_t((f + 0x7FFF + (f >> 16 & 1)) >> 16); }
+// bfloat16: the upper half of a float32.
+inline std::uint16_t to_bfloat16(std::uint32_t f) {
+  if ((f & 0x7FFFFFFF) > 0x7F800000) return std::uint16_t(f >> 16 | 0x40);  // NaN: quiet, or rounding might carry it away
+  return std::uint16_t((f + 0x7FFF + (f >> 16 & 1)) >> 16);
+}
 
 }  // namespace
 }  // namespace fastinit

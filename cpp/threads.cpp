@@ -33,6 +33,8 @@ int affinity_cpus() {
   return 0;
 }
 
+#endif
+
 // The first line of a file, or "".
 std::string first_line(const std::string& path) {
   std::ifstream file(path);
@@ -45,14 +47,30 @@ constexpr double kNoQuota = 1e9;
 
 double quota_of(double time, double period) { return time > 0 && period > 0 ? time / period : kNoQuota; }
 
-// CPUs' worth of time that this process may use by its control groups (version 2: cpu.max, "max 100000" or "50000
-// 100000"; version 1: cpu.cfs_quota_us, -1 for none), the least of its group's and all its parents'. In a container the
-// group's own path may not be visible; the root of the mount is then the group.
-double cgroup_quota() {
+std::atomic<int> set_by_user{0};
+
+int threads_from_environment() {
+  const char* variable = std::getenv("FASTINIT_NUM_THREADS");
+  if (variable == nullptr || *variable == '\0') return 0;
+  const char* end = variable + std::strlen(variable);
+  long long threads = 0;
+  const auto parsed = std::from_chars(variable, end, threads);
+  const bool too_many = parsed.ec == std::errc::result_out_of_range && *variable != '-';
+  if (parsed.ptr != end || (!too_many && (parsed.ec != std::errc() || threads < 1))) {
+    throw std::invalid_argument("FASTINIT_NUM_THREADS must be an integer >= 1, got '" + std::string(variable) + "'");
+  }
+  return too_many || threads > INT_MAX ? INT_MAX : int(threads);
+}
+
+}  // namespace
+
+// Version 2: cpu.max, "max 100000" or "50000 100000". Version 1: cpu.cfs_quota_us, -1 for none. The least of its group's
+// and all its parents'. In a container the group's own path may not be visible; the root of the mount is then the group.
+double cgroup_quota(const std::string& groups_file, const std::string& mount) {
   double least = kNoQuota;
-  const auto walk = [&least](const std::string& mount, std::string group, const auto& quota_at) {
+  const auto walk = [&least](const std::string& top, std::string group, const auto& quota_at) {
     for (;;) {
-      least = std::min(least, quota_at(mount + group));
+      least = std::min(least, quota_at(top + group));
       const auto slash = group.rfind('/');
       if (slash == std::string::npos) return;
       group.resize(slash);
@@ -68,7 +86,7 @@ double cgroup_quota() {
     return quota_of(std::atof(first_line(path + "/cpu.cfs_quota_us").c_str()),
                     std::atof(first_line(path + "/cpu.cfs_period_us").c_str()));
   };
-  std::ifstream groups("/proc/self/cgroup");  // lines "number:controllers:/group"
+  std::ifstream groups(groups_file);  // lines "number:controllers:/group"
   for (std::string line; std::getline(groups, line);) {
     const auto first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
@@ -76,43 +94,30 @@ double cgroup_quota() {
     controllers.append(line, first + 1, second - first - 1).push_back(',');
     std::string group = line.substr(second + 1);
     if (group == "/") group.clear();
-    if (controllers == ",,") walk("/sys/fs/cgroup", group, version_2);
+    if (controllers == ",,") walk(mount, group, version_2);
     if (controllers.find(",cpu,") != std::string::npos) {
-      walk("/sys/fs/cgroup/cpu", group, version_1);
-      walk("/sys/fs/cgroup/cpu,cpuacct", group, version_1);
+      walk(mount + "/cpu", group, version_1);
+      walk(mount + "/cpu,cpuacct", group, version_1);
     }
   }
   return least;
 }
 
-#endif
-
-std::atomic<int> set_by_user{0};
-
-}  // namespace
-
 int available_cpus() {
 #if defined(__linux__)
-  static const double quota = cgroup_quota();
+  static const double quota = cgroup_quota("/proc/self/cgroup", "/sys/fs/cgroup");
   const int cpus = affinity_cpus();
   if (cpus > 0) return std::max(1, int(std::min(double(cpus), std::ceil(quota))));
 #endif
   return std::max(1, int(std::thread::hardware_concurrency()));
 }
 
-int default_threads() {
-  if (const int threads = set_by_user.load(std::memory_order_relaxed)) return threads;
-  const char* variable = std::getenv("FASTINIT_NUM_THREADS");
-  if (variable == nullptr || *variable == '\0') return available_cpus();
-  int threads = 0;
-  const char* end = variable + std::strlen(variable);
-  const auto parsed = std::from_chars(variable, end, threads);
-  if (parsed.ec != std::errc() || parsed.ptr != end || threads < 1) {
-    throw std::invalid_argument("FASTINIT_NUM_THREADS must be an integer >= 1, got '" + std::string(variable) + "'");
-  }
-  return threads;
+int wished_threads() {
+  static const int by_environment = threads_from_environment();
+  const int threads = set_by_user.load(std::memory_order_relaxed);
+  return threads > 0 ? threads : by_environment;
 }
 
-void set_default_threads(int threads) { set_by_user.store(threads, std::memory_order_relaxed); }
+void set_wished_threads(int threads) { set_by_user.store(threads, std::memory_order_relaxed); }
 
 }  // namespace fastinit

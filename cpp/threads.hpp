@@ -1,14 +1,20 @@
 // How many threads a fill may use. It knows the process's CPUs (affinity mask, cgroup quota) and the user's wishes.
 #pragma once
 
+#include <string>
+
 namespace fastinit {
 
-// CPUs that this process may use now, at least 1.
+// CPUs that this process may use, at least 1: by its affinity mask now, by its control groups when first asked.
 int available_cpus();
 
-// The number set by set_num_threads, else FASTINIT_NUM_THREADS, else available_cpus(). Throws std::invalid_argument if
-// the variable is no integer >= 1.
-int default_threads();
-void set_default_threads(int threads);
+// The number that the user wishes: by set_wished_threads, else by FASTINIT_NUM_THREADS as it was when first asked, else
+// 0. Throws std::invalid_argument if the variable is no integer >= 1.
+int wished_threads();
+void set_wished_threads(int threads);
+
+// CPUs' worth of time by a process's control groups: `groups` is its list of them, /proc/self/cgroup, `mount` where
+// their files are. Very large if there is no limit.
+double cgroup_quota(const std::string& groups, const std::string& mount);
 
 }  // namespace fastinit

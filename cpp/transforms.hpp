@@ -1,9 +1,6 @@
 // The word-to-value transforms: a group of vectors of words to values in the working type, exactly as
 // docs/stream-format.md writes them. Each has the same shape: constants at construction, then operator()(words, values).
 // It knows the vector vocabulary and the quantile tables, not where words come from or where values go.
-//
-// Why groups: a polynomial is a chain in which each step waits four cycles for the one before. Several vectors in
-// lockstep keep the pipes busy meanwhile; out-of-order execution alone does not look far enough ahead.
 #pragma once
 
 #include "kernel.hpp"
@@ -11,8 +8,6 @@
 
 namespace fastinit {
 namespace {
-
-constexpr int kGroup = 4;
 
 // The two working types.
 struct Narrow {
@@ -85,6 +80,9 @@ class Quantile {
  public:
   // The octave that stands for the centre: the table's last.
   static constexpr int kCentre = Table::kFirstOctave + Table::kPieces / Table::kHalves - 1;
+
+  static_assert(T::kPick == 0 || (power_bits<T>(kCentre + 1) >> kPieceShift<T, Table>) % T::kPick == 0,
+                "the low bits of a piece's number are its place among the last pieces");
 
   Quantile() {
     for (int i = 0; i <= Table::kDegree; ++i) rows_[i] = load_row(T::kTable.rows[i] + (Table::kPieces - T::kPick));

@@ -4,10 +4,14 @@
 
 #if defined(__GNUC__) && !defined(__clang__)
 // GCC's own header leaves the unused operand of many intrinsics undefined, and then warns of it (GCC bug 105593).
+#pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC diagnostic ignored "-Wuninitialized"
-#endif
 #include <immintrin.h>
+#pragma GCC diagnostic pop
+#else
+#include <immintrin.h>
+#endif
 
 #include <cstdint>
 

@@ -28,6 +28,14 @@ def target(request: pytest.FixtureRequest) -> Iterator[str]:
     _core.set_target(None)
 
 
+@pytest.fixture
+def many_threads() -> Iterator[None]:
+    """Lets threads start for a thousand elements each, so that arrays of any size are split."""
+    _core.set_grain(1000)
+    yield
+    _core.set_grain(0)
+
+
 @pytest.fixture(params=list(DTYPES))
 def dtype(request: pytest.FixtureRequest) -> np.dtype[Any]:
     return DTYPES[request.param]

@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import itertools
 import pathlib
+import re
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,9 @@ def strided(dtype: np.dtype[Any]) -> dict[str, Array]:
     unaligned = np.zeros(a * b * c * dtype.itemsize + 1, np.uint8)[1:].view(dtype).reshape(SHAPE)
     return {
         "C": seven(a, b, c),
+        "short rows": seven(a * b * c // 3, 4)[:, :3],
+        "short rows, dense in memory across": np.asfortranarray(seven(a * b * c // 5, 5)),
+        "pairs of pairs": seven(a * b, 3, c // 15, 7)[:, :, :, 1:6],
         "Fortran": np.asfortranarray(seven(a, b, c)),
         "transposed": seven(b, c, a).transpose(2, 0, 1),
         "every second column": seven(a, b, 2 * c)[:, :, ::2],
@@ -47,24 +53,26 @@ def strided(dtype: np.dtype[Any]) -> dict[str, Array]:
     }
 
 
+@pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_memory_layout_changes_nothing(dtype: np.dtype[Any], target: str, threads: int) -> None:
-    expected = whole(SHAPE, dtype)
+    expected = whole(SHAPE, dtype).tobytes()
     for name, out in strided(dtype).items():
+        # The same elements in another shape have the same indices.
+        assert out.size == np.prod(SHAPE), name
         base = out
         while isinstance(base.base, np.ndarray):
             base = base.base
         before = base.tobytes()
         assert fastinit.normal(out, seed=5, stream="w", threads=threads) is out
-        assert np.ascontiguousarray(out).tobytes() == expected.tobytes(), name
+        assert np.ascontiguousarray(out).tobytes() == expected, name
         # Everything but the elements is as it was.
-        filled = base.tobytes()
-        out[...] = 7 if "C" in name or base.dtype == dtype else 0
-        if base.dtype == dtype:
-            assert base.tobytes() == before, name
-        else:
-            assert len(filled) == len(before)
-            assert base.tobytes() == before, name
+        out[...] = 7 if base.dtype == dtype else 0
+        assert base.tobytes() == before, name
+        assert fastinit.constant(out, 3, threads=threads) is out
+        assert (out == 3).all(), name
+        out[...] = 7 if base.dtype == dtype else 0
+        assert base.tobytes() == before, name
 
 
 def test_no_dimensions_no_elements_one_element(dtype: np.dtype[Any]) -> None:
@@ -84,16 +92,17 @@ def test_random_bits_do_not_depend_on_layout_either() -> None:
         assert np.array_equal(got, expected)
 
 
+@pytest.mark.usefixtures("many_threads")
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_threads_change_nothing(dtype: np.dtype[Any], rng: Any, threads: int) -> None:
-    """Long enough that seven threads start, in lines and in tiles."""
-    expected = whole((1900, 1111), dtype, rng=rng, threads=1)
-    assert whole((1900, 1111), dtype, rng=rng, threads=threads).tobytes() == expected.tobytes()
-    out = fastinit.normal(np.zeros((1900, 1111), dtype, order="F"), seed=5, stream="w", rng=rng, threads=threads)
+    """In lines and in tiles."""
+    expected = whole((190, 1111), dtype, rng=rng, threads=1)
+    assert whole((190, 1111), dtype, rng=rng, threads=threads).tobytes() == expected.tobytes()
+    out = fastinit.normal(np.zeros((190, 1111), dtype, order="F"), seed=5, stream="w", rng=rng, threads=threads)
     assert np.array_equal(out, expected)
 
 
-def test_large_fills_that_bypass_the_caches_are_the_same(dtype: np.dtype[Any]) -> None:
+def test_large_fills_that_bypass_the_caches_are_the_same(dtype: np.dtype[Any], target: str) -> None:
     n = 40 * 2**20 // dtype.itemsize
     large = np.zeros(n + 64, dtype)
     for start in (0, 1, 8, 3):  # cache lines and blocks of words meet at some of these, at others not
@@ -145,6 +154,44 @@ def test_a_box_far_out() -> None:
     a = fastinit.normal(np.zeros((5, 300)), seed=1, global_shape=shape, offset=(2**20 - 5, 2**25 - 300))
     b = fastinit.normal(np.zeros((3, 100)), seed=1, global_shape=shape, offset=(2**20 - 3, 2**25 - 100))
     assert np.array_equal(a[2:, 200:], b)
+
+
+MEMORY = """
+import resource, sys
+import numpy as np
+import fastinit
+out = np.zeros((4096, 8192), np.float32)[{view}]
+out[...] = 1
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+fastinit.normal(out, seed=1, threads=2)
+fastinit.ones(out)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's unit of ru_maxrss")
+@pytest.mark.parametrize("view", [":", ":, ::2", ":, ::-1", ":, 1:-1", "..., None"])
+def test_no_temporaries(view: str) -> None:
+    """The peak of memory grows by less than 2 MiB (two threads' stacks) when 64 to 128 MiB are filled."""
+    done = subprocess.run([sys.executable, "-c", MEMORY.format(view=view)], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 2048
+
+
+@pytest.mark.skipif(not pathlib.Path("/sys/kernel/mm/transparent_hugepage").exists(), reason="needs huge pages")
+def test_large_empty_arrays_ask_for_huge_pages() -> None:
+    out = fastinit.empty(2**24)
+    address = out.ctypes.data
+    assert address % 2**21 == 0
+    flags: list[str] = []
+    inside = False
+    for line in pathlib.Path("/proc/self/smaps").read_text().splitlines():
+        words = line.split()
+        if re.fullmatch(r"[0-9a-f]+-[0-9a-f]+", words[0]):
+            begin, end = (int(x, 16) for x in words[0].split("-"))
+            inside = begin <= address < end
+        elif inside and words[0] == "VmFlags:":
+            flags = words[1:]
+    assert "hg" in flags
 
 
 def test_memmap(tmp_path: pathlib.Path) -> None:

@@ -12,6 +12,7 @@ import ctypes.util
 import math
 import platform
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import ml_dtypes
@@ -182,7 +183,19 @@ def test_empty_tensors_need_no_fans(shape: tuple[int, ...], mode: str, how: dict
 
 @pytest.mark.parametrize(
     "fan",
-    [300, 300.0, np.int64(300), np.uint8(30), np.float32(300), np.float64(300), np.float16(300), 0.5, 1e300, 2**70],
+    [
+        300,
+        300.0,
+        np.int64(300),
+        np.uint8(30),
+        np.float32(300),
+        np.float64(300),
+        np.float16(300),
+        0.5,
+        1e300,
+        2**70,
+        Fraction(300),
+    ],
 )
 def test_fans_are_any_real_numbers(fan: Any) -> None:
     same(fastinit.he_normal(np.empty(100), fan, **KEY), "normal", math.sqrt(2 / float(fan)))

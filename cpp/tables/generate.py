@@ -1,9 +1,9 @@
-"""Makes the coefficient tables of the normal quantile: quantile_tables.hpp and quantile_tables.csv.
+"""Makes the coefficient tables of the normal quantile: quantile_tables.hpp, quantile_tables.cpp, quantile_tables.csv.
 
 What it knows: the normal distribution, in 40 decimal digits (mpmath), and how the stream format cuts the
 quantile into pieces (docs/stream-format.md). Every piece is the polynomial through the quantile's values at
 the Chebyshev nodes of the piece, which is within a third of the best possible error here, since each further
-degree divides the error by six or more. Run it without arguments to rewrite both files beside it, or with
+degree divides the error by six or more. Run it without arguments to rewrite the files beside it, or with
 --check to compare them with what is committed.
 """
 
@@ -112,7 +112,7 @@ def round_to(value: mpf, bits: int) -> float:
 
 
 def tables() -> dict[str, tuple[int, list[list[float]]]]:
-    """name -> (bits, pieces), each piece its coefficients from the constant one up."""
+    """name -> (bits of the significand, pieces), each piece its coefficients from the constant one up."""
     raw = {
         "normal_f32": (24, normal_pieces(F32_FIRST, F32_LAST, 1, F32_DEGREE)),
         "normal_f64": (53, normal_pieces(F64_FIRST, F64_LAST, 2, F64_DEGREE)),
@@ -131,65 +131,69 @@ def as_csv(made: dict[str, tuple[int, list[list[float]]]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def as_header(made: dict[str, tuple[int, list[list[float]]]]) -> str:
+NOTE = "// Made by generate.py; do not edit."
+
+STRUCTS = {
+    "normal_f32": ("TableF32", "kNormalF32", "float", F32_FIRST, F32_LAST, 1, F32_DEGREE),
+    "normal_f64": ("TableF64", "kNormalF64", "double", F64_FIRST, F64_LAST, 2, F64_DEGREE),
+    "far": ("TableFar", "kFar", "double", FAR_FIRST, FAR_LAST - 1, 2, F64_DEGREE),
+}
+
+
+def as_header() -> str:
     """One row a coefficient, one column a piece: a vector load takes the same coefficient of many pieces."""
     out = [
-        "// Made by generate.py; do not edit. Coefficients of the normal quantile, version 1 of the stream",
-        "// format: row i is coefficient i, a column is a piece. The last 16 columns of the two normal tables",
-        "// are the pieces that nearly all words fall into.",
+        NOTE + " Coefficients of the normal quantile, version 1 of the stream format:",
+        "// row i is coefficient i, a column is a piece. The last 16 columns of the two normal tables are the pieces",
+        "// that nearly all words fall into.",
         "#pragma once",
         "",
         "namespace fastinit {",
-        "namespace {",
+    ]
+    for struct, name, kind, first, last, halves, degree in STRUCTS.values():
+        out += [
+            "",
+            f"struct {struct} {{",
+            f"  static constexpr int kFirstOctave = {first};",
+            f"  static constexpr int kHalves = {halves};",
+            f"  static constexpr int kDegree = {degree};",
+            f"  static constexpr int kPieces = {halves * (last - first + 1)};",
+            f"  alignas(64) {kind} rows[kDegree + 1][kPieces];",
+            "};",
+            f"extern const {struct} {name};",
+        ]
+    out += [
         "",
-        "struct TableF32 {",
-        f"  static constexpr int kFirstOctave = {F32_FIRST};",
-        "  static constexpr int kHalves = 1;",
-        f"  static constexpr int kDegree = {F32_DEGREE};",
-        f"  static constexpr int kPieces = {F32_LAST - F32_FIRST + 1};",
-        "  float rows[kDegree + 1][kPieces];",
-        "};",
+        f"constexpr int kLogDegree = {LOG_DEGREE};",
+        "extern const double kLog[kLogDegree + 1];",
         "",
-        "struct TableF64 {",
-        f"  static constexpr int kFirstOctave = {F64_FIRST};",
-        "  static constexpr int kHalves = 2;",
-        f"  static constexpr int kDegree = {F64_DEGREE};",
-        f"  static constexpr int kPieces = {2 * (F64_LAST - F64_FIRST + 1)};",
-        "  double rows[kDegree + 1][kPieces];",
-        "};",
-        "",
-        "struct TableFar {",
-        f"  static constexpr int kFirstOctave = {FAR_FIRST};",
-        f"  static constexpr int kEndOctave = {FAR_LAST};",
-        "  static constexpr int kHalves = 2;",
-        f"  static constexpr int kDegree = {F64_DEGREE};",
-        f"  static constexpr int kPieces = {2 * (FAR_LAST - FAR_FIRST)};",
-        "  double rows[kDegree + 1][kPieces];",
-        "};",
+        "}  // namespace fastinit",
         "",
     ]
-    structs = {"normal_f32": "TableF32", "normal_f64": "TableF64", "far": "TableFar"}
-    names = {"normal_f32": "kNormalF32", "normal_f64": "kNormalF64", "far": "kFar"}
-    for name, (bits, pieces) in made.items():
-        suffix = "f" if bits == 24 else ""
-        if name == "log":
-            values = ", ".join(c.hex() + suffix for c in pieces[0])
-            out.append(f"constexpr int kLogDegree = {LOG_DEGREE};")
-            out.append(f"alignas(64) constexpr double kLog[kLogDegree + 1] = {{{values}}};")
-            continue
-        out.append(f"alignas(64) constexpr {structs[name]} {names[name]} = {{{{")
-        for row in zip(*pieces, strict=True):
+    return "\n".join(out)
+
+
+def as_source(made: dict[str, tuple[int, list[list[float]]]]) -> str:
+    out = [NOTE, '#include "quantile_tables.hpp"', "", "namespace fastinit {", ""]
+    for table, (struct, name, kind, *_) in STRUCTS.items():
+        suffix = "f" if kind == "float" else ""
+        out.append(f"const {struct} {name} = {{{{")
+        for row in zip(*made[table][1], strict=True):
             out.append("    {" + ", ".join(c.hex() + suffix for c in row) + "},")
-        out.append("}};")
-        out.append("")
-    out += ["", "}  // namespace", "}  // namespace fastinit", ""]
+        out += ["}};", ""]
+    values = ", ".join(c.hex() for c in made["log"][1][0])
+    out += [f"const double kLog[kLogDegree + 1] = {{{values}}};", "", "}  // namespace fastinit", ""]
     return "\n".join(out)
 
 
 def main() -> int:
     here = pathlib.Path(__file__).resolve().parent
     made = tables()
-    files = {"quantile_tables.csv": as_csv(made), "quantile_tables.hpp": as_header(made)}
+    files = {
+        "quantile_tables.csv": as_csv(made),
+        "quantile_tables.hpp": as_header(),
+        "quantile_tables.cpp": as_source(made),
+    }
     if "--check" in sys.argv:
         stale = [name for name, text in files.items() if (here / name).read_text() != text]
         if stale:

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <cmath>
 #include <limits>
@@ -95,15 +96,20 @@ std::string digests(const KernelTable& table) {
     table.bits[g][0](kStream, Parameters{}, kDigestFirst, kDigestLength, words.data(), false);
     std::snprintf(line, sizeof(line), "%s bits uint32 %016llx\n", kGeneratorNames[g], (unsigned long long)fnv1a(words));
     lines += line;
+    Bytes wide(kDigestLength * 8);
+    table.bits[g][1](kStream, Parameters{}, kDigestFirst, kDigestLength, wide.data(), false);
+    std::snprintf(line, sizeof(line), "%s bits uint64 %016llx\n", kGeneratorNames[g], (unsigned long long)fnv1a(wide));
+    lines += line;
   }
   return lines;
 }
 
-// Random123 1.14, tests/kat_vectors: philox4x32 and ars4x32 with 10 rounds.
+// Random123 1.14: tests/kat_vectors with 10 rounds, tests/old_kat_vectors with 7. tests/test_reference.py has more.
 void known_answers(const KernelTable& table) {
   struct Known {
     Generator generator;
     std::uint32_t counter[4], key[4], block[4];
+    int rounds = 10;
   };
   constexpr std::uint32_t f = 0xFFFFFFFF;
   const Known known[] = {
@@ -113,10 +119,22 @@ void known_answers(const KernelTable& table) {
        {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
        {0xa4093822, 0x299f31d0, 0, 0},
        {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+      {Generator::kArs, {0, 0, 0, 0}, {0, 0, 0, 0}, {0x8d73ee19, 0x506401ef, 0x13c2dbe4, 0x0cbe9c0d}},
+      {Generator::kArs, {f, f, f, f}, {f, f, 0, 0}, {0xbb3743b1, 0x9f635551, 0xecbc87fc, 0xa19478a9}},
+      {Generator::kArs,
+       {0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+       {0xa4093822, 0x299f31d0, 0x082efa98, 0xec4e6c89},
+       {0xa516e7d6, 0x8357ad74, 0x5b59b3ec, 0x8763fff3}},
+      {Generator::kPhilox, {0, 0, 0, 0}, {0, 0, 0, 0}, {0x5f6fb709, 0x0d893f64, 0x4f121f81, 0x4f730a48}, 7},
+      {Generator::kArs,
+       {0xe6212845, 0x7713d038, 0xcf6654be, 0x6c0ce934},
+       {0, 0, 0, 0x80000000},
+       {0x394a7bc3, 0x4d049c56, 0xb0e3d5a5, 0xdcb070b5},
+       7},
   };
   for (const Known& one : known) {
     std::uint32_t block[4];
-    table.known_answer(one.generator, 10, one.counter, one.key, block);
+    table.known_answer(one.generator, one.rounds, one.counter, one.key, block);
     check(std::memcmp(block, one.block, 16) == 0, std::string(table.target) + ": Random123's known answers");
   }
 }
@@ -134,8 +152,12 @@ void slices(const KernelTable& table) {
         for (const std::uint64_t first : {0, 1, 2, 3, 5, 6, 63, 64}) {
           for (const std::size_t n : lengths) {
             const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
-            const std::size_t shift = 64 + (first * 7 + n) % 64;
-            Bytes out(n * bytes + shift + 64, 0xA5);
+            // From anywhere in a cache line, and from such a place that blocks and lines meet, which lets the kernels
+            // write past the caches.
+            const bool meets = n % 2 == 0;
+            Bytes out(n * bytes + 256, 0xA5);
+            std::size_t shift = 128 - reinterpret_cast<std::uintptr_t>(out.data()) % 64;
+            shift = meets ? shift + first * bytes % 64 : shift + (first * 7 + n) % 64;
             const DefaultEnvironment environment;
             table.fill[g][int(plan.transform)][type](kStream, plan.parameters, first, n, out.data() + shift, true);
             const bool same = n == 0 || std::memcmp(out.data() + shift, whole.data() + first * bytes, n * bytes) == 0;
@@ -153,6 +175,7 @@ void slices(const KernelTable& table) {
 
 // One tensor of 37 x 41 x 70, walked through many strides, boxes and threads.
 void boxes() {
+  set_grain(1000);
   const std::size_t shape[3] = {37, 41, 70};
   const std::size_t n = shape[0] * shape[1] * shape[2];
   const Plan plan = make_plan(Distribution::kNormal, ElementType::kFloat32, {0, 1, 0, 0});
@@ -205,14 +228,20 @@ void boxes() {
           check(wrong == 0, "a strided box equals its part of the whole");
           check(written == forward.dimensions[0].n * forward.dimensions[1].n * forward.dimensions[2].n,
                 "nothing outside of a strided box is written");
+          fill_constant(0x40400000, box, 2);  // 3.0f
+          std::size_t threes = 0, others = 0;
+          for (const float x : memory) threes += x == 3.0f, others += x != 3.0f && x != -1.0f;
+          check(threes == written && others == 0, "a constant in a strided box");
         }
       }
     }
   }
+  set_grain(0);
 }
 
 void threads() {
-  const std::size_t n = (std::size_t(1) << 21) + 13;
+  const std::size_t n = 50021;
+  set_grain(700);  // so that 64 threads start
   for (int type = 0; type < kElementTypes; ++type) {
     const Plan plan = make_plan(Distribution::kNormal, ElementType(type), {0, 1, 0, 0});
     const Task task{kernels().fill[0][int(plan.transform)][type], kStream, plan.parameters};
@@ -227,6 +256,7 @@ void threads() {
       check(one == many, "the same bits on " + std::to_string(count) + " threads");
     }
   }
+  set_grain(0);
 }
 
 // The caller's rounding mode, flushing of subnormals and flags: not obeyed, not changed.
@@ -258,11 +288,18 @@ void environment() {
 #if defined(FASTINIT_X86_64)
   const unsigned before = _mm_getcsr();
   _mm_setcsr(before | 0x8040);  // flush to zero, denormals are zero
+#elif defined(FASTINIT_AARCH64)
+  constexpr std::uint64_t flush = std::uint64_t(1) << 24;  // FZ
+  std::uint64_t before, after;
+  __asm__ volatile("mrs %0, fpcr\n\tmsr fpcr, %1" : "=&r"(before) : "r"(flush));
 #endif
   fill(task, {reinterpret_cast<unsigned char*>(out.data()), 4, 0, 1, {{64, 4, 1}}}, 1);
 #if defined(FASTINIT_X86_64)
   check((_mm_getcsr() & 0x8040) == 0x8040, "flushing kept");
   _mm_setcsr(before);
+#elif defined(FASTINIT_AARCH64)
+  __asm__ volatile("mrs %0, fpcr\n\tmsr fpcr, %1" : "=&r"(after) : "r"(before));
+  check(after == flush, "flushing kept");
 #endif
   int nonzero = 0;
   for (const std::uint32_t bits : out) nonzero += (bits & 0x7FFFFFFF) != 0;
@@ -318,6 +355,42 @@ void sixteen_bits() {
              to_bfloat16((b << 16) + 0x7FFF) != b || to_bfloat16((b << 16) + 0x8001) != b + 1;
   }
   check(wrong == 0, "16-bit rounding");
+  for (std::uint32_t nan = 0x7F800001; nan < 0x80000000 && nan > 0x7F800000; nan += 4093) {
+    wrong += (to_bfloat16(nan) & 0x7FFF) <= 0x7F80 || (to_float16(nan) & 0x7FFF) <= 0x7C00;
+  }
+  wrong += (to_bfloat16(0xFFFFFFFF) & 0x7FFF) <= 0x7F80;
+  check(wrong == 0, "NaN stays NaN");
+}
+
+// Control groups as the kernel shows them, in files of our own.
+void quotas() {
+  const std::string top = "quota_test";
+  const auto write = [](const std::filesystem::path& path, const std::string& text) {
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path) << text;
+  };
+  const auto quota = [&top](const std::string& groups) {
+    std::ofstream(top + "/groups") << groups;
+    return cgroup_quota(top + "/groups", top);
+  };
+  std::filesystem::remove_all(top);
+  write(top + "/a/b/cpu.max", "max 100000\n");
+  write(top + "/a/cpu.max", "150000 100000\n");
+  write(top + "/c/cpu.max", "50000 100000\n");
+  write(top + "/cpu/d/cpu.cfs_quota_us", "-1\n");
+  write(top + "/cpu/d/cpu.cfs_period_us", "100000\n");
+  write(top + "/cpu,cpuacct/e/cpu.cfs_quota_us", "250000\n");
+  write(top + "/cpu,cpuacct/e/cpu.cfs_period_us", "100000\n");
+  check(quota("0::/a/b\n") == 1.5, "the parent's quota counts");
+  check(quota("0::/c\n") == 0.5, "less than one CPU");
+  check(quota("0::/\n") > 1e6, "no quota at the root");
+  check(quota("0::/elsewhere\n") > 1e6, "a group that is not visible");
+  check(quota("4:cpu,cpuacct:/d\n") > 1e6, "version 1 without a quota");
+  check(quota("3:memory:/c\n4:cpu,cpuacct:/e\n0::/\n") == 2.5, "version 1");
+  check(quota("nonsense\n\n::\n") > 1e6, "nonsense");
+  check(cgroup_quota(top + "/none", top) > 1e6, "no list of groups");
+  std::filesystem::remove_all(top);
+  check(available_cpus() >= 1, "at least one CPU");
 }
 
 void memory() {
@@ -346,6 +419,7 @@ int main(int argc, char** argv) {
   sixteen_bits();
   refusals();
   memory();
+  quotas();
   for (const std::string& name : targets_found()) {
     const KernelTable& table = kernels_of(name);
     const int before = failures;

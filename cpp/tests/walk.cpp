@@ -1,5 +1,6 @@
 // Walks words through the 32-bit transforms of the portable target and compares each value with the quantile in double:
-//   walk [STRIDE]        every STRIDE-th of the 2^32 words (1: all of them, minutes)
+//   walk [STRIDE]        every STRIDE-th of the 2^32 words (1: all of them, minutes), and the neighbours of the word that
+//                        is farthest off
 // The reference is the float64 table's polynomial at the exact probability, whose own error is below 2^-51.
 #include <algorithm>
 #include <cmath>
@@ -34,6 +35,10 @@ double reference(std::uint32_t word) {
   return sign * horner(2 * (exponent - 1 - TableF64::kFirstOctave) + half, m - (half ? 1.75 : 1.25));
 }
 
+// Over all words the largest error is 2.4030 ulp, at this one. A larger error is a fault.
+constexpr std::uint32_t kFarthest = 0x2fe425e0;
+constexpr double kLimit = 2.41;
+
 struct Worst {
   double ulp = 0, relative = 0;
   std::uint32_t word = 0;
@@ -53,9 +58,9 @@ int main(int argc, char** argv) {
   for (unsigned k = 0; k < n_threads; ++k) {
     threads.emplace_back([&, k] {
       Worst mine;
-      for (std::uint64_t w = k * stride; w < (std::uint64_t(1) << 32); w += n_threads * stride) {
-        const double z = reference(std::uint32_t(w));
-        const U32 words[kGroup] = {splat(std::uint32_t(w))};
+      const auto look_at = [&](std::uint32_t word) {
+        const double z = reference(word);
+        const U32 words[kGroup] = {splat(word)};
         F32 values[kGroup];
         normal(words, values);
         const double error = std::fabs(double(values[0].lane[0]) - z);
@@ -63,8 +68,12 @@ int main(int argc, char** argv) {
         std::frexp(z, &exponent);
         const double ulp = error / std::ldexp(1.0, exponent - 24);
         mine.relative = std::max(mine.relative, error / std::fabs(z));
-        if (ulp > mine.ulp) mine.ulp = ulp, mine.word = std::uint32_t(w);
+        if (ulp > mine.ulp) mine.ulp = ulp, mine.word = word;
+      };
+      for (std::uint64_t w = k * stride; w < (std::uint64_t(1) << 32); w += n_threads * stride) {
+        look_at(std::uint32_t(w));
       }
+      for (std::uint32_t w = kFarthest - 4096; w < kFarthest + 4096; ++w) look_at(w);
       worst[k] = mine;
     });
   }
@@ -76,5 +85,5 @@ int main(int argc, char** argv) {
   }
   std::printf("normal float32: largest error %.4f ulp (word 0x%08x), %.3f x 2^-24 relative\n", most.ulp, most.word,
               most.relative * 0x1p24);
-  return most.ulp > 4;
+  return most.ulp > kLimit;
 }

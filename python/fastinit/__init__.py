@@ -16,7 +16,8 @@ The docstrings of the functions name only what is their own. These are the same 
 
 out
     The array to fill: any writable ``numpy.ndarray`` of float32, float64, float16 or bfloat16 (``ml_dtypes``) in native
-    byte order, of any shape and strides whose elements do not overlap. Returned.
+    byte order, of any shape and strides whose elements do not overlap. Returned. A masked array is filled throughout:
+    its mask is not looked at.
 fan_in, fan_out
     Numbers of inputs and outputs of a unit: finite real numbers > 0, not so small that a value overflows the dtype.
     Only those that the formula needs are required. Left out, they are computed from the shape, and then the caller
@@ -45,7 +46,7 @@ rng
 
 A wrong type is a TypeError, a wrong value a ValueError; each names the argument, what came and what would do. A call
 that is refused changes nothing: neither ``out`` nor the process-wide generator. The bits are defined, operation by
-operation, in docs/stream-format.md; ``config()["stream_format"]`` of ``show_config(mode="dicts")`` is its version.
+operation, in docs/stream-format.md; ``show_config(mode="dicts")["stream_format"]`` is its version.
 """
 
 from ._core import __version__

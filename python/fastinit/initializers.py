@@ -100,25 +100,9 @@ def _choice(name: str, value: object, allowed: Sequence[str]) -> None:
         raise ValueError(f"{wanted}, got {_came(value)}")
 
 
-def _real(name: str, value: object, wanted: str) -> float:
-    """value as a finite float64; TypeError if it is no real number."""
-    if isinstance(value, float | np.floating):
-        number = float(value)
-    elif isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64):
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-    else:
-        raise TypeError(f"{name} must be {wanted}, got {_typed(value)}")
-    if not math.isfinite(number):
-        raise ValueError(f"{name} must be {wanted}, got {_came(value)}")
-    return number
-
-
 def _positive(name: str, value: object) -> float:
     wanted = "a finite real number > 0"
-    number = _real(name, value, wanted)
+    number = _core.real(value, name, wanted)
     if number <= 0.0:
         raise ValueError(f"{name} must be {wanted}, got {_came(value)}")
     return number
@@ -126,7 +110,7 @@ def _positive(name: str, value: object) -> float:
 
 def _not_negative(name: str, value: object) -> float:
     wanted = "a finite real number >= 0"
-    number = _real(name, value, wanted)
+    number = _core.real(value, name, wanted)
     if number < 0.0:
         raise ValueError(f"{name} must be {wanted}, got {_came(value)}")
     return number
@@ -315,7 +299,7 @@ def _fan(
 def _slope_scale(a: object) -> float:
     """2 / (1 + a a)."""
     wanted = "a finite real number whose square is finite"
-    scale = _core.slope_scale(_real("a", a, wanted))
+    scale = _core.slope_scale(_core.real(a, "a", wanted))
     if scale == 0.0:
         raise ValueError(f"a must be {wanted}, got {_came(a)}")
     return scale
@@ -1047,9 +1031,7 @@ def constant(
         >>> fastinit.constant(np.empty(3, np.float32), 0.5).tolist()
         [0.5, 0.5, 0.5]
     """
-    if stream is None:
-        stream = 0  # so that the process-wide generator does not move
-    elif isinstance(stream, str):
+    if isinstance(stream, str):
         stream = _stream_of(stream)
     _fill(out, _core.CONSTANT, value, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     return out
@@ -1304,7 +1286,7 @@ def get_num_threads() -> int:
         (affinity mask, cgroup quota). Small fills use fewer.
 
     Raises:
-        Nothing: it never does.
+        ValueError: FASTINIT_NUM_THREADS is no integer >= 1, and ``set_num_threads`` was not called.
 
     Bits:
         The same for every number of threads.

@@ -1,0 +1,5 @@
+"""Entry of ``python -m bench``."""
+
+from . import main
+
+raise SystemExit(main())
