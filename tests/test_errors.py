@@ -547,7 +547,8 @@ def test_an_array_that_shrinks_meanwhile(where: str) -> None:
 
 @pytest.mark.parametrize("extents", [np.array([9, 11]), range(9, 12, 2), [np.uint8(9), 11], np.array([9, 11])[::1]])
 def test_extents_in_any_sequence(extents: Any) -> None:
-    out = fastinit.normal(np.zeros((2, 3)), seed=1, global_shape=extents, offset=np.array([7, 8], np.int16))
+    places: Any = np.array([7, 8], np.int16)
+    out = fastinit.normal(np.zeros((2, 3)), seed=1, global_shape=extents, offset=places)
     assert np.array_equal(out, fastinit.normal(np.zeros((9, 11)), seed=1)[7:, 8:])
 
 
@@ -566,13 +567,13 @@ def test_numbers_that_raise_keep_their_own_error() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        fastinit.normal(np.zeros(3), std=Interrupted(1))
+        fastinit.normal(np.zeros(3), std=Interrupted(1))  # type: ignore[arg-type]
 
 
 def test_numbers_wider_than_float64() -> None:
     if np.finfo(np.longdouble).max > np.finfo(np.float64).max:
         with pytest.raises(ValueError, match="value must be a number within the range of float64"):
-            fastinit.constant(np.zeros(3), np.longdouble("1e4000"))  # type: ignore[arg-type]
+            fastinit.constant(np.zeros(3), np.longdouble("1e4000"))
 
 
 def test_memory_that_is_not_there() -> None:
