@@ -1241,6 +1241,7 @@ def manual_seed(seed: Integer) -> None:
 
     Bits:
         Calls that are refused, empty of randomness (``constant``) or have a seed or a stream of their own do not count.
+        A process forked afterwards repeats the streams that its parent would have taken.
 
     Example:
         >>> import numpy as np, fastinit
