@@ -8,9 +8,8 @@
 namespace fastinit {
 namespace {
 
-// A step is a group of vectors of words.
-constexpr int kStepWords = kGroup * kLanes32;
-constexpr int kStepBlocks = kStepWords / 4;
+constexpr int kGroupWords = kGroup * kLanes32;
+constexpr int kGroupBlocks = kGroupWords / 4;
 
 // The Weyl increments of both generators: the golden ratio and sqrt(3) - 1.
 constexpr std::uint64_t kWeyl0 = 0x9E3779B97F4A7C15;
@@ -26,7 +25,8 @@ struct Ars {
     }
   }
 
-  void step(std::uint64_t block, U32 (&words)[kGroup]) const {
+  // The words of blocks block .. block + kGroupBlocks - 1
+  void group(std::uint64_t block, U32 (&words)[kGroup]) const {
     const Blocks counters = count_blocks(block);
     for (int i = 0; i < kGroup; ++i) {
       words[i] = words_of(encrypt<rounds>(later(counters, std::uint64_t(i * (kLanes32 / 4))), keys));
@@ -61,7 +61,8 @@ struct Philox {
     return merge_halves(low_halves(c0, c1), low_halves(c2, c3));
   }
 
-  void step(std::uint64_t block, U32 (&words)[kGroup]) const {
+  // The words of blocks block .. block + kGroupBlocks - 1
+  void group(std::uint64_t block, U32 (&words)[kGroup]) const {
     static_assert(kGroup % 2 == 0);
     const U64 counters = count_lanes(block);
     for (int i = 0; i < kGroup; i += 2) {

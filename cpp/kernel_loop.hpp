@@ -14,10 +14,19 @@
 #define FASTINIT_NOINLINE __attribute__((noinline))
 #endif
 
+// Before a loop that must stay one: unrolled, it would need more registers than there are.
+#if defined(__clang__)
+#define FASTINIT_ROLLED _Pragma("clang loop unroll(disable)")
+#elif defined(__GNUC__)
+#define FASTINIT_ROLLED _Pragma("GCC unroll 1")
+#else
+#define FASTINIT_ROLLED
+#endif
+
 namespace fastinit {
 namespace {
 
-// Each element type: how many words it uses, how a step of values is stored.
+// Each element type: how many words it uses, how a group of values is stored.
 template <bool bypass, class V>
 void put(void* p, V value) {
   if constexpr (bypass) {
@@ -32,7 +41,7 @@ constexpr int kVectorBytes = 4 * kLanes32;
 struct Float32 {
   static constexpr int kBytes = 4, kWords = 1;
   template <bool bypass, class F>
-  static void put_step(unsigned char* out, const F (&values)[kGroup]) {
+  static void put_group(unsigned char* out, const F (&values)[kGroup]) {
     for (int i = 0; i < kGroup; ++i) put<bypass>(out + i * kVectorBytes, values[i]);
   }
 };
@@ -42,7 +51,7 @@ struct Float64 : Float32 {
 struct Float16 {
   static constexpr int kBytes = 2, kWords = 1;
   template <bool bypass>
-  static void put_step(unsigned char* out, const F32 (&values)[kGroup]) {
+  static void put_group(unsigned char* out, const F32 (&values)[kGroup]) {
     for (int i = 0; i < kGroup; i += 2) {
       put<bypass>(out + i / 2 * kVectorBytes, pack_float16(values[i], values[i + 1]));
     }
@@ -51,7 +60,7 @@ struct Float16 {
 struct Bfloat16 {
   static constexpr int kBytes = 2, kWords = 1;
   template <bool bypass>
-  static void put_step(unsigned char* out, const F32 (&values)[kGroup]) {
+  static void put_group(unsigned char* out, const F32 (&values)[kGroup]) {
     for (int i = 0; i < kGroup; i += 2) {
       put<bypass>(out + i / 2 * kVectorBytes, pack_bfloat16(values[i], values[i + 1]));
     }
@@ -79,42 +88,48 @@ class Loop {
   G generator_;
   T transform_;
 
-  // Elements of a block, elements of a step.
+  // Elements of a block, of a group, of a step. A step makes the words of a few groups first and then their values, so
+  // that neither the generator's keys nor the transform's tables leave the registers in between.
   static constexpr int kBlock = 4 / E::kWords;
-  static constexpr int kStep = kStepWords / E::kWords;
-  static constexpr int kStepBytes = kStep * E::kBytes;
+  static constexpr int kOfGroup = kGroupWords / E::kWords;
+  static constexpr int kGroups = 4;
+  static constexpr int kStep = kGroups * kOfGroup;
 
   template <bool bypass>
-  void step(std::uint64_t block, unsigned char* out) const {
+  void step(std::uint64_t block, int n_groups, unsigned char* out) const {
     using Working = typename T::Working;
-    U32 blocks[kGroup];
-    generator_.step(block, blocks);
-    typename Working::U words[kGroup];
-    for (int i = 0; i < kGroup; ++i) words[i] = as_words(blocks[i], static_cast<const Working*>(nullptr));
-    typename Working::F values[kGroup];
-    transform_(words, values);
-    E::template put_step<bypass>(out, values);
+    U32 blocks[kGroups][kGroup];
+    FASTINIT_ROLLED
+    for (int g = 0; g < n_groups; ++g) generator_.group(block + std::uint64_t(g * kGroupBlocks), blocks[g]);
+    FASTINIT_ROLLED
+    for (int g = 0; g < n_groups; ++g) {
+      typename Working::U words[kGroup];
+      for (int i = 0; i < kGroup; ++i) words[i] = as_words(blocks[g][i], static_cast<const Working*>(nullptr));
+      typename Working::F values[kGroup];
+      transform_(words, values);
+      E::template put_group<bypass>(out + g * kOfGroup * E::kBytes, values);
+    }
   }
 
   // Any stretch, through a buffer of one step. Called for both ends of a fill; one copy of the code serves.
   FASTINIT_NOINLINE void part(std::uint64_t first, std::size_t n, unsigned char* out) const {
-    alignas(64) unsigned char buffer[kStepBytes];
+    alignas(64) unsigned char buffer[kStep * E::kBytes];
     std::uint64_t block = first / kBlock;
     std::size_t skip = std::size_t(first % kBlock);
     while (n > 0) {
-      step<false>(block, buffer);
       const std::size_t here = n < kStep - skip ? n : kStep - skip;
+      step<false>(block, int((skip + here + kOfGroup - 1) / kOfGroup), buffer);
       std::memcpy(out, buffer + skip * E::kBytes, here * E::kBytes);
       out += here * E::kBytes;
       n -= here;
-      block += kStepBlocks;
+      block += kStep / kBlock;
       skip = 0;
     }
   }
 
   template <bool bypass>
   void steps(std::uint64_t block, std::size_t n, unsigned char* out) const {
-    for (; n > 0; --n, block += kStepBlocks, out += kStepBytes) step<bypass>(block, out);
+    for (; n > 0; --n, block += kStep / kBlock, out += kStep * E::kBytes) step<bypass>(block, kGroups, out);
   }
 
  public:
@@ -125,7 +140,7 @@ class Loop {
   void operator()(std::uint64_t first, std::size_t n, unsigned char* out, bool bypass) const {
     std::size_t head = std::size_t((kBlock - first % kBlock) % kBlock);
     bool aligned = false;
-    if (n >= 16 * std::size_t(kStep)) {
+    if (n >= 4 * std::size_t(kStep)) {
       for (std::size_t i = head; i < head + 64 && !aligned; i += kBlock) {
         if ((reinterpret_cast<std::uintptr_t>(out) + i * E::kBytes) % 64 == 0) head = i, aligned = true;
       }
@@ -140,7 +155,7 @@ class Loop {
     } else {
       steps<false>(first / kBlock, whole, out);
     }
-    part(first + whole * kStep, n - whole * kStep, out + whole * kStepBytes);
+    part(first + whole * kStep, n - whole * kStep, out + whole * kStep * E::kBytes);
   }
 };
 

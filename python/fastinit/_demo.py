@@ -173,13 +173,14 @@ def run(name: str, seed: int, threads: int | None, dtype: str) -> bool:
         numpys += time.perf_counter() - start
 
     through = "float32, then converted" if by_float32 else "in place"
+    most = threads or fastinit.get_num_threads()
     print(f"""
 off by: the larger deviation of mean and std, in standard errors of a sample of that size
 {inside} of {moments} moments within {LIMIT:g} standard errors, the worst {worst:.1f}
 {len(model["parameters"])} arrays, {elements:,} parameters; only the fills are timed, in one buffer of the largest
 parameter, allocated by fastinit.empty and touched before
-  fastinit {ours:9.4f} s {elements / ours / 1e9:8.3f} G elements/s   {threads or fastinit.get_num_threads()} threads
-  NumPy    {numpys:9.4f} s {elements / numpys / 1e9:8.3f} G elements/s   default_rng (PCG64), {through}
+  fastinit {ours:9.4f} s {elements / ours / 1e9:8.3f} G elements/s   at most {most} threads
+  NumPy    {numpys:9.4f} s {elements / numpys / 1e9:8.3f} G elements/s   1 thread, default_rng (PCG64), {through}
   ratio    {numpys / ours:9.1f}
 """)
     return inside == moments
