@@ -1,4 +1,4 @@
-"""What every test may use: the targets that run here, the element types, and a way to force a target."""
+"""What every test may use: the targets that run here, the element types, how to call an initialiser by its name."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+import fastinit
 from fastinit import _core
 
 TARGETS: list[str] = _core.config()["targets_found"]
@@ -18,6 +19,28 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
+
+# The initialisers that take fans.
+NAMED = [
+    "xavier_uniform",
+    "xavier_normal",
+    "he_uniform",
+    "he_normal",
+    "lecun_uniform",
+    "lecun_normal",
+    "variance_scaling",
+]
+
+
+def call(name: str, out: Any, **arguments: Any) -> Any:
+    """The function with what it needs, if the arguments do not say otherwise."""
+    if name in NAMED and not {"fan_in", "fan_out", "layout", "in_axis", "out_axis", "batch_axis"} & set(arguments):
+        arguments["fan_in"] = 30
+        if name.startswith("xavier"):
+            arguments["fan_out"] = 50
+    if name == "constant":
+        arguments.setdefault("value", 0.5)
+    return getattr(fastinit, name)(out, **arguments)
 
 
 @pytest.fixture(params=TARGETS)

@@ -7,11 +7,9 @@ import hashlib
 import importlib
 import inspect
 import json
-import os
 import pkgutil
 import re
 import runpy
-import subprocess
 import sys
 import typing
 from collections.abc import Callable, Iterator
@@ -22,18 +20,10 @@ import numpy as np
 import pytest
 
 import fastinit
+from conftest import NAMED, call
 from fastinit import _core, initializers
 from fastinit.__main__ import main
 
-NAMED = [
-    "xavier_uniform",
-    "xavier_normal",
-    "he_uniform",
-    "he_normal",
-    "lecun_uniform",
-    "lecun_normal",
-    "variance_scaling",
-]
 DRAWN = [*NAMED, "uniform", "normal", "truncated_normal", "random_bits"]
 CONSTANT = ["constant", "zeros", "ones"]
 FILLS = [*DRAWN, *CONSTANT]
@@ -44,16 +34,6 @@ ALIASES = {
     "kaiming_uniform": "he_uniform",
     "kaiming_normal": "he_normal",
 }
-
-
-def call(name: str, out: Any, **arguments: Any) -> Any:
-    if name in NAMED and "layout" not in arguments:
-        arguments["fan_in"] = 30
-        if name.startswith("xavier"):
-            arguments["fan_out"] = 50
-    if name == "constant":
-        arguments["value"] = 0.5
-    return getattr(fastinit, name)(out, **arguments)
 
 
 def array(name: str, shape: Any = (5, 7)) -> np.ndarray:
@@ -269,29 +249,6 @@ def test_names_that_are_not_interned() -> None:
     assert np.array_equal(got, fastinit.he_normal(np.empty(9), 7, seed=1))
     got = fastinit.truncated_normal(np.empty(9), bounds=bounds, seed=1)
     assert np.array_equal(got, fastinit.truncated_normal(np.empty(9), seed=1))
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_forked_child_is_seeded_anew_unless_by_hand() -> None:
-    program = """
-import os, sys, warnings
-import numpy as np, fastinit
-if sys.argv[1] == "by hand":
-    fastinit.manual_seed(5)
-reader, writer = os.pipe()
-child = os.fork()
-mine = fastinit.random_bits(np.empty(2, np.uint64)).tobytes()
-if child == 0:
-    os.write(writer, mine)
-    os._exit(0)
-os.waitpid(child, 0)
-print(os.read(reader, 16) == mine)
-"""
-    for how, same in (("by hand", "True"), ("by the system", "False")):
-        done = subprocess.run(
-            [sys.executable, "-c", program, how], capture_output=True, text=True, check=True, timeout=60
-        )
-        assert done.stdout.strip() == same
 
 
 # --- arrays and settings --------------------------------------------------------------------------------------------

@@ -13,32 +13,13 @@ import numpy as np
 import pytest
 
 import fastinit
+from conftest import NAMED, call
 
 INF, NAN = math.inf, math.nan
 N = np.float32
 
-NAMED = [
-    "xavier_uniform",
-    "xavier_normal",
-    "he_uniform",
-    "he_normal",
-    "lecun_uniform",
-    "lecun_normal",
-    "variance_scaling",
-]
 DRAWN = [*NAMED, "uniform", "normal", "truncated_normal"]
 FILLS = [*DRAWN, "constant", "zeros", "ones", "random_bits"]
-
-
-def call(name: str, out: Any, **arguments: Any) -> Any:
-    """The function with what it needs, if the arguments do not say otherwise."""
-    if name in NAMED and not {"fan_in", "fan_out", "layout", "in_axis", "out_axis", "batch_axis"} & set(arguments):
-        arguments["fan_in"] = 3
-        if name.startswith("xavier"):
-            arguments["fan_out"] = 3
-    if name == "constant":
-        arguments.setdefault("value", 1.0)
-    return getattr(fastinit, name)(out, **arguments)
 
 
 def refused(act: Callable[[], Any], error: type[Exception], words: list[str], out: Any = None) -> None:
