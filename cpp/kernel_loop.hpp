@@ -14,7 +14,7 @@
 #define FASTINIT_NOINLINE __attribute__((noinline))
 #endif
 
-// Before a loop that must stay one: unrolled, it would need more registers than there are.
+// Before a loop that is not to be unrolled. With gcc 12 that was measured to be faster in Loop::step; why is not known.
 #if defined(__clang__)
 #define FASTINIT_ROLLED _Pragma("clang loop unroll(disable)")
 #elif defined(__GNUC__)
@@ -88,8 +88,8 @@ class Loop {
   G generator_;
   T transform_;
 
-  // Elements of a block, of a group, of a step. A step makes the words of a few groups first and then their values, so
-  // that neither the generator's keys nor the transform's tables leave the registers in between.
+  // Elements of a block, of a group, of a step. A step makes the words of a few groups first and then their
+  // values: the order that was measured to be the fastest of those tried, not one that is known to be the best.
   static constexpr int kBlock = 4 / E::kWords;
   static constexpr int kOfGroup = kGroupWords / E::kWords;
   static constexpr int kGroups = 4;
