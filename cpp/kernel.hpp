@@ -12,8 +12,8 @@ enum class Generator { kArs, kPhilox };
 constexpr int kGenerators = 2;
 
 // kNear and kFar are the two forms of the truncated normal.
-enum class Transform { kUniform, kNormal, kNear, kFar };
-constexpr int kTransforms = 4;
+enum class Transform { kUniform, kNormal, kSymmetric, kNear, kFar };
+constexpr int kTransforms = 5;
 
 enum class ElementType { kFloat32, kFloat64, kFloat16, kBfloat16 };
 constexpr int kElementTypes = 4;

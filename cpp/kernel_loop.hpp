@@ -205,6 +205,8 @@ constexpr void list_generator(KernelTable& table, Generator generator) {
        fill<G, Uniform<Narrow>, Float16>, fill<G, Uniform<Narrow>, Bfloat16>);
   list(Transform::kNormal, fill<G, Normal<Narrow>, Float32>, fill<G, Normal<Wide>, Float64>,
        fill<G, Normal<Narrow>, Float16>, fill<G, Normal<Narrow>, Bfloat16>);
+  list(Transform::kSymmetric, fill<G, Symmetric<Narrow, true>, Float32>, fill<G, Symmetric<Wide, true>, Float64>,
+       fill<G, Symmetric<Narrow, true>, Float16>, fill<G, Symmetric<Narrow, true>, Bfloat16>);
   list(Transform::kNear, fill<G, Near<Narrow>, Float32>, fill<G, Near<Wide>, Float64>,
        fill<G, Near<Narrow>, Float16>, fill<G, Near<Narrow>, Bfloat16>);
   list(Transform::kFar, fill<G, Far<Narrow>, Float32>, fill<G, Far<Wide>, Float64>, fill<G, Far<Narrow>, Float16>,

@@ -97,15 +97,13 @@ void need_in_range(const char* name, double x, double largest, ElementType type)
 
 constexpr double kQuarter = 0x1.5956b87528a49p-1;  // the quantile at p = 1/4
 
-// The transforms' own functions, one number at a time.
-double tail_quantile(double f) {
+// The transforms' own functions, one number at a time: the quantile at p = f 2^-65, and at p = 1/2 - c.
+double ratio(double f) {
   const F64 t = place_in_piece<Wide, TableF64>(bits(splat(f)));
   return gather_polynomial<Wide>(kNormalF64, bits(splat(f)), t).lane[0];
 }
-double central_quantile(double s) {
-  constexpr std::uint64_t centre = power_bits<Wide>(Quantile<Wide>::kCentre);
-  return s * gather_polynomial<Wide>(kNormalF64, splat(centre), splat(s * s)).lane[0];
-}
+double tail_quantile(double f) { return ratio(f) * std::fma(f, -0x1p-65, 0.5); }
+double central_quantile(double c) { return ratio((0.5 - c) * 0x1p65) * c; }
 double far_quantile(double tail) { return far_quantile(splat(tail)).lane[0]; }
 double minus_log(double r, double y) { return minus_log(splat(r), splat(y)).lane[0]; }
 
@@ -130,7 +128,7 @@ struct Probability {
 Probability probability_beyond(double x) {
   if (x == 0) return {0.5, 0};
   if (x < kQuarter) {
-    const double c = halve(0.0, 1.0, [x](double s) { return central_quantile(s) < x; }).high / 4;
+    const double c = halve(0.0, 0.25, [x](double c) { return central_quantile(c) < x; }).high;
     return {0.5 - c, c};
   }
   constexpr double kLowest = 0x1p-71;
@@ -147,9 +145,23 @@ struct Window {
   bool flip;
 };
 
+template <class Word>
+constexpr double kWords = sizeof(Word) == 4 ? 0x1p32 : 0x1p64;
+
+// p = q .. 1/2 on both sides.
+template <class Real, class Word>
+void set_symmetric(Constants<Real, Word>& constants, const Probability& beyond) {
+  const auto [q, c] = beyond;
+  constexpr double n = kWords<Word>;
+  constants.start[0] = Real(q * (2 * n) + 2 * c);
+  constants.step = Real(4 * c);
+  constants.median[0] = Real(c / n);
+  constants.pace = Real(2 * c / n);
+}
+
 template <class Real, class Word>
 void set_near(Constants<Real, Word>& constants, const Window& window) {
-  constexpr double n = sizeof(Word) == 4 ? 0x1p32 : 0x1p64;
+  constexpr double n = kWords<Word>;
   constexpr double last_word = sizeof(Word) == 4 ? 0x1p32 - 1 : 0x1p64 - 2048;
   const auto [qa, ca] = probability_beyond(std::fabs(window.a));
   const auto [qb, cb] = probability_beyond(window.b);
@@ -161,10 +173,10 @@ void set_near(Constants<Real, Word>& constants, const Window& window) {
   constants.lower_words = Word(w0);
   constants.start[0] = Real(qa * (2 * n) + d);
   constants.start[1] = Real(qb * (2 * n) + d);
-  constants.median[0] = Real(4 * (std::fma(-d, w0 / n, ca) + g));
-  constants.median[1] = Real(4 * (straddles ? std::fma(d, w0 / n, -ca) + g : ca + g));
+  constants.median[0] = Real(std::fma(-d, w0 / n, ca) + g);
+  constants.median[1] = Real(straddles ? std::fma(d, w0 / n, -ca) + g : ca + g);
   constants.step = Real(2 * d);
-  constants.pace = Real(4 * d);
+  constants.pace = Real(d / n);
 }
 
 double log_beyond(double x) {
@@ -248,6 +260,8 @@ Plan plan_normal(double mean, double std, ElementType type) {
   Plan plan;
   plan.transform = Transform::kNormal;
   set_affine(plan, std, mean);
+  set_symmetric(plan.parameters.narrow, {0, 0.5});
+  set_symmetric(plan.parameters.wide, {0, 0.5});
   return plan;
 }
 
@@ -285,6 +299,11 @@ Plan plan_truncated(const Arguments& arguments, bool in_units_of_std, ElementTyp
   if (window.a >= 4) {
     plan.transform = Transform::kFar;
     set_far(plan.parameters, window);
+  } else if (window.a == -window.b) {
+    plan.transform = Transform::kSymmetric;
+    const Probability beyond = probability_beyond(window.b);
+    set_symmetric(plan.parameters.narrow, beyond);
+    set_symmetric(plan.parameters.wide, beyond);
   } else {
     plan.transform = Transform::kNear;
     if (type == ElementType::kFloat64) {

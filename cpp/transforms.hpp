@@ -78,34 +78,35 @@ class Quantile {
   typename T::Row rows_[Table::kDegree + 1];
 
  public:
-  // The octave that stands for the centre: the table's last.
-  static constexpr int kCentre = Table::kFirstOctave + Table::kPieces / Table::kHalves - 1;
+  static constexpr int kLastOctave = Table::kFirstOctave + Table::kPieces / Table::kHalves - 1;
 
-  static_assert(T::kPick == 0 || (power_bits<T>(kCentre + 1) >> kPieceShift<T, Table>) % T::kPick == 0,
+  static_assert(T::kPick == 0 || (power_bits<T>(kLastOctave + 1) >> kPieceShift<T, Table>) % T::kPick == 0,
                 "the low bits of a piece's number are its place among the last pieces");
 
   Quantile() {
     for (int i = 0; i <= Table::kDegree; ++i) rows_[i] = load_row(T::kTable.rows[i] + (Table::kPieces - T::kPick));
   }
 
-  // f: the bits of the tail's f, or of 2^kCentre
-  void operator()(const U (&f)[kGroup], const F (&t)[kGroup], F (&sum)[kGroup]) const {
+  // f = p 2^B, as bits; ratio = z / h
+  void operator()(const U (&f)[kGroup], F (&ratio)[kGroup]) const {
+    F t[kGroup];
+    for (int v = 0; v < kGroup; ++v) t[v] = place_in_piece<T, Table>(f[v]);
     if constexpr (T::kPick > 0) {
-      const U lowest = splat(power_bits<T>(kCentre + 1 - T::kPick / Table::kHalves));
+      const U lowest = splat(power_bits<T>(kLastOctave + 1 - T::kPick / Table::kHalves));
       U piece[kGroup];
       for (int v = 0; v < kGroup; ++v) piece[v] = shift_right<kPieceShift<T, Table>>(f[v]);
-      for (int v = 0; v < kGroup; ++v) sum[v] = pick(rows_[Table::kDegree], piece[v]);
+      for (int v = 0; v < kGroup; ++v) ratio[v] = pick(rows_[Table::kDegree], piece[v]);
       for (int i = Table::kDegree - 1; i >= 0; --i) {
-        for (int v = 0; v < kGroup; ++v) sum[v] = fma(sum[v], t[v], pick(rows_[i], piece[v]));
+        for (int v = 0; v < kGroup; ++v) ratio[v] = fma(ratio[v], t[v], pick(rows_[i], piece[v]));
       }
       U least = f[0];
       for (int v = 1; v < kGroup; ++v) least = lesser(least, f[v]);
       if (!any(is_less(least, lowest))) [[likely]] return;
       for (int v = 0; v < kGroup; ++v) {
-        if (any(is_less(f[v], lowest))) sum[v] = gather_polynomial<T>(T::kTable, f[v], t[v]);
+        if (any(is_less(f[v], lowest))) ratio[v] = gather_polynomial<T>(T::kTable, f[v], t[v]);
       }
     } else {
-      for (int v = 0; v < kGroup; ++v) sum[v] = gather_polynomial<T>(T::kTable, f[v], t[v]);
+      for (int v = 0; v < kGroup; ++v) ratio[v] = gather_polynomial<T>(T::kTable, f[v], t[v]);
     }
   }
 };
@@ -129,36 +130,43 @@ class Uniform {
   }
 };
 
-template <class T>
-class Normal {
+// The normal, and the truncated normal whose window is as wide on both sides. The top bit of the word is the sign; k,
+// its other bits, counts from the end of the window and n = ~k from the median, so that both the smallest tail
+// probabilities and the smallest values keep their relative precision.
+template <class T, bool bounded>
+class Symmetric {
   using U = typename T::U;
   using F = typename T::F;
   Quantile<T> quantile_;
-  F mean_, std_;
+  F mean_, std_, bottom_, top_, start_, step_, median_, pace_;
 
  public:
   using Working = T;
-  explicit Normal(const Parameters& parameters) {
+  explicit Symmetric(const Parameters& parameters) {
     const auto& c = T::constants(parameters);
-    mean_ = splat(c.shift), std_ = splat(c.scale);
+    mean_ = splat(c.shift), std_ = splat(c.scale), bottom_ = splat(c.bottom), top_ = splat(c.top);
+    start_ = splat(c.start[0]), step_ = splat(c.step), median_ = splat(c.median[0]), pace_ = splat(c.pace);
   }
   void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
-    U piece[kGroup];
-    F t[kGroup], x_std[kGroup];
+    const U below_top = splat(typename T::Word(kTopBit<T> - 1));
+    U f[kGroup];
+    F h[kGroup], std[kGroup];
     for (int v = 0; v < kGroup; ++v) {
-      const F f = from_signed(twice_plus_one(words[v]));
-      const auto centre = is_negative(f);
-      const F s = f * splat(-power<T>(1 - T::kBits));
-      piece[v] = select(centre, splat(power_bits<T>(Quantile<T>::kCentre)), bits(f));
-      t[v] = select(centre, s * s, place_in_piece<T, typename T::Table>(bits(f)));
-      x_std[v] = select(centre, s * std_, std_);
-      x_std[v] = float_of_bits(bits(x_std[v]) ^ (words[v] & splat(kTopBit<T>)));
+      f[v] = bits(fma(from_signed(words[v] & below_top), step_, start_));
+      h[v] = fma(from_signed(and_not(words[v], below_top)), pace_, median_);
+      std[v] = float_of_bits(bits(std_) ^ (words[v] & splat(kTopBit<T>)));
     }
-    quantile_(piece, t, values);
-    for (int v = 0; v < kGroup; ++v) values[v] = fma(values[v], x_std[v], mean_);
+    quantile_(f, values);
+    for (int v = 0; v < kGroup; ++v) {
+      values[v] = fma(values[v] * h[v], std[v], mean_);
+      if constexpr (bounded) values[v] = keep_between(bottom_, top_, values[v]);
+    }
   }
 };
+template <class T>
+using Normal = Symmetric<T, false>;
 
+// The truncated normal with any other window that begins below 4 standard deviations.
 template <class T>
 class Near {
   using U = typename T::U;
@@ -178,26 +186,23 @@ class Near {
   }
   void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
     const U ones = splat(typename T::Word(~typename T::Word(0)));
-    U piece[kGroup];
-    F t[kGroup], x_std[kGroup];
+    U f[kGroup];
+    F h[kGroup], std[kGroup];
     for (int v = 0; v < kGroup; ++v) {
       const U w = words[v] ^ flip_;
       const auto lower = is_less(w, lower_words_);
       const U n = select(lower, w, w ^ ones);
       const U beyond = w - lower_words_;
       const U d = select(lower, beyond ^ ones, beyond);  // ~(w - w0) = w0 - 1 - w
-      const F f = fma(from_unsigned(n), step_, select(lower, start_[0], start_[1]));
-      const F share = from_unsigned(d) * splat(power<T>(1 - T::kBits) / 2);
-      const F s = fma(share, pace_, select(lower, median_[0], median_[1]));
-      const auto tail = is_less(bits(f), splat(power_bits<T>(T::kBits - 1)));
-      piece[v] = select(tail, bits(f), splat(power_bits<T>(Quantile<T>::kCentre)));
-      t[v] = select(tail, place_in_piece<T, typename T::Table>(bits(f)), s * s);
-      x_std[v] = select(tail, std_, s * std_);
+      f[v] = bits(fma(from_unsigned(n), step_, select(lower, start_[0], start_[1])));
+      h[v] = fma(from_unsigned(d), pace_, select(lower, median_[0], median_[1]));
       const U sign = select(lower, flip_sign_ ^ splat(kTopBit<T>), flip_sign_);
-      x_std[v] = float_of_bits(bits(x_std[v]) ^ sign);
+      std[v] = float_of_bits(bits(std_) ^ sign);
     }
-    quantile_(piece, t, values);
-    for (int v = 0; v < kGroup; ++v) values[v] = keep_between(bottom_, top_, fma(values[v], x_std[v], mean_));
+    quantile_(f, values);
+    for (int v = 0; v < kGroup; ++v) {
+      values[v] = keep_between(bottom_, top_, fma(values[v] * h[v], std[v], mean_));
+    }
   }
 };
 

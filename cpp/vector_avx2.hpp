@@ -43,6 +43,8 @@ inline U32 operator|(U32 a, U32 b) { return {_mm256_or_si256(a.v, b.v)}; }
 inline U64 operator|(U64 a, U64 b) { return {_mm256_or_si256(a.v, b.v)}; }
 inline U32 operator^(U32 a, U32 b) { return {_mm256_xor_si256(a.v, b.v)}; }
 inline U64 operator^(U64 a, U64 b) { return {_mm256_xor_si256(a.v, b.v)}; }
+inline U32 and_not(U32 a, U32 b) { return {_mm256_andnot_si256(a.v, b.v)}; }
+inline U64 and_not(U64 a, U64 b) { return {_mm256_andnot_si256(a.v, b.v)}; }
 inline U32 and_or(U32 a, U32 b, U32 c) { return (a & b) | c; }
 inline U64 and_or(U64 a, U64 b, U64 c) { return (a & b) | c; }
 inline U32 lesser(U32 a, U32 b) { return {_mm256_min_epu32(a.v, b.v)}; }
@@ -142,15 +144,19 @@ inline F32 select(Mask32 m, F32 yes, F32 no) { return {_mm256_blendv_ps(no.v, ye
 inline F64 select(Mask64 m, F64 yes, F64 no) { return {_mm256_blendv_pd(no.v, yes.v, _mm256_castsi256_pd(m.v))}; }
 
 // --- lookups
-constexpr int kPick32 = 8;
+constexpr int kPick32 = 16;
 constexpr int kPick64 = 0;
 struct Row32 {
-  __m256 v;
+  __m256 low, high;
 };
 struct Row64 {};
-inline Row32 load_row(const float* row) { return {_mm256_loadu_ps(row)}; }
+inline Row32 load_row(const float* row) { return {_mm256_loadu_ps(row), _mm256_loadu_ps(row + 8)}; }
 inline Row64 load_row(const double*) { return {}; }
-inline F32 pick(Row32 row, U32 index) { return {_mm256_permutevar8x32_ps(row.v, index.v)}; }
+inline F32 pick(Row32 row, U32 index) {
+  // Bit 3 of the index says which half; the blend looks at the top bit.
+  return {_mm256_blendv_ps(_mm256_permutevar8x32_ps(row.low, index.v), _mm256_permutevar8x32_ps(row.high, index.v),
+                           _mm256_castsi256_ps(_mm256_slli_epi32(index.v, 28)))};
+}
 inline F64 pick(Row64, U64) { return splat(0.0); }
 inline F32 gather(const float* row, U32 index) { return {_mm256_i32gather_ps(row, index.v, 4)}; }
 inline F64 gather(const double* row, U64 index) { return {_mm256_i64gather_pd(row, index.v, 8)}; }

@@ -51,6 +51,8 @@ inline U32 operator|(U32 a, U32 b) { return {_mm512_or_si512(a.v, b.v)}; }
 inline U64 operator|(U64 a, U64 b) { return {_mm512_or_si512(a.v, b.v)}; }
 inline U32 operator^(U32 a, U32 b) { return {_mm512_xor_si512(a.v, b.v)}; }
 inline U64 operator^(U64 a, U64 b) { return {_mm512_xor_si512(a.v, b.v)}; }
+inline U32 and_not(U32 a, U32 b) { return {_mm512_andnot_si512(a.v, b.v)}; }
+inline U64 and_not(U64 a, U64 b) { return {_mm512_andnot_si512(a.v, b.v)}; }
 inline U32 and_or(U32 a, U32 b, U32 c) { return {_mm512_ternarylogic_epi32(a.v, b.v, c.v, 0xEA)}; }
 inline U64 and_or(U64 a, U64 b, U64 c) { return {_mm512_ternarylogic_epi64(a.v, b.v, c.v, 0xEA)}; }
 inline U32 lesser(U32 a, U32 b) { return {_mm512_min_epu32(a.v, b.v)}; }
@@ -127,17 +129,17 @@ inline F32 select(Mask32 m, F32 yes, F32 no) { return {_mm512_mask_blend_ps(m.v,
 inline F64 select(Mask64 m, F64 yes, F64 no) { return {_mm512_mask_blend_pd(m.v, no.v, yes.v)}; }
 
 // --- lookups
-constexpr int kPick32 = 16;
+constexpr int kPick32 = 32;
 constexpr int kPick64 = 16;
 struct Row32 {
-  __m512 v;
+  __m512 low, high;
 };
 struct Row64 {
   __m512d low, high;
 };
-inline Row32 load_row(const float* row) { return {_mm512_loadu_ps(row)}; }
+inline Row32 load_row(const float* row) { return {_mm512_loadu_ps(row), _mm512_loadu_ps(row + 16)}; }
 inline Row64 load_row(const double* row) { return {_mm512_loadu_pd(row), _mm512_loadu_pd(row + 8)}; }
-inline F32 pick(Row32 row, U32 index) { return {_mm512_permutexvar_ps(index.v, row.v)}; }
+inline F32 pick(Row32 row, U32 index) { return {_mm512_permutex2var_ps(row.low, index.v, row.high)}; }
 inline F64 pick(Row64 row, U64 index) { return {_mm512_permutex2var_pd(row.low, index.v, row.high)}; }
 inline F32 gather(const float* row, U32 index) { return {_mm512_i32gather_ps(index.v, row, 4)}; }
 inline F64 gather(const double* row, U64 index) { return {_mm512_i64gather_pd(index.v, row, 8)}; }

@@ -50,6 +50,9 @@ inline U32 operator|(U32 a, U32 b) { FASTINIT_EACH(U32, a.lane[i] | b.lane[i]); 
 inline U64 operator|(U64 a, U64 b) { FASTINIT_EACH(U64, a.lane[i] | b.lane[i]); }
 inline U32 operator^(U32 a, U32 b) { FASTINIT_EACH(U32, a.lane[i] ^ b.lane[i]); }
 inline U64 operator^(U64 a, U64 b) { FASTINIT_EACH(U64, a.lane[i] ^ b.lane[i]); }
+// ~a & b
+inline U32 and_not(U32 a, U32 b) { FASTINIT_EACH(U32, ~a.lane[i] & b.lane[i]); }
+inline U64 and_not(U64 a, U64 b) { FASTINIT_EACH(U64, ~a.lane[i] & b.lane[i]); }
 inline U32 and_or(U32 a, U32 b, U32 c) { FASTINIT_EACH(U32, (a.lane[i] & b.lane[i]) | c.lane[i]); }
 inline U64 and_or(U64 a, U64 b, U64 c) { FASTINIT_EACH(U64, (a.lane[i] & b.lane[i]) | c.lane[i]); }
 // unsigned

@@ -18,7 +18,7 @@ from mpmath import mp, mpf  # type: ignore[import-untyped]
 mp.dps = 40
 
 # degree, first octave, last octave (docs/stream-format.md says where they come from)
-F32_DEGREE, F32_FIRST, F32_LAST = 7, -15, 32
+F32_DEGREE, F32_FIRST, F32_LAST = 5, -15, 32
 F64_DEGREE, F64_FIRST, F64_LAST = 14, -71, 64
 FAR_FIRST, FAR_LAST = 3, 60
 LOG_DEGREE = 7
@@ -72,11 +72,6 @@ def fit(function: Callable[[mpf], mpf], low: mpf, high: mpf, degree: int) -> lis
     return coefficients
 
 
-def central_piece(degree: int) -> list[mpf]:
-    """s = 4 (1/2 - p) in [0, 1], t = s^2: the quantile over s. At t = 0 its limit is sqrt(2 pi) / 4."""
-    return fit(lambda t: central_quantile(mp.sqrt(t) / 4) / mp.sqrt(t), mpf(0), mpf(1), degree)
-
-
 def octave_pieces(value: Callable[[mpf], mpf], first: int, last: int, halves: int, degree: int) -> list[list[mpf]]:
     """The pieces of octaves first .. last of a positive f: f = 2^e (middle + t), |t| <= width."""
     width = mpf(1) / (2 * halves)
@@ -88,14 +83,19 @@ def octave_pieces(value: Callable[[mpf], mpf], first: int, last: int, halves: in
     return [piece(e, half) for e in range(first, last + 1) for half in range(halves)]
 
 
-def normal_pieces(first: int, last: int, halves: int, degree: int) -> list[list[mpf]]:
-    """f = p 2^(last + 1). Octaves up to p < 1/4; then p = 1/4 itself, which f reaches by rounding; then the centre."""
+def ratio(p: mpf) -> mpf:
+    """z / h: the x with Q(x) = p, over h = 1/2 - p. At p = 1/2 its limit is sqrt(2 pi)."""
+    h = mpf(1) / 2 - p
+    if h == 0:
+        return mp.sqrt(2 * mp.pi)
+    return (central_quantile(h) if p > mpf(1) / 8 else tail_quantile(p)) / h
+
+
+def normal_pieces(first: int, last: int, degree: int) -> list[list[mpf]]:
+    """f = p 2^(last + 1), up to p < 1/2; then p = 1/2 itself, which f reaches by rounding."""
     scale = mpf(2) ** -(last + 1)
-    pieces = octave_pieces(lambda f: tail_quantile(f * scale), first, last - 2, halves, degree)
-    quarter = [central_quantile(mpf(1) / 4)] + [mpf(0)] * degree
-    pieces += [quarter] * halves
-    pieces += [central_piece(degree)] * halves
-    return pieces
+    pieces = octave_pieces(lambda f: ratio(f * scale), first, last - 1, 2, degree)
+    return pieces + 2 * [[ratio(mpf(1) / 2)] + [mpf(0)] * degree]
 
 
 def log_piece() -> list[mpf]:
@@ -114,8 +114,8 @@ def round_to(value: mpf, bits: int) -> float:
 def tables() -> dict[str, tuple[int, list[list[float]]]]:
     """name -> (bits of the significand, pieces), each piece its coefficients from the constant one up."""
     raw = {
-        "normal_f32": (24, normal_pieces(F32_FIRST, F32_LAST, 1, F32_DEGREE)),
-        "normal_f64": (53, normal_pieces(F64_FIRST, F64_LAST, 2, F64_DEGREE)),
+        "normal_f32": (24, normal_pieces(F32_FIRST, F32_LAST, F32_DEGREE)),
+        "normal_f64": (53, normal_pieces(F64_FIRST, F64_LAST, F64_DEGREE)),
         "far": (53, octave_pieces(quantile_of_log, FAR_FIRST, FAR_LAST - 1, 2, F64_DEGREE)),
         "log": (53, [log_piece()]),
     }
@@ -134,7 +134,7 @@ def as_csv(made: dict[str, tuple[int, list[list[float]]]]) -> str:
 NOTE = "// Made by generate.py; do not edit."
 
 STRUCTS = {
-    "normal_f32": ("TableF32", "kNormalF32", "float", F32_FIRST, F32_LAST, 1, F32_DEGREE),
+    "normal_f32": ("TableF32", "kNormalF32", "float", F32_FIRST, F32_LAST, 2, F32_DEGREE),
     "normal_f64": ("TableF64", "kNormalF64", "double", F64_FIRST, F64_LAST, 2, F64_DEGREE),
     "far": ("TableFar", "kFar", "double", FAR_FIRST, FAR_LAST - 1, 2, F64_DEGREE),
 }

@@ -7,9 +7,9 @@ namespace fastinit {
 
 struct TableF32 {
   static constexpr int kFirstOctave = -15;
-  static constexpr int kHalves = 1;
-  static constexpr int kDegree = 7;
-  static constexpr int kPieces = 48;
+  static constexpr int kHalves = 2;
+  static constexpr int kDegree = 5;
+  static constexpr int kPieces = 96;
   alignas(64) float rows[kDegree + 1][kPieces];
 };
 extern const TableF32 kNormalF32;
