@@ -26,7 +26,7 @@ struct Ars {
   }
 
   // The words of blocks block .. block + kGroupBlocks - 1
-  void group(std::uint64_t block, U32 (&words)[kGroup]) const {
+  FASTINIT_INLINE void group(std::uint64_t block, U32 (&words)[kGroup]) const {
     const Blocks counters = count_blocks(block);
     for (int i = 0; i < kGroup; ++i) {
       words[i] = words_of(encrypt<rounds>(later(counters, std::uint64_t(i * (kLanes32 / 4))), keys));
@@ -49,7 +49,7 @@ struct Philox {
   }
 
   // Each counter word in the low half of a 64-bit lane. What the upper halves hold is never looked at.
-  WordPair encrypt(U64 c0, U64 c1, U64 c2, U64 c3) const {
+  FASTINIT_INLINE WordPair encrypt(U64 c0, U64 c1, U64 c2, U64 c3) const {
     const U64 m0 = splat(std::uint64_t(0xD2511F53)), m1 = splat(std::uint64_t(0xCD9E8D57));
     for (int r = 0; r < rounds; ++r) {
       const U64 p0 = multiply_low_halves(m0, c0), p1 = multiply_low_halves(m1, c2);
@@ -62,7 +62,7 @@ struct Philox {
   }
 
   // The words of blocks block .. block + kGroupBlocks - 1
-  void group(std::uint64_t block, U32 (&words)[kGroup]) const {
+  FASTINIT_INLINE void group(std::uint64_t block, U32 (&words)[kGroup]) const {
     static_assert(kGroup % 2 == 0);
     const U64 counters = count_lanes(block);
     for (int i = 0; i < kGroup; i += 2) {

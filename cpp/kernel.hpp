@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#define FASTINIT_INLINE __attribute__((always_inline)) inline
 namespace fastinit {
 
 enum class Generator { kArs, kPhilox };
@@ -21,7 +22,7 @@ constexpr int kElementTypes = 4;
 // Vectors that a generator and a transform work on at once. An AES round and a step of a polynomial wait several cycles
 // for the one before; the other vectors of a group can fill them. The number is a choice by measurement: 1 and 2 were
 // faster for some transforms and slower for others.
-constexpr int kGroup = 4;
+constexpr int kGroup = 2;
 
 struct Stream {
   std::uint64_t seed;

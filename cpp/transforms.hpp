@@ -88,7 +88,7 @@ class Quantile {
   }
 
   // f = p 2^B, as bits; ratio = z / h
-  void operator()(const U (&f)[kGroup], F (&ratio)[kGroup]) const {
+  FASTINIT_INLINE void operator()(const U (&f)[kGroup], F (&ratio)[kGroup]) const {
     F t[kGroup];
     for (int v = 0; v < kGroup; ++v) t[v] = place_in_piece<T, Table>(f[v]);
     if constexpr (T::kPick > 0) {
@@ -122,7 +122,7 @@ class Uniform {
     const auto& c = T::constants(parameters);
     half_ = splat(c.scale), mid_ = splat(c.shift), bottom_ = splat(c.bottom), top_ = splat(c.top);
   }
-  void operator()(const typename T::U (&words)[kGroup], F (&values)[kGroup]) const {
+  FASTINIT_INLINE void operator()(const typename T::U (&words)[kGroup], F (&values)[kGroup]) const {
     for (int v = 0; v < kGroup; ++v) {
       const F unit = from_signed(words[v] | splat(typename T::Word(1))) * splat(power<T>(1 - T::kBits));
       values[v] = keep_between(bottom_, top_, fma(unit, half_, mid_));
@@ -147,7 +147,7 @@ class Symmetric {
     mean_ = splat(c.shift), std_ = splat(c.scale), bottom_ = splat(c.bottom), top_ = splat(c.top);
     start_ = splat(c.start[0]), step_ = splat(c.step), median_ = splat(c.median[0]), pace_ = splat(c.pace);
   }
-  void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
+  FASTINIT_INLINE void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
     const U below_top = splat(typename T::Word(kTopBit<T> - 1));
     U f[kGroup];
     F h[kGroup], std[kGroup];
@@ -184,7 +184,7 @@ class Near {
     step_ = splat(c.step), pace_ = splat(c.pace);
     flip_ = splat(c.flip), flip_sign_ = flip_ & splat(kTopBit<T>), lower_words_ = splat(c.lower_words);
   }
-  void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
+  FASTINIT_INLINE void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
     const U ones = splat(typename T::Word(~typename T::Word(0)));
     U f[kGroup];
     F h[kGroup], std[kGroup];
@@ -260,7 +260,7 @@ class Far {
     mean_ = splat(far.shift), std_ = splat(far.scale);
     log_near_ = splat(far.log_near), share_ = splat(far.share), complement_ = splat(far.complement);
   }
-  void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
+  FASTINIT_INLINE void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
     for (int v = 0; v < kGroup; ++v) {
       const U w = words[v] ^ flip_;
       const U n_end = w ^ splat(typename T::Word(~typename T::Word(0)));
