@@ -97,13 +97,14 @@ void need_in_range(const char* name, double x, double largest, ElementType type)
 
 constexpr double kQuarter = 0x1.5956b87528a49p-1;  // the quantile at p = 1/4
 
-// The transforms' own functions, one number at a time: the quantile at p = f 2^-65, and at p = 1/2 - c.
-double ratio(double f) {
-  const F64 t = place_in_piece<Wide, TableF64>(bits(splat(f)));
+// The transforms' own functions, one number at a time: the ratio of quantile and h, the quantile at p = f 2^-65, and at
+// p = 1/2 - c.
+double ratio_at(double f) {
+  const F64 t = place_in_piece<Wide>(bits(splat(f)));
   return gather_polynomial<Wide>(kNormalF64, bits(splat(f)), t).lane[0];
 }
-double tail_quantile(double f) { return ratio(f) * std::fma(f, -0x1p-65, 0.5); }
-double central_quantile(double c) { return ratio((0.5 - c) * 0x1p65) * c; }
+double tail_quantile(double f) { return ratio_at(f) * std::fma(f, -0x1p-65, 0.5); }
+double central_quantile(double c) { return ratio_at((0.5 - c) * 0x1p65) * c; }
 double far_quantile(double tail) { return far_quantile(splat(tail)).lane[0]; }
 double minus_log(double r, double y) { return minus_log(splat(r), splat(y)).lane[0]; }
 
@@ -128,7 +129,7 @@ struct Probability {
 Probability probability_beyond(double x) {
   if (x == 0) return {0.5, 0};
   if (x < kQuarter) {
-    const double c = halve(0.0, 0.25, [x](double c) { return central_quantile(c) < x; }).high;
+    const double c = halve(0.0, 0.25, [x](double h) { return central_quantile(h) < x; }).high;
     return {0.5 - c, c};
   }
   constexpr double kLowest = 0x1p-71;

@@ -45,31 +45,30 @@ constexpr typename T::Real power(int e) {  // 2^e for |e| < 64
   return e < 0 ? typename T::Real(1) / typename T::Real(1ull << -e) : typename T::Real(1ull << e);
 }
 
-// Which of an octave's halves is part of the piece's number, so that one shift of f's bits gives the number.
-template <class T, class Table>
-constexpr int kPieceShift = T::kSignificand - (Table::kHalves - 1);
-template <class T, class Table>
-constexpr typename T::Word kPieceBias = power_bits<T>(Table::kFirstOctave) >> kPieceShift<T, Table>;
+// A piece is half an octave: the exponent of a positive f and the first bit of its mantissa m are the piece's number.
+template <class T>
+constexpr int kPieceShift = T::kSignificand - 1;
 
-// A positive f = 2^e m to its place within its piece: m - 3/2, or with two halves m - 5/4 or m - 7/4.
-template <class T, class Table>
+// f's place within its piece: m - 5/4 or m - 7/4.
+template <class T>
 typename T::F place_in_piece(typename T::U f) {
-  constexpr typename T::Word below = (typename T::Word(1) << kPieceShift<T, Table>) - 1;
-  constexpr typename T::Real middle = typename T::Real(1) + typename T::Real(1) / (2 * Table::kHalves);
-  return float_of_bits(and_or(f, splat(below), splat(power_bits<T>(0)))) - splat(middle);
+  constexpr typename T::Word below = (typename T::Word(1) << kPieceShift<T>) - 1;
+  return float_of_bits(and_or(f, splat(below), splat(power_bits<T>(0)))) - splat(typename T::Real(1.25));
 }
 
 // P(t) of the piece that f's bits name, every coefficient from memory.
 template <class T, class Table>
 typename T::F gather_polynomial(const Table& table, typename T::U f, typename T::F t) {
-  const typename T::U piece = shift_right<kPieceShift<T, Table>>(f) - splat(kPieceBias<T, Table>);
+  constexpr typename T::Word first = power_bits<T>(Table::kFirstOctave) >> kPieceShift<T>;
+  const typename T::U piece = shift_right<kPieceShift<T>>(f) - splat(first);
   typename T::F sum = gather(table.rows[Table::kDegree], piece);
   for (int i = Table::kDegree - 1; i >= 0; --i) sum = fma(sum, t, gather(table.rows[i], piece));
   return sum;
 }
 
-// |z| / x of the normal quantile. Targets that can look up in registers keep the last pieces of the table there, which
-// nearly all words fall into: the tables are laid out so that the low bits of the piece's number are the place.
+// The ratio of the normal quantile's absolute value to h = 1/2 - p, a smooth function of f = 2^(B+1) p. Targets that can
+// look up in registers keep the last pieces of the table there, which nearly all words fall into: the tables are laid out
+// so that the low bits of the piece's number are the place.
 template <class T>
 class Quantile {
   using Table = typename T::Table;
@@ -77,28 +76,26 @@ class Quantile {
   using F = typename T::F;
   typename T::Row rows_[Table::kDegree + 1];
 
- public:
-  static constexpr int kLastOctave = Table::kFirstOctave + Table::kPieces / Table::kHalves - 1;
-
-  static_assert(T::kPick == 0 || (power_bits<T>(kLastOctave + 1) >> kPieceShift<T, Table>) % T::kPick == 0,
+  static constexpr int kEnd = Table::kFirstOctave + Table::kPieces / 2;  // the octave after the last
+  static_assert(T::kPick == 0 || (power_bits<T>(kEnd) >> kPieceShift<T>) % T::kPick == 0,
                 "the low bits of a piece's number are its place among the last pieces");
 
+ public:
   Quantile() {
     for (int i = 0; i <= Table::kDegree; ++i) rows_[i] = load_row(T::kTable.rows[i] + (Table::kPieces - T::kPick));
   }
 
-  // f = p 2^B, as bits; ratio = z / h
   FASTINIT_INLINE void operator()(const U (&f)[kGroup], F (&ratio)[kGroup]) const {
     F t[kGroup];
-    for (int v = 0; v < kGroup; ++v) t[v] = place_in_piece<T, Table>(f[v]);
+    for (int v = 0; v < kGroup; ++v) t[v] = place_in_piece<T>(f[v]);
     if constexpr (T::kPick > 0) {
-      const U lowest = splat(power_bits<T>(kLastOctave + 1 - T::kPick / Table::kHalves));
       U piece[kGroup];
-      for (int v = 0; v < kGroup; ++v) piece[v] = shift_right<kPieceShift<T, Table>>(f[v]);
+      for (int v = 0; v < kGroup; ++v) piece[v] = shift_right<kPieceShift<T>>(f[v]);
       for (int v = 0; v < kGroup; ++v) ratio[v] = pick(rows_[Table::kDegree], piece[v]);
       for (int i = Table::kDegree - 1; i >= 0; --i) {
         for (int v = 0; v < kGroup; ++v) ratio[v] = fma(ratio[v], t[v], pick(rows_[i], piece[v]));
       }
+      const U lowest = splat(power_bits<T>(kEnd - T::kPick / 2));
       U least = f[0];
       for (int v = 1; v < kGroup; ++v) least = lesser(least, f[v]);
       if (!any(is_less(least, lowest))) [[likely]] return;
@@ -130,8 +127,8 @@ class Uniform {
   }
 };
 
-// The normal, and the truncated normal whose window is as wide on both sides. The top bit of the word is the sign; k,
-// its other bits, counts from the end of the window and n = ~k from the median, so that both the smallest tail
+// The normal, and the truncated normal whose window is as wide on either side. The top bit of the word is the sign. The
+// others count from the window's end (k) and, flipped, from the median (n), so that both the smallest tail
 // probabilities and the smallest values keep their relative precision.
 template <class T, bool bounded>
 class Symmetric {
@@ -163,8 +160,6 @@ class Symmetric {
     }
   }
 };
-template <class T>
-using Normal = Symmetric<T, false>;
 
 // The truncated normal with any other window that begins below 4 standard deviations.
 template <class T>
@@ -225,7 +220,7 @@ inline F64 minus_log(F64 r, F64 y) {
 
 // x with -ln Q(x) = tail
 inline F64 far_quantile(F64 tail) {
-  return gather_polynomial<Wide>(kFar, bits(tail), place_in_piece<Wide, TableFar>(bits(tail)));
+  return gather_polynomial<Wide>(kFar, bits(tail), place_in_piece<Wide>(bits(tail)));
 }
 
 template <class T>

@@ -60,12 +60,6 @@ U64 shift_right(U64 a) {
   return {_mm256_srli_epi64(a.v, n)};
 }
 inline U64 shift_left_32(U64 a) { return {_mm256_slli_epi64(a.v, 32)}; }
-inline U32 twice_plus_one(U32 a) {
-  return {_mm256_sub_epi32(_mm256_add_epi32(a.v, a.v), _mm256_set1_epi32(-1))};
-}
-inline U64 twice_plus_one(U64 a) {
-  return {_mm256_sub_epi64(_mm256_add_epi64(a.v, a.v), _mm256_set1_epi64x(-1))};
-}
 inline U64 multiply_low_halves(U64 a, U64 b) { return {_mm256_mul_epu32(a.v, b.v)}; }
 
 // --- floating point
@@ -124,8 +118,6 @@ inline F32 narrow(F64 low, F64 high) {
 }
 
 // --- masks
-inline Mask32 is_negative(F32 a) { return {_mm256_srai_epi32(bits(a).v, 31)}; }
-inline Mask64 is_negative(F64 a) { return {_mm256_cmpgt_epi64(_mm256_setzero_si256(), bits(a).v)}; }
 inline Mask64 is_less(F64 a, F64 b) { return {_mm256_castpd_si256(_mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ))}; }
 // There is only a signed comparison: turn the top bits.
 inline Mask32 is_less(U32 a, U32 b) {

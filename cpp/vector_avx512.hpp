@@ -69,8 +69,6 @@ U64 shift_right(U64 a) {
   return {_mm512_srli_epi64(a.v, n)};
 }
 inline U64 shift_left_32(U64 a) { return {_mm512_slli_epi64(a.v, 32)}; }
-inline U32 twice_plus_one(U32 a) { return {_mm512_shldi_epi32(a.v, _mm512_set1_epi32(-1), 1)}; }
-inline U64 twice_plus_one(U64 a) { return {_mm512_shldi_epi64(a.v, _mm512_set1_epi64(-1), 1)}; }
 inline U64 multiply_low_halves(U64 a, U64 b) { return {_mm512_mul_epu32(a.v, b.v)}; }
 
 // --- floating point
@@ -116,8 +114,6 @@ inline F32 narrow(F64 low, F64 high) {
 }
 
 // --- masks
-inline Mask32 is_negative(F32 a) { return {_mm512_movepi32_mask(bits(a).v)}; }
-inline Mask64 is_negative(F64 a) { return {_mm512_movepi64_mask(bits(a).v)}; }
 inline Mask64 is_less(F64 a, F64 b) { return {_mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ)}; }
 inline Mask32 is_less(U32 a, U32 b) { return {_mm512_cmplt_epu32_mask(a.v, b.v)}; }
 inline Mask64 is_less(U64 a, U64 b) { return {_mm512_cmplt_epu64_mask(a.v, b.v)}; }

@@ -59,8 +59,6 @@ U64 shift_right(U64 a) {
 }
 inline U64 shift_left_32(U64 a) { return {vshlq_n_u64(a.v, 32)}; }
 // Shifts a left and inserts it into all ones, whose last bit stays.
-inline U32 twice_plus_one(U32 a) { return {vsliq_n_u32(vdupq_n_u32(1), a.v, 1)}; }
-inline U64 twice_plus_one(U64 a) { return {vsliq_n_u64(vdupq_n_u64(1), a.v, 1)}; }
 inline U64 multiply_low_halves(U64 a, U64 b) { return {vmull_u32(vmovn_u64(a.v), vmovn_u64(b.v))}; }
 
 // --- floating point
@@ -103,8 +101,6 @@ inline WidePair widen(U32 a) { return {{vmovl_u32(vget_low_u32(a.v))}, {vmovl_hi
 inline F32 narrow(F64 low, F64 high) { return {vcvt_high_f32_f64(vcvt_f32_f64(low.v), high.v)}; }
 
 // --- masks
-inline Mask32 is_negative(F32 a) { return {vcltzq_s32(vreinterpretq_s32_f32(a.v))}; }
-inline Mask64 is_negative(F64 a) { return {vcltzq_s64(vreinterpretq_s64_f64(a.v))}; }
 inline Mask64 is_less(F64 a, F64 b) { return {vcltq_f64(a.v, b.v)}; }
 inline Mask32 is_less(U32 a, U32 b) { return {vcltq_u32(a.v, b.v)}; }
 inline Mask64 is_less(U64 a, U64 b) { return {vcltq_u64(a.v, b.v)}; }

@@ -70,9 +70,6 @@ U64 shift_right(U64 a) {
   FASTINIT_EACH(U64, a.lane[i] >> n);
 }
 inline U64 shift_left_32(U64 a) { FASTINIT_EACH(U64, a.lane[i] << 32); }
-// 2 a + 1
-inline U32 twice_plus_one(U32 a) { FASTINIT_EACH(U32, a.lane[i] << 1 | 1); }
-inline U64 twice_plus_one(U64 a) { FASTINIT_EACH(U64, a.lane[i] << 1 | 1); }
 // The product of the low halves of each 64-bit lane.
 inline U64 multiply_low_halves(U64 a, U64 b) { FASTINIT_EACH(U64, (a.lane[i] & 0xFFFFFFFF) * (b.lane[i] & 0xFFFFFFFF)); }
 
@@ -134,8 +131,6 @@ inline F32 narrow(F64 low, F64 high) {
 }
 
 // --- masks
-inline Mask32 is_negative(F32 a) { FASTINIT_EACH(Mask32, a.lane[i] < 0); }
-inline Mask64 is_negative(F64 a) { FASTINIT_EACH(Mask64, a.lane[i] < 0); }
 inline Mask64 is_less(F64 a, F64 b) { FASTINIT_EACH(Mask64, a.lane[i] < b.lane[i]); }
 // unsigned
 inline Mask32 is_less(U32 a, U32 b) { FASTINIT_EACH(Mask32, a.lane[i] < b.lane[i]); }

@@ -72,15 +72,14 @@ def fit(function: Callable[[mpf], mpf], low: mpf, high: mpf, degree: int) -> lis
     return coefficients
 
 
-def octave_pieces(value: Callable[[mpf], mpf], first: int, last: int, halves: int, degree: int) -> list[list[mpf]]:
-    """The pieces of octaves first .. last of a positive f: f = 2^e (middle + t), |t| <= width."""
-    width = mpf(1) / (2 * halves)
+def half_octaves(value: Callable[[mpf], mpf], first: int, last: int, degree: int) -> list[list[mpf]]:
+    """The pieces of octaves first .. last of a positive f, two each: f = 2^e (middle + t), |t| <= 1/4."""
 
     def piece(e: int, half: int) -> list[mpf]:
-        middle = 1 + (2 * half + 1) * width
-        return fit(lambda t: value(mpf(2) ** e * (middle + t)), -width, width, degree)
+        middle = mpf(5) / 4 + mpf(half) / 2
+        return fit(lambda t: value(mpf(2) ** e * (middle + t)), -mpf(1) / 4, mpf(1) / 4, degree)
 
-    return [piece(e, half) for e in range(first, last + 1) for half in range(halves)]
+    return [piece(e, half) for e in range(first, last + 1) for half in (0, 1)]
 
 
 def ratio(p: mpf) -> mpf:
@@ -92,9 +91,9 @@ def ratio(p: mpf) -> mpf:
 
 
 def normal_pieces(first: int, last: int, degree: int) -> list[list[mpf]]:
-    """f = p 2^(last + 1), up to p < 1/2; then p = 1/2 itself, which f reaches by rounding."""
+    """f = p 2^(last + 1): the octaves up to p < 1/2, then p = 1/2 itself, which f reaches by rounding."""
     scale = mpf(2) ** -(last + 1)
-    pieces = octave_pieces(lambda f: ratio(f * scale), first, last - 1, 2, degree)
+    pieces = half_octaves(lambda f: ratio(f * scale), first, last - 1, degree)
     return pieces + 2 * [[ratio(mpf(1) / 2)] + [mpf(0)] * degree]
 
 
@@ -116,7 +115,7 @@ def tables() -> dict[str, tuple[int, list[list[float]]]]:
     raw = {
         "normal_f32": (24, normal_pieces(F32_FIRST, F32_LAST, F32_DEGREE)),
         "normal_f64": (53, normal_pieces(F64_FIRST, F64_LAST, F64_DEGREE)),
-        "far": (53, octave_pieces(quantile_of_log, FAR_FIRST, FAR_LAST - 1, 2, F64_DEGREE)),
+        "far": (53, half_octaves(quantile_of_log, FAR_FIRST, FAR_LAST - 1, F64_DEGREE)),
         "log": (53, [log_piece()]),
     }
     return {
@@ -134,9 +133,9 @@ def as_csv(made: dict[str, tuple[int, list[list[float]]]]) -> str:
 NOTE = "// Made by generate.py; do not edit."
 
 STRUCTS = {
-    "normal_f32": ("TableF32", "kNormalF32", "float", F32_FIRST, F32_LAST, 2, F32_DEGREE),
-    "normal_f64": ("TableF64", "kNormalF64", "double", F64_FIRST, F64_LAST, 2, F64_DEGREE),
-    "far": ("TableFar", "kFar", "double", FAR_FIRST, FAR_LAST - 1, 2, F64_DEGREE),
+    "normal_f32": ("TableF32", "kNormalF32", "float", F32_FIRST, F32_LAST, F32_DEGREE),
+    "normal_f64": ("TableF64", "kNormalF64", "double", F64_FIRST, F64_LAST, F64_DEGREE),
+    "far": ("TableFar", "kFar", "double", FAR_FIRST, FAR_LAST - 1, F64_DEGREE),
 }
 
 
@@ -144,20 +143,19 @@ def as_header() -> str:
     """One row a coefficient, one column a piece: a vector load takes the same coefficient of many pieces."""
     out = [
         NOTE + " Coefficients of the normal quantile, version 1 of the stream format:",
-        "// row i is coefficient i, a column is a piece. The last 16 columns of the two normal tables are the pieces",
-        "// that nearly all words fall into.",
+        "// row i is coefficient i, a column is a piece, two pieces an octave. The last columns of the normal tables are",
+        "// the pieces that nearly all words fall into.",
         "#pragma once",
         "",
         "namespace fastinit {",
     ]
-    for struct, name, kind, first, last, halves, degree in STRUCTS.values():
+    for struct, name, kind, first, last, degree in STRUCTS.values():
         out += [
             "",
             f"struct {struct} {{",
             f"  static constexpr int kFirstOctave = {first};",
-            f"  static constexpr int kHalves = {halves};",
             f"  static constexpr int kDegree = {degree};",
-            f"  static constexpr int kPieces = {halves * (last - first + 1)};",
+            f"  static constexpr int kPieces = {2 * (last - first + 1)};",
             f"  alignas(64) {kind} rows[kDegree + 1][kPieces];",
             "};",
             f"extern const {struct} {name};",

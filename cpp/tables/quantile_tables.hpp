@@ -1,13 +1,12 @@
 // Made by generate.py; do not edit. Coefficients of the normal quantile, version 1 of the stream format:
-// row i is coefficient i, a column is a piece. The last 16 columns of the two normal tables are the pieces
-// that nearly all words fall into.
+// row i is coefficient i, a column is a piece, two pieces an octave. The last columns of the normal tables are
+// the pieces that nearly all words fall into.
 #pragma once
 
 namespace fastinit {
 
 struct TableF32 {
   static constexpr int kFirstOctave = -15;
-  static constexpr int kHalves = 2;
   static constexpr int kDegree = 5;
   static constexpr int kPieces = 96;
   alignas(64) float rows[kDegree + 1][kPieces];
@@ -16,7 +15,6 @@ extern const TableF32 kNormalF32;
 
 struct TableF64 {
   static constexpr int kFirstOctave = -71;
-  static constexpr int kHalves = 2;
   static constexpr int kDegree = 14;
   static constexpr int kPieces = 272;
   alignas(64) double rows[kDegree + 1][kPieces];
@@ -25,7 +23,6 @@ extern const TableF64 kNormalF64;
 
 struct TableFar {
   static constexpr int kFirstOctave = 3;
-  static constexpr int kHalves = 2;
   static constexpr int kDegree = 14;
   static constexpr int kPieces = 114;
   alignas(64) double rows[kDegree + 1][kPieces];

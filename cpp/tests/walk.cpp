@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "parameters.hpp"
 #include "vector_portable.hpp"
 #include "transforms.hpp"
 
@@ -16,23 +17,15 @@ using namespace fastinit;
 
 namespace {
 
-// f = p 2^65, p in (0, 1/2)
 double reference(std::uint32_t word) {
   const double k = (word & 0x7FFFFFFF) + 0.5;  // p = k / 2^32
-  const double sign = word >> 31 ? -1 : 1;
-  const auto horner = [](int piece, double t) {
-    double sum = kNormalF64.rows[TableF64::kDegree][piece];
-    for (int i = TableF64::kDegree - 1; i >= 0; --i) sum = std::fma(sum, t, kNormalF64.rows[i][piece]);
-    return sum;
-  };
-  if (k > 0x1p30) {
-    const double s = (0x1p31 - k) * 0x1p-30;
-    return sign * s * horner(TableF64::kPieces - 2, s * s);
-  }
   int exponent;
-  const double m = 2 * std::frexp(k * 0x1p33, &exponent);
-  const int half = m >= 1.5;
-  return sign * horner(2 * (exponent - 1 - TableF64::kFirstOctave) + half, m - (half ? 1.75 : 1.25));
+  const double m = 2 * std::frexp(k * 0x1p33, &exponent);  // f = p 2^65
+  const int half = m >= 1.5, piece = 2 * (exponent - 1 - TableF64::kFirstOctave) + half;
+  const double t = m - (half ? 1.75 : 1.25);
+  double ratio = kNormalF64.rows[TableF64::kDegree][piece];
+  for (int i = TableF64::kDegree - 1; i >= 0; --i) ratio = std::fma(ratio, t, kNormalF64.rows[i][piece]);
+  return (word >> 31 ? -1 : 1) * ratio * ((0x1p31 - k) * 0x1p-32);
 }
 
 // Over all words the largest error is 2.4030 ulp, at this one. A larger error is a fault.
@@ -49,9 +42,8 @@ struct Worst {
 int main(int argc, char** argv) {
   const std::uint64_t stride = argc > 1 ? std::strtoull(argv[1], nullptr, 10) : 1;
   if (stride < 1) return 2;
-  Parameters parameters;
-  parameters.narrow.scale = 1;
-  const Normal<Narrow> normal(parameters);
+  const Plan plan = make_plan(Distribution::kNormal, ElementType::kFloat32, {0, 1, 0, 0});
+  const Symmetric<Narrow, false> normal(plan.parameters);
   const unsigned n_threads = std::max(1u, std::thread::hardware_concurrency());
   std::vector<Worst> worst(n_threads);
   std::vector<std::thread> threads;
