@@ -97,14 +97,14 @@ void need_in_range(const char* name, double x, double largest, ElementType type)
 
 constexpr double kQuarter = 0x1.5956b87528a49p-1;  // the quantile at p = 1/4
 
-// The transforms' own functions, one number at a time: the ratio of quantile and h, the quantile at p = f 2^-65, and at
+// The transforms' own functions, one number at a time: the ratio of quantile and h, the quantile at p = f 2^-66, and at
 // p = 1/2 - c.
 double ratio_at(double f) {
   const F64 t = place_in_piece<Wide>(bits(splat(f)));
   return gather_polynomial<Wide>(kNormalF64, bits(splat(f)), t).lane[0];
 }
-double tail_quantile(double f) { return ratio_at(f) * std::fma(f, -0x1p-65, 0.5); }
-double central_quantile(double c) { return ratio_at((0.5 - c) * 0x1p65) * c; }
+double tail_quantile(double f) { return ratio_at(f) * std::fma(f, -0x1p-66, 0.5); }
+double central_quantile(double c) { return ratio_at(std::fma(c, -0x1p66, 0x1.fffffffffffffp64)) * c; }
 double far_quantile(double tail) { return far_quantile(splat(tail)).lane[0]; }
 double minus_log(double r, double y) { return minus_log(splat(r), splat(y)).lane[0]; }
 
@@ -132,9 +132,9 @@ Probability probability_beyond(double x) {
     const double c = halve(0.0, 0.25, [x](double h) { return central_quantile(h) < x; }).high;
     return {0.5 - c, c};
   }
-  constexpr double kLowest = 0x1p-71;
+  constexpr double kLowest = 0x1p-70;
   if (x > tail_quantile(kLowest)) return {0, 0.5};
-  const double q = halve(kLowest, 0x1p63, [x](double f) { return tail_quantile(f) > x; }).high * 0x1p-65;
+  const double q = halve(kLowest, 0x1p64, [x](double f) { return tail_quantile(f) > x; }).high * 0x1p-66;
   return {q, 0.5 - q};
 }
 
@@ -149,13 +149,22 @@ struct Window {
 template <class Word>
 constexpr double kWords = sizeof(Word) == 4 ? 0x1p32 : 0x1p64;
 
+// The largest step of f, at most `step`, with which f stays in the table: below 2^(B+1), which is p = 1/2, for all words
+// up to `last`.
+template <class Real>
+Real step_within(double step, double last, Real start, double words) {
+  Real result = Real(step);
+  while (std::fma(Real(last), result, start) >= Real(2 * words)) result = std::nextafter(result, Real(0));
+  return result;
+}
+
 // p = q .. 1/2 on both sides.
 template <class Real, class Word>
 void set_symmetric(Constants<Real, Word>& constants, const Probability& beyond) {
   const auto [q, c] = beyond;
   constexpr double n = kWords<Word>;
-  constants.start[0] = Real(q * (2 * n) + 2 * c);
-  constants.step = Real(4 * c);
+  constants.start[0] = Real(q * (4 * n) + 4 * c);
+  constants.step = step_within(8 * c, n / 2, constants.start[0], n);
   constants.median[0] = Real(c / n);
   constants.pace = Real(2 * c / n);
 }
@@ -172,11 +181,12 @@ void set_near(Constants<Real, Word>& constants, const Window& window) {
   const double g = d / (2 * n);
   constants.flip = window.flip ? Word(~Word(0)) : 0;
   constants.lower_words = Word(w0);
-  constants.start[0] = Real(qa * (2 * n) + d);
-  constants.start[1] = Real(qb * (2 * n) + d);
+  constants.start[0] = Real(qa * (4 * n) + 2 * d);
+  constants.start[1] = Real(qb * (4 * n) + 2 * d);
+  constants.step = step_within(4 * d, n - w0, constants.start[1], n);
+  if (straddles) constants.step = step_within(constants.step, w0, constants.start[0], n);
   constants.median[0] = Real(std::fma(-d, w0 / n, ca) + g);
   constants.median[1] = Real(straddles ? std::fma(d, w0 / n, -ca) + g : ca + g);
-  constants.step = Real(2 * d);
   constants.pace = Real(d / n);
 }
 

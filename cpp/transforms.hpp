@@ -66,7 +66,7 @@ typename T::F gather_polynomial(const Table& table, typename T::U f, typename T:
   return sum;
 }
 
-// The ratio of the normal quantile's absolute value to h = 1/2 - p, a smooth function of f = 2^(B+1) p. Targets that can
+// The ratio of the normal quantile's absolute value to h = 1/2 - p, a smooth function of f = 2^(B+2) p. Targets that can
 // look up in registers keep the last pieces of the table there, which nearly all words fall into: the tables are laid out
 // so that the low bits of the piece's number are the place.
 template <class T>

@@ -18,8 +18,8 @@ from mpmath import mp, mpf  # type: ignore[import-untyped]
 mp.dps = 40
 
 # degree, first octave, last octave (docs/stream-format.md says where they come from)
-F32_DEGREE, F32_FIRST, F32_LAST = 5, -15, 32
-F64_DEGREE, F64_FIRST, F64_LAST = 14, -71, 64
+F32_DEGREE, F32_FIRST, F32_LAST = 5, -14, 32
+F64_DEGREE, F64_FIRST, F64_LAST = 14, -70, 64
 FAR_FIRST, FAR_LAST = 3, 60
 LOG_DEGREE = 7
 
@@ -83,18 +83,15 @@ def half_octaves(value: Callable[[mpf], mpf], first: int, last: int, degree: int
 
 
 def ratio(p: mpf) -> mpf:
-    """z / h: the x with Q(x) = p, over h = 1/2 - p. At p = 1/2 its limit is sqrt(2 pi)."""
+    """x / h: the x with Q(x) = p, over h = 1/2 - p."""
     h = mpf(1) / 2 - p
-    if h == 0:
-        return mp.sqrt(2 * mp.pi)
     return (central_quantile(h) if p > mpf(1) / 8 else tail_quantile(p)) / h
 
 
 def normal_pieces(first: int, last: int, degree: int) -> list[list[mpf]]:
-    """f = p 2^(last + 1): the octaves up to p < 1/2, then p = 1/2 itself, which f reaches by rounding."""
-    scale = mpf(2) ** -(last + 1)
-    pieces = half_octaves(lambda f: ratio(f * scale), first, last - 1, degree)
-    return pieces + 2 * [[ratio(mpf(1) / 2)] + [mpf(0)] * degree]
+    """f = p 2^(last + 2) < 2^(last + 1), since p < 1/2."""
+    scale = mpf(2) ** -(last + 2)
+    return half_octaves(lambda f: ratio(f * scale), first, last, degree)
 
 
 def log_piece() -> list[mpf]:

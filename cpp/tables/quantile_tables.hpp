@@ -6,17 +6,17 @@
 namespace fastinit {
 
 struct TableF32 {
-  static constexpr int kFirstOctave = -15;
+  static constexpr int kFirstOctave = -14;
   static constexpr int kDegree = 5;
-  static constexpr int kPieces = 96;
+  static constexpr int kPieces = 94;
   alignas(64) float rows[kDegree + 1][kPieces];
 };
 extern const TableF32 kNormalF32;
 
 struct TableF64 {
-  static constexpr int kFirstOctave = -71;
+  static constexpr int kFirstOctave = -70;
   static constexpr int kDegree = 14;
-  static constexpr int kPieces = 272;
+  static constexpr int kPieces = 270;
   alignas(64) double rows[kDegree + 1][kPieces];
 };
 extern const TableF64 kNormalF64;

@@ -20,7 +20,7 @@ namespace {
 double reference(std::uint32_t word) {
   const double k = (word & 0x7FFFFFFF) + 0.5;  // p = k / 2^32
   int exponent;
-  const double m = 2 * std::frexp(k * 0x1p33, &exponent);  // f = p 2^65
+  const double m = 2 * std::frexp(k * 0x1p34, &exponent);  // f = p 2^66
   const int half = m >= 1.5, piece = 2 * (exponent - 1 - TableF64::kFirstOctave) + half;
   const double t = m - (half ? 1.75 : 1.25);
   double ratio = kNormalF64.rows[TableF64::kDegree][piece];
