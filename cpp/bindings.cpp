@@ -13,6 +13,7 @@
 #include <new>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "dispatch.hpp"
@@ -173,6 +174,7 @@ std::string shape_text(py::handle array) { return std::string(py::str(array.attr
 // Two elements at one address would get one value. Strides that grow faster than what they span cannot overlap; the
 // few arrays left are looked at element by element.
 void need_no_overlap(const py::array& array, std::size_t element_bytes) {
+  if (array.flags() & (py::array::c_style | py::array::f_style)) return;
   struct Axis {
     std::size_t n, stride;
   };
@@ -220,7 +222,11 @@ Box to_box(py::array& array, std::size_t element_bytes, const std::vector<std::u
     throw py::value_error("out must have at most " + std::to_string(kMaxDimensions) + " dimensions, got " +
                           std::to_string(n_dimensions));
   }
-  Box box{static_cast<unsigned char*>(array.mutable_data()), element_bytes, 0, int(n_dimensions), {}};
+  Box box;  // its dimensions are written one by one: clearing all 64 first takes longer than to fill a short one
+  box.data = static_cast<unsigned char*>(array.mutable_data());
+  box.element_bytes = element_bytes;
+  box.first = 0;
+  box.n_dimensions = int(n_dimensions);
   const auto place = [&] {
     const auto tuple = [](const std::vector<std::uint64_t>& extents) { return shown(py::tuple(py::cast(extents))); };
     return "shape " + shape_text(array) + ", global_shape " + tuple(global_shape) + ", offset " + tuple(offset);
@@ -376,11 +382,11 @@ void run(py::array& array, const Plan& plan, bool bits, Element element, const C
   write();
 }
 
-void py_fill(py::handle out, int distribution_number, py::handle a, py::handle b, py::handle c, py::handle d,
+void py_fill(py::handle out, py::handle distribution_number, py::handle a, py::handle b, py::handle c, py::handle d,
              py::handle seed, py::handle stream, py::handle global_shape, py::handle offset, py::handle threads,
              py::handle rng) {
   py::array array = to_array(out);
-  const auto distribution = Distribution(distribution_number);
+  const auto distribution = Distribution(py::cast<int>(distribution_number));
   const ArgumentNames names = argument_names(distribution);
   const py::handle given[4] = {a, b, c, d};
   Arguments arguments{};
@@ -394,17 +400,48 @@ void py_fill(py::handle out, int distribution_number, py::handle a, py::handle b
   run(array, make_plan(distribution, element.type, arguments), false, element, common);
 }
 
-void py_fill_scaled(py::handle out, int distribution_number, py::handle gain, py::handle scale, py::handle n,
+void py_fill_scaled(py::handle out, py::handle distribution_number, py::handle gain, py::handle scale, py::handle n,
                     py::handle seed, py::handle stream, py::handle global_shape, py::handle offset, py::handle threads,
                     py::handle rng) {
   py::array array = to_array(out);
-  const auto distribution = Distribution(distribution_number);
+  const auto distribution = Distribution(py::cast<int>(distribution_number));
   const double numbers[3] = {to_double(gain, "gain"), to_double(scale, "scale"), to_double(n, "the mean of the fans")};
   const Common common(seed, stream, global_shape, offset, threads, rng);
   const Element element = float_element(array.dtype());
-  const Arguments arguments = scaled_arguments(distribution, element.type, numbers[0], numbers[1], numbers[2]);
-  run(array, make_plan(distribution, element.type, arguments), false, element, common);
+  run(array, make_scaled_plan(distribution, element.type, numbers[0], numbers[1], numbers[2]), false, element, common);
 }
+
+// A function of handles as CPython calls it with the least ado: by position, nothing unpacked or converted. For a small
+// array pybind11's way of calling takes as long as the fill.
+template <auto function>
+struct Fast;
+template <class... Handles, void (*function)(Handles...)>
+struct Fast<function> {
+  static PyObject* call(PyObject*, PyObject* const* arguments, Py_ssize_t n) {
+    if (n != sizeof...(Handles)) return PyErr_Format(PyExc_TypeError, "expected %zu arguments", sizeof...(Handles));
+    try {
+      [arguments]<std::size_t... i>(std::index_sequence<i...>) {
+        function(arguments[i]...);
+      }(std::index_sequence_for<Handles...>());
+      Py_RETURN_NONE;
+    } catch (py::error_already_set& error) {
+      error.restore();
+    } catch (const py::builtin_exception& error) {
+      error.set_error();
+    } catch (const std::invalid_argument& error) {
+      PyErr_SetString(PyExc_ValueError, error.what());
+    } catch (const std::bad_alloc&) {
+      PyErr_NoMemory();
+    } catch (const std::exception& error) {
+      PyErr_SetString(PyExc_RuntimeError, error.what());
+    }
+    return nullptr;
+  }
+  static PyMethodDef method(const char* name) {
+    return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(call)), METH_FASTCALL, nullptr};
+  }
+};
+PyMethodDef fast_functions[] = {Fast<py_fill>::method("fill"), Fast<py_fill_scaled>::method("fill_scaled"), {}};
 
 py::array py_allocate(std::size_t n_bytes) {
   struct Owner {
@@ -490,8 +527,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.attr("TRUNCATED") = int(Distribution::kTruncated);
   module.attr("TRUNCATED_STD") = int(Distribution::kTruncatedStd);
   module.attr("CONSTANT") = int(Distribution::kConstant);
-  module.def("fill", &py_fill);
-  module.def("fill_scaled", &py_fill_scaled);
+  if (PyModule_AddFunctions(module.ptr(), fast_functions) != 0) throw py::error_already_set();
   module.def("real", [](py::handle value, const char* name, const char* wanted) { return to_real(value, name, wanted); });
   module.def("arithmetic_mean", &arithmetic_mean);
   module.def("geometric_mean", &geometric_mean);

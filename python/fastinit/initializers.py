@@ -93,11 +93,12 @@ def _given(**arguments: object) -> str:
 
 
 def _choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    if isinstance(value, str) and value in allowed:
+        return
     wanted = f"{name} must be one of {', '.join(map(repr, allowed))}"
-    if not isinstance(value, str):
-        raise TypeError(f"{wanted}, got {_typed(value)}")
-    if value not in allowed:
+    if isinstance(value, str):
         raise ValueError(f"{wanted}, got {_came(value)}")
+    raise TypeError(f"{wanted}, got {_typed(value)}")
 
 
 def _positive(name: str, value: object) -> float:
