@@ -230,15 +230,16 @@ def _fan(
     global_shape: object,
 ) -> float:
     """The n of variance scale / n, for whatever the caller gave."""
-    described = layout is not None or in_axis is not None or out_axis is not None or batch_axis is not None
-    if type(fan_in) is int and 0 < fan_in < _EXACT and not described:  # the usual calls, without detours
-        if fan_out is None and mode is _FAN_IN:
-            return fan_in
-        if type(fan_out) is int and 0 < fan_out < _EXACT and mode is _FAN_AVG:
-            return (fan_in + fan_out) / 2
+    described = True
+    if layout is None and in_axis is None and out_axis is None and batch_axis is None:
+        if type(fan_in) is int and 0 < fan_in < _EXACT:  # the usual calls, without detours
+            if fan_out is None and mode is _FAN_IN:
+                return fan_in
+            if type(fan_out) is int and 0 < fan_out < _EXACT and mode is _FAN_AVG:
+                return (fan_in + fan_out) / 2
+        described = False
     _choice("mode", mode, _MODES)
-    explicit = fan_in is not None or fan_out is not None
-    if explicit and described:
+    if described and (fan_in is not None or fan_out is not None):
         raise ValueError(
             "explicit fans (fan_in, fan_out) and a way to read the shape (layout, in_axis, out_axis, batch_axis) "
             "exclude each other: give one of the two; got "
@@ -263,10 +264,9 @@ def _fan(
                 raise ValueError(
                     f"global_shape must hold one int >= 0 for each of the {out.ndim} dimensions of out, got {shape}"
                 )
-        numbers = _read_shape(shape, layout, in_axis, out_axis, batch_axis)
-        if max(numbers) > 2**63:
+        x, y = _read_shape(shape, layout, in_axis, out_axis, batch_axis)
+        if x > 2**63 or y > 2**63:
             raise ValueError(f"global_shape must have at most 2**63 elements, got {_came(global_shape)}")
-        x, y = map(float, numbers)
     else:
         if fan_in is not None:
             x = _positive("fan_in", fan_in)
