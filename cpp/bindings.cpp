@@ -293,6 +293,16 @@ struct ProcessStream {
 };
 ProcessStream process_stream;
 
+// Python's function from the name of a stream to its number. Set once, when the package is imported.
+PyObject* stream_of_name = nullptr;
+
+std::uint64_t to_stream(py::handle object) {
+  if (!PyUnicode_Check(object.ptr())) return to_word(object, "stream", "an integer or a str");
+  const auto number = py::reinterpret_steal<py::object>(PyObject_CallOneArg(stream_of_name, object.ptr()));
+  if (!number) throw py::error_already_set();
+  return to_word(number, "stream");
+}
+
 // --- the calls
 
 Generator to_generator(py::handle rng) {
@@ -345,7 +355,7 @@ struct Common {
       offset = to_extents(offset_or_none, "offset");
     }
     if (has_seed) seed = to_word(seed_or_none, "seed");
-    if (has_stream) stream = to_word(stream_or_none, "stream", "an integer or a str");
+    if (has_stream) stream = to_stream(stream_or_none);
     threads = threads_or_none.is_none() ? wished_threads() : to_threads(threads_or_none, "threads");
   }
 };
@@ -533,6 +543,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def("geometric_mean", &geometric_mean);
   module.def("slope_scale", &slope_scale);
   module.def("square_root", &square_root);
+  module.def("name_streams", [](py::function stream_of) { stream_of_name = stream_of.release().ptr(); });
   module.def("manual_seed", [](py::handle seed) { process_stream.seed_by_user(to_word(seed, "seed")); });
   module.def("initial_seed", [] { return process_stream.current_seed(); });
   module.def("reseed_child", [] { process_stream.after_fork(); });

@@ -148,6 +148,9 @@ def _stream_of(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(text, digest_size=8, usedforsecurity=False).digest(), "little")
 
 
+_core.name_streams(_stream_of)
+
+
 # --- fans -----------------------------------------------------------------------------------------------------------
 
 
@@ -430,8 +433,6 @@ def xavier_uniform(
     """
     n = _fan(out, _FAN_AVG, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
     g = _ONE if gain is _ONE else _not_negative("gain", gain)
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, _UNIFORM, g, 1.0, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -493,8 +494,6 @@ def xavier_normal(
     n = _fan(out, _FAN_AVG, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
     g = _ONE if gain is _ONE else _not_negative("gain", gain)
     form = _NORMAL if truncated is False else _normal_form(truncated)
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, form, g, 1.0, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -570,8 +569,6 @@ def he_uniform(
         g = 1.0
         scale = 2.0
     n = _fan(out, mode, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, _UNIFORM, g, scale, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -651,8 +648,6 @@ def he_normal(
         scale = 2.0
     n = _fan(out, mode, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
     form = _NORMAL if truncated is False else _normal_form(truncated)
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, form, g, scale, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -702,8 +697,6 @@ def lecun_uniform(
         (True, 1.0)
     """
     n = _fan(out, _FAN_IN, fan_in, None, layout, in_axis, out_axis, batch_axis, global_shape)
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, _UNIFORM, 1.0, 1.0, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -759,8 +752,6 @@ def lecun_normal(
     """
     n = _fan(out, _FAN_IN, fan_in, None, layout, in_axis, out_axis, batch_axis, global_shape)
     form = _NORMAL if truncated is False else _normal_form(truncated)
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, form, 1.0, 1.0, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -824,8 +815,6 @@ def variance_scaling(
     n = _fan(out, mode, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
     s = _ONE if scale is _ONE else _positive("scale", scale)
     _choice("distribution", distribution, tuple(_DISTRIBUTIONS))
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, _DISTRIBUTIONS[distribution], 1.0, s, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -872,8 +861,6 @@ def uniform(
         >>> bool(x.min() >= -0.1), bool(x.max() < 0.1), abs(round(float(x.mean()), 2))
         (True, True, 0.0)
     """
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill(out, _UNIFORM, low, high, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -922,8 +909,6 @@ def normal(
         >>> np.array_equal(tail, x[99_990:])
         True
     """
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill(out, _NORMAL, mean, std, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -989,8 +974,6 @@ def truncated_normal(
     else:
         _choice("bounds", bounds, tuple(_BOUNDS))
         distribution = _BOUNDS[bounds]
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill(out, distribution, mean, std, low, high, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -1032,8 +1015,6 @@ def constant(
         >>> fastinit.constant(np.empty(3, np.float32), 0.5).tolist()
         [0.5, 0.5, 0.5]
     """
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill(out, _core.CONSTANT, value, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -1152,8 +1133,6 @@ def random_bits(
         >>> bool((pairs == words[0::2] + (words[1::2].astype(np.uint64) << np.uint64(32))).all())
         True
     """
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill(out, _core.BITS, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     return out
 
