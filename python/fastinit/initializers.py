@@ -287,8 +287,8 @@ def _fan(
         n = _core.arithmetic_mean(x, y)
     else:
         n = _core.geometric_mean(x, y)
-    if described and n == 0.0:
-        return 1.0  # The tensor has no elements, so any n will do; the core still checks everything else.
+    if described:
+        return n or 1.0  # Of 0 elements: any n will do, and the core still checks everything else.
     if not 0.0 < n < math.inf:
         raise ValueError(
             f"fan_in and fan_out must have a mean within the range of float64 for mode={mode!r}; got "
