@@ -136,7 +136,7 @@ bool is_bfloat16(const py::dtype& dtype) {
   return true;
 }
 
-[[noreturn]] void refuse_dtype(const py::dtype& dtype, const char* what_would_do) {
+[[noreturn]] void refuse_dtype(py::handle dtype, const char* what_would_do) {
   throw py::type_error("out must have dtype " + std::string(what_would_do) + ", got " + std::string(py::str(dtype)));
 }
 
@@ -173,8 +173,8 @@ py::array to_array(py::handle out) {
 
 std::string shape_text(py::handle array) { return std::string(py::str(array.attr("shape"))); }
 
-// Two elements at one address would get one value. Strides that grow faster than what they span cannot overlap; the
-// few arrays left are looked at element by element.
+// Two elements at one address would get one value. Contiguous arrays and strides that grow faster than what they span
+// cannot overlap; the few arrays left are looked at element by element.
 void need_no_overlap(const py::array& array, std::size_t element_bytes) {
   if (array.flags() & (py::array::c_style | py::array::f_style)) return;
   struct Axis {
@@ -471,7 +471,7 @@ py::array py_allocate(std::size_t n_bytes) {
     PyErr_Format(PyExc_MemoryError, "cannot allocate %zu bytes", n_bytes);
     throw py::error_already_set();
   }
-  auto owner = std::make_unique<Owner>(memory, n_bytes);
+  std::unique_ptr<Owner> owner(new Owner{memory, n_bytes});
   const py::capsule capsule(owner.get(), [](void* p) { delete static_cast<Owner*>(p); });
   owner.release();
   return py::array(py::dtype::of<std::uint8_t>(), {n_bytes}, {1}, memory, capsule);
