@@ -308,18 +308,20 @@ Arguments scaled(Distribution distribution, ElementType type, double gain, doubl
   if (!(gain >= 0) || !std::isfinite(gain)) refuse("gain must be a finite number >= 0, got " + text(gain));
   need_positive("scale", scale);
   need_positive("the mean of the fans", n);
-  const bool is_uniform = distribution == Distribution::kUniform, is_normal = distribution == Distribution::kNormal;
-  const double variance = scale / n;
-  double spread = gain * std::sqrt(is_uniform ? 3 * variance : variance);  // the bound, or std
-  if (!is_uniform && !is_normal) spread /= 0.87962566103423978;  // the standard deviation of N(0, 1) cut at -2 and +2
-  if (!((is_uniform ? 1 : is_normal ? normal_reach(type) : 2) * spread <= format_of(type).largest)) {
+  const double std = gain * std::sqrt(scale / n);
+  const double high = gain * std::sqrt(3 * (scale / n));
+  const double cut_std = std / 0.87962566103423978;  // by the standard deviation of N(0, 1) cut at -2 and +2
+  const double largest = distribution == Distribution::kUniform  ? high
+                         : distribution == Distribution::kNormal ? normal_reach(type) * std
+                                                                 : 2 * cut_std;
+  if (!(largest <= format_of(type).largest)) {
     refuse("the fans are too small, or scale or gain too large, for " + std::string(format_of(type).name) +
            ", which ends at " + text(format_of(type).largest) + ": got gain=" + text(gain) + ", scale=" + text(scale) +
            ", a mean of the fans of " + text(n));
   }
-  if (is_uniform) return {-spread, spread, 0, 0};
-  if (is_normal) return {0, spread, 0, 0};
-  return {0, spread, -2, 2};
+  if (distribution == Distribution::kUniform) return {-high, high, 0, 0};
+  if (distribution == Distribution::kNormal) return {0, std, 0, 0};
+  return {0, cut_std, -2, 2};
 }
 Plan scaled_plan_of(Distribution distribution, ElementType type, double gain, double scale, double n) {
   return plan_of(distribution, type, scaled(distribution, type, gain, scale, n));
