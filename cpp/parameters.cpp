@@ -225,58 +225,52 @@ void set_affine(Plan& plan, double scale, double shift) {
   plan.parameters.wide.shift = plan.parameters.far.shift = shift;
 }
 
-Plan constant(double value, ElementType type) {
-  Plan plan;
+void set_constant(Plan& plan, double value, ElementType type) {
   plan.constant = true;
   plan.parameters.constant_bits = element_bits(round_nearest(value, format_of(type)), type);
-  return plan;
 }
 
-Plan plan_constant(double value, ElementType type) {
+void plan_constant(Plan& plan, double value, ElementType type) {
   if (std::isfinite(value) && !std::isfinite(round_nearest(value, format_of(type)))) {
     need_in_range("value", value, format_of(type).largest, type);
   }
-  return constant(value, type);
+  set_constant(plan, value, type);
 }
 
-Plan plan_uniform(double low, double high, ElementType type) {
+void plan_uniform(Plan& plan, double low, double high, ElementType type) {
   const Format& format = format_of(type);
   need_in_range("low", low, format.largest, type);
   need_in_range("high", high, format.largest, type);
   if (low > high) refuse("low must not be above high, got low=" + text(low) + ", high=" + text(high));
-  if (low == high) return constant(low + 0.0, type);  // a zero is +0
+  if (low == high) return set_constant(plan, low + 0.0, type);  // a zero is +0
   const double bottom = round_up(low, format), top = round_down(std::nextafter(high, -kInfinity), format);
   if (bottom > top) {
     refuse(std::string("no ") + format.name + " lies in [low, high): got low=" + text(low) + ", high=" + text(high));
   }
-  Plan plan;
   plan.transform = Transform::kUniform;
   set_affine(plan, high / 2 - low / 2, high / 2 + low / 2);
   set_bounds(plan, bottom, top);
-  return plan;
 }
 
 // The quantile ends at 6.34 for 32-bit words and at 9.16 for 64-bit words.
 double normal_reach(ElementType type) { return type == ElementType::kFloat64 ? 9.25 : 6.5; }
 
-Plan plan_normal(double mean, double std, ElementType type) {
+void plan_normal(Plan& plan, double mean, double std, ElementType type) {
   const Format& format = format_of(type);
   need_in_range("mean", mean, format.largest, type);
   need_std(std);
-  if (std == 0) return constant(mean, type);
+  if (std == 0) return set_constant(plan, mean, type);
   if (!(std::fabs(mean) + normal_reach(type) * std <= format.largest)) {
     refuse(std::string("std is too large for ") + format.name + ", which ends at " + text(format.largest) +
            ": got mean=" + text(mean) + ", std=" + text(std));
   }
-  Plan plan;
   plan.transform = Transform::kNormal;
   set_affine(plan, std, mean);
   set_symmetric(plan.parameters.narrow, {0, 0.5});
   set_symmetric(plan.parameters.wide, {0, 0.5});
-  return plan;
 }
 
-Plan plan_truncated(const Arguments& arguments, bool in_units_of_std, ElementType type) {
+void plan_truncated(Plan& plan, const Arguments& arguments, bool in_units_of_std, ElementType type) {
   const double mean = arguments[0], std = arguments[1], low = arguments[2], high = arguments[3];
   const Format& format = format_of(type);
   need_in_range("mean", mean, format.largest, type);
@@ -299,12 +293,11 @@ Plan plan_truncated(const Arguments& arguments, bool in_units_of_std, ElementTyp
   }
   if (std == 0) {
     const double value = round_nearest(mean, format);
-    return constant(value < bottom ? bottom : value > top ? top : value, type);
+    return set_constant(plan, value < bottom ? bottom : value > top ? top : value, type);
   }
   const double alpha = in_units_of_std ? low : (low - mean) / std;
   const double beta = in_units_of_std ? high : (high - mean) / std;
   const Window window = beta <= 0 ? Window{-beta, -alpha, true} : Window{alpha, beta, false};
-  Plan plan;
   set_affine(plan, std, mean);
   set_bounds(plan, bottom, top);
   if (window.a >= 4) {
@@ -323,19 +316,19 @@ Plan plan_truncated(const Arguments& arguments, bool in_units_of_std, ElementTyp
       set_near(plan.parameters.narrow, window);
     }
   }
-  return plan;
 }
 
 Plan plan_of(Distribution distribution, ElementType type, const Arguments& arguments) {
+  Plan plan;
   switch (distribution) {
-    case Distribution::kUniform: return plan_uniform(arguments[0], arguments[1], type);
-    case Distribution::kNormal: return plan_normal(arguments[0], arguments[1], type);
-    case Distribution::kTruncated: return plan_truncated(arguments, false, type);
-    case Distribution::kTruncatedStd: return plan_truncated(arguments, true, type);
-    case Distribution::kConstant: return plan_constant(arguments[0], type);
+    case Distribution::kUniform: plan_uniform(plan, arguments[0], arguments[1], type); break;
+    case Distribution::kNormal: plan_normal(plan, arguments[0], arguments[1], type); break;
+    case Distribution::kTruncated: plan_truncated(plan, arguments, false, type); break;
+    case Distribution::kTruncatedStd: plan_truncated(plan, arguments, true, type); break;
+    case Distribution::kConstant: plan_constant(plan, arguments[0], type); break;
     case Distribution::kBits: break;
   }
-  return {};
+  return plan;
 }
 
 Arguments scaled(Distribution distribution, ElementType type, double gain, double scale, double n) {
@@ -360,6 +353,9 @@ Arguments scaled(Distribution distribution, ElementType type, double gain, doubl
   if (distribution == Distribution::kNormal) return {0, std, 0, 0};
   return {0, cut_std, -2, 2};
 }
+Plan scaled_plan_of(Distribution distribution, ElementType type, double gain, double scale, double n) {
+  return plan_of(distribution, type, scaled(distribution, type, gain, scale, n));
+}
 
 double arithmetic_mean_of(double a, double b) { return (a + b) / 2; }
 double geometric_mean_of(double a, double b) { return std::sqrt(a * b); }
@@ -383,8 +379,8 @@ ArgumentNames argument_names(Distribution distribution) {
 Plan make_plan(Distribution distribution, ElementType type, const Arguments& arguments) {
   return in_default_environment(plan_of, distribution, type, arguments);
 }
-Arguments scaled_arguments(Distribution distribution, ElementType type, double gain, double scale, double n) {
-  return in_default_environment(scaled, distribution, type, gain, scale, n);
+Plan make_scaled_plan(Distribution distribution, ElementType type, double gain, double scale, double n) {
+  return in_default_environment(scaled_plan_of, distribution, type, gain, scale, n);
 }
 double arithmetic_mean(double a, double b) { return in_default_environment(arithmetic_mean_of, a, b); }
 double geometric_mean(double a, double b) { return in_default_environment(geometric_mean_of, a, b); }

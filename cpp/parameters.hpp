@@ -29,9 +29,9 @@ struct Plan {
 // Throws std::invalid_argument that names the parameter.
 Plan make_plan(Distribution distribution, ElementType type, const Arguments& arguments);
 
-// The arguments of a uniform, normal or truncated (kTruncatedStd, cut at +-2) distribution of variance gain^2 scale / n.
-// Throws std::invalid_argument if they are too large for the element type.
-Arguments scaled_arguments(Distribution distribution, ElementType type, double gain, double scale, double n);
+// A uniform, normal or truncated (kTruncatedStd, cut at +-2) distribution of variance gain^2 scale / n. Throws
+// std::invalid_argument also if that is too large for the element type.
+Plan make_scaled_plan(Distribution distribution, ElementType type, double gain, double scale, double n);
 
 // Formulas around the fans, in the default environment.
 double arithmetic_mean(double a, double b);  // (a + b) / 2

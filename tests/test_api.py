@@ -200,6 +200,18 @@ def test_str_streams(name: str, stream: str) -> None:
         assert np.array_equal(got, call(name, array(name), seed=3, stream=number, rng=rng))
 
 
+def test_calls_keep_no_references() -> None:
+    out, name, shape, offset = array("he_normal"), "".join(["layer", "0"]), (9, 10), (3, 2)
+    objects = [out, name, shape, offset, initializers._stream_of(name)]
+    before = [sys.getrefcount(thing) for thing in objects]
+    for _ in range(10):
+        fastinit.he_normal(out, 30, seed=1, stream=name, global_shape=shape, offset=offset)
+        fastinit.normal(out, stream=name)
+        with pytest.raises(ValueError, match="threads"):
+            fastinit.he_normal(out, 30, stream=name, threads=0)
+    assert [sys.getrefcount(thing) for thing in objects] == before
+
+
 def test_streams_differ() -> None:
     seen = {
         fastinit.random_bits(np.empty(2, np.uint64), **key).tobytes()

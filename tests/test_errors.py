@@ -14,6 +14,7 @@ import pytest
 
 import fastinit
 from conftest import NAMED, call
+from fastinit import _core
 
 INF, NAN = math.inf, math.nan
 N = np.float32
@@ -591,3 +592,10 @@ def test_constants_leave_the_process_stream_alone() -> None:
     fastinit.ones(np.zeros(3))
     fastinit.constant(np.zeros(3), 2, stream="x")
     assert np.array_equal(fastinit.normal(np.zeros(3)), fastinit.normal(np.zeros(3), seed=5, stream=0))
+
+
+def test_the_core_counts_its_arguments() -> None:
+    core: Any = _core
+    out = np.zeros(3)
+    refused(lambda: core.fill(out, _core.NORMAL, 0.0, 1.0), TypeError, ["12 arguments"], out)
+    refused(lambda: core.fill_scaled(out, _core.NORMAL, 1.0, 1.0, 3.0), TypeError, ["11 arguments"], out)

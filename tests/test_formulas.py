@@ -268,6 +268,10 @@ def test_a_foreign_rounding_mode_changes_no_bit(set_rounding: Callable[[int], in
             fill(fastinit.variance_scaling, (50,), fan_in=1e-300, fan_out=0.1, mode="fan_geo", scale=0.7),
             fill(fastinit.xavier_uniform, (50,), fan_in=2**53 + 1, fan_out=3, gain=0.1),
             fill(fastinit.lecun_normal, (50,), fan_in=3),
+            fill(fastinit.lecun_normal, (50,), fan_in=2**53 + 1),
+            fastinit.xavier_normal(
+                np.empty((1, 50)), layout="torch", global_shape=(2, 2**53 + 1), offset=(0, 0), **KEY
+            ),
             fastinit.calculate_gain("leaky_relu", 0.1),
         ]
 

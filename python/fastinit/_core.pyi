@@ -1,6 +1,6 @@
 """The compiled core. Everything here is private: `fastinit` itself is what users call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 __version__: str
@@ -24,7 +24,7 @@ def fill(
     c: float,
     d: float,
     seed: int | None,
-    stream: int | None,
+    stream: int | str | None,
     global_shape: Sequence[int] | None,
     offset: Sequence[int] | None,
     threads: int | None,
@@ -40,7 +40,7 @@ def fill_scaled(
     scale: float,
     n: float,
     seed: int | None,
-    stream: int | None,
+    stream: int | str | None,
     global_shape: Sequence[int] | None,
     offset: Sequence[int] | None,
     threads: int | None,
@@ -55,6 +55,9 @@ def arithmetic_mean(a: float, b: float, /) -> float: ...
 def geometric_mean(a: float, b: float, /) -> float: ...
 def slope_scale(a: float, /) -> float: ...
 def square_root(a: float, /) -> float: ...
+
+# What number the name of a stream stands for. To be called once, before the first name comes.
+def name_streams(stream_of: Callable[[str], int], /) -> None: ...
 def manual_seed(seed: int, /) -> None: ...
 def initial_seed() -> int: ...
 

@@ -93,11 +93,12 @@ def _given(**arguments: object) -> str:
 
 
 def _choice(name: str, value: object, allowed: Sequence[str]) -> None:
+    if isinstance(value, str) and value in allowed:
+        return
     wanted = f"{name} must be one of {', '.join(map(repr, allowed))}"
-    if not isinstance(value, str):
-        raise TypeError(f"{wanted}, got {_typed(value)}")
-    if value not in allowed:
+    if isinstance(value, str):
         raise ValueError(f"{wanted}, got {_came(value)}")
+    raise TypeError(f"{wanted}, got {_typed(value)}")
 
 
 def _positive(name: str, value: object) -> float:
@@ -145,6 +146,9 @@ def _stream_of(name: str) -> int:
     except UnicodeEncodeError:
         raise ValueError(f"stream must be a str that can be encoded in UTF-8, or an int, got {_came(name)}") from None
     return int.from_bytes(hashlib.blake2b(text, digest_size=8, usedforsecurity=False).digest(), "little")
+
+
+_core.name_streams(_stream_of)
 
 
 # --- fans -----------------------------------------------------------------------------------------------------------
@@ -229,15 +233,16 @@ def _fan(
     global_shape: object,
 ) -> float:
     """The n of variance scale / n, for whatever the caller gave."""
-    described = layout is not None or in_axis is not None or out_axis is not None or batch_axis is not None
-    if type(fan_in) is int and 0 < fan_in < _EXACT and not described:  # the usual calls, without detours
-        if fan_out is None and mode is _FAN_IN:
-            return fan_in
-        if type(fan_out) is int and 0 < fan_out < _EXACT and mode is _FAN_AVG:
-            return (fan_in + fan_out) / 2
+    described = True
+    if layout is None and in_axis is None and out_axis is None and batch_axis is None:
+        if type(fan_in) is int and 0 < fan_in < _EXACT:  # the usual calls, without detours
+            if fan_out is None and mode is _FAN_IN:
+                return fan_in
+            if type(fan_out) is int and 0 < fan_out < _EXACT and mode is _FAN_AVG:
+                return (fan_in + fan_out) / 2
+        described = False
     _choice("mode", mode, _MODES)
-    explicit = fan_in is not None or fan_out is not None
-    if explicit and described:
+    if described and (fan_in is not None or fan_out is not None):
         raise ValueError(
             "explicit fans (fan_in, fan_out) and a way to read the shape (layout, in_axis, out_axis, batch_axis) "
             "exclude each other: give one of the two; got "
@@ -262,10 +267,9 @@ def _fan(
                 raise ValueError(
                     f"global_shape must hold one int >= 0 for each of the {out.ndim} dimensions of out, got {shape}"
                 )
-        numbers = _read_shape(shape, layout, in_axis, out_axis, batch_axis)
-        if max(numbers) > 2**63:
+        x, y = _read_shape(shape, layout, in_axis, out_axis, batch_axis)
+        if x > 2**63 or y > 2**63:
             raise ValueError(f"global_shape must have at most 2**63 elements, got {_came(global_shape)}")
-        x, y = map(float, numbers)
     else:
         if fan_in is not None:
             x = _positive("fan_in", fan_in)
@@ -283,8 +287,8 @@ def _fan(
         n = _core.arithmetic_mean(x, y)
     else:
         n = _core.geometric_mean(x, y)
-    if described and n == 0.0:
-        return 1.0  # The tensor has no elements, so any n will do; the core still checks everything else.
+    if described:
+        return n or 1.0  # Of 0 elements: any n will do, and the core still checks everything else.
     if not 0.0 < n < math.inf:
         raise ValueError(
             f"fan_in and fan_out must have a mean within the range of float64 for mode={mode!r}; got "
@@ -429,8 +433,6 @@ def xavier_uniform(
     """
     n = _fan(out, _FAN_AVG, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
     g = _ONE if gain is _ONE else _not_negative("gain", gain)
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, _UNIFORM, g, 1.0, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -492,8 +494,6 @@ def xavier_normal(
     n = _fan(out, _FAN_AVG, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
     g = _ONE if gain is _ONE else _not_negative("gain", gain)
     form = _NORMAL if truncated is False else _normal_form(truncated)
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, form, g, 1.0, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -569,8 +569,6 @@ def he_uniform(
         g = 1.0
         scale = 2.0
     n = _fan(out, mode, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, _UNIFORM, g, scale, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -650,8 +648,6 @@ def he_normal(
         scale = 2.0
     n = _fan(out, mode, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
     form = _NORMAL if truncated is False else _normal_form(truncated)
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, form, g, scale, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -701,8 +697,6 @@ def lecun_uniform(
         (True, 1.0)
     """
     n = _fan(out, _FAN_IN, fan_in, None, layout, in_axis, out_axis, batch_axis, global_shape)
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, _UNIFORM, 1.0, 1.0, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -758,8 +752,6 @@ def lecun_normal(
     """
     n = _fan(out, _FAN_IN, fan_in, None, layout, in_axis, out_axis, batch_axis, global_shape)
     form = _NORMAL if truncated is False else _normal_form(truncated)
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, form, 1.0, 1.0, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -823,8 +815,6 @@ def variance_scaling(
     n = _fan(out, mode, fan_in, fan_out, layout, in_axis, out_axis, batch_axis, global_shape)
     s = _ONE if scale is _ONE else _positive("scale", scale)
     _choice("distribution", distribution, tuple(_DISTRIBUTIONS))
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill_scaled(out, _DISTRIBUTIONS[distribution], 1.0, s, n, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -871,8 +861,6 @@ def uniform(
         >>> bool(x.min() >= -0.1), bool(x.max() < 0.1), abs(round(float(x.mean()), 2))
         (True, True, 0.0)
     """
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill(out, _UNIFORM, low, high, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -921,8 +909,6 @@ def normal(
         >>> np.array_equal(tail, x[99_990:])
         True
     """
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill(out, _NORMAL, mean, std, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -988,8 +974,6 @@ def truncated_normal(
     else:
         _choice("bounds", bounds, tuple(_BOUNDS))
         distribution = _BOUNDS[bounds]
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill(out, distribution, mean, std, low, high, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -1031,8 +1015,6 @@ def constant(
         >>> fastinit.constant(np.empty(3, np.float32), 0.5).tolist()
         [0.5, 0.5, 0.5]
     """
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill(out, _core.CONSTANT, value, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     return out
 
@@ -1151,8 +1133,6 @@ def random_bits(
         >>> bool((pairs == words[0::2] + (words[1::2].astype(np.uint64) << np.uint64(32))).all())
         True
     """
-    if isinstance(stream, str):
-        stream = _stream_of(stream)
     _fill(out, _core.BITS, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     return out
 
