@@ -169,6 +169,15 @@ void set_symmetric(Constants<Real, Word>& constants, const Probability& beyond) 
   constants.pace = Real(2 * c / n);
 }
 
+// The same with q = 0, c = 1/2: no bounds. The largest number below 4 is the step that step_within would find.
+template <class Real, class Word>
+void set_unbounded(Constants<Real, Word>& constants) {
+  constants.start[0] = 2;
+  constants.step = 4 - 2 * std::numeric_limits<Real>::epsilon();
+  constants.median[0] = Real(0.5 / kWords<Word>);
+  constants.pace = Real(1 / kWords<Word>);
+}
+
 template <class Real, class Word>
 void set_near(Constants<Real, Word>& constants, const Window& window) {
   constexpr double n = kWords<Word>;
@@ -266,8 +275,8 @@ void plan_normal(Plan& plan, double mean, double std, ElementType type) {
   }
   plan.transform = Transform::kNormal;
   set_affine(plan, std, mean);
-  set_symmetric(plan.parameters.narrow, {0, 0.5});
-  set_symmetric(plan.parameters.wide, {0, 0.5});
+  set_unbounded(plan.parameters.narrow);
+  set_unbounded(plan.parameters.wide);
 }
 
 void plan_truncated(Plan& plan, const Arguments& arguments, bool in_units_of_std, ElementType type) {
