@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 TABLES = Path(__file__).resolve().parent.parent / "cpp" / "tables" / "quantile_tables.csv"
 M64 = 2**64 - 1
 
-# The quantile at p = 1/4, where tail and centre meet.
+# The quantile at p = 1/4: above it the probability of a bound is counted from its tail, below it from the median.
 QUARTILE = float.fromhex("0x1.5956b87528a49p-1")
 LN2 = float.fromhex("0x1.62e42fefa39efp-1")
 # The standard deviation of N(0, 1) cut at -2 and 2.
@@ -354,40 +354,23 @@ def tables() -> dict[str, list[tuple[float, ...]]]:
     return result
 
 
-class Pieces(NamedTuple):
-    """The shape of a table: first octave and number of halves an octave."""
-
-    first: int
-    halves: int
-
-
-PIECES = {"normal_f32": Pieces(-15, 1), "normal_f64": Pieces(-71, 2), "far": Pieces(3, 2)}
-CENTRE_OCTAVE = {"normal_f32": 32, "normal_f64": 64}
+FIRST_OCTAVE = {"normal_f32": -15, "normal_f64": -71, "far": 3}
 
 
 def _scalar_piece(table: str, f: float) -> tuple[int, float]:
-    shape = PIECES[table]
+    """The piece of f and its t; f > 0."""
     mantissa, exponent = math.frexp(f)
     octave, m = exponent - 1, 2 * mantissa
-    if shape.halves == 1:
-        return octave - shape.first, m - 1.5
-    h = 1 if m >= 1.5 else 0
-    return 2 * (octave - shape.first) + h, m - 1.25 - h / 2
+    half = 1 if m >= 1.5 else 0
+    return 2 * (octave - FIRST_OCTAVE[table]) + half, m - 1.25 - half / 2
 
 
 def _pieces(table: str, f: Array) -> tuple[npt.NDArray[np.intp], Array]:
-    shape = PIECES[table]
+    """_scalar_piece, for arrays."""
     mantissa, exponent = np.frexp(f)
     octave, m = exponent.astype(np.intp) - 1, mantissa + mantissa
-    if shape.halves == 1:
-        return octave - shape.first, m - m.dtype.type(1.5)
-    h = (m >= 1.5).astype(np.intp)
-    return 2 * (octave - shape.first) + h, m - m.dtype.type(1.25) - h.astype(m.dtype) / m.dtype.type(2)
-
-
-def _centre_piece(table: str) -> int:
-    shape = PIECES[table]
-    return (CENTRE_OCTAVE[table] - shape.first) * shape.halves
+    half = (m >= 1.5).astype(np.intp)
+    return 2 * (octave - FIRST_OCTAVE[table]) + half, m - m.dtype.type(1.25) - half.astype(m.dtype) / m.dtype.type(2)
 
 
 def _scalar_polynomial(table: str, piece: int, t: float) -> float:
@@ -413,25 +396,49 @@ def _polynomial(table: str, piece: npt.NDArray[np.intp], t: Array) -> Array:
     return value
 
 
-def _quantile(f: Array, s: Array, centre: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
-    """(P(t), x) with |z| = x P(t): from f in the tail, from s in the centre."""
+def ratio(f: Array) -> Array:
+    """R(f): the quantile at p = f / 2^(B+1), over h = 1/2 - p, in the type of f."""
     table = "normal_f32" if f.dtype == np.float32 else "normal_f64"
-    one = f.dtype.type(1)
-    piece, t = _pieces(table, np.where(centre, one, f))
-    with np.errstate(under="ignore"):
-        t = np.where(centre, np.where(centre, s, one) * np.where(centre, s, one), t)
-    piece = np.where(centre, _centre_piece(table), piece)
-    return _polynomial(table, piece, t), np.where(centre, s, one)
+    return _polynomial(table, *_pieces(table, f))
+
+
+def ratio64(f: float) -> float:
+    """R(f) in float64, for one f."""
+    return _scalar_polynomial("normal_f64", *_scalar_piece("normal_f64", f))
 
 
 # --- Normal (mean, std) -----------------------------------------------------------------------------------------------
 
 
-def _scale_and_shift(p: Array, x: Array, sign: Array, mean: float, std: float) -> Array:
-    working = p.dtype
+def _scale_and_shift(x: Array, sign: Array, mean: float, std: float) -> Array:
+    working = x.dtype
     mean_w, std_w = (working.type(round_to(v, working.name)) for v in (mean, std))
     with np.errstate(all="ignore"):
-        return _fma(p, sign * (x * std_w), mean_w, working)
+        return _fma(x, sign * std_w, mean_w, working)
+
+
+class Ramps(NamedTuple):
+    """f and h as linear functions of an integer that a word holds, counted from the tail and from the median."""
+
+    start: float
+    step: float
+    median: float
+    pace: float
+
+
+def _mirrored(w: Array, ramps: Ramps, mean: float, std: float) -> Array:
+    """The top bit of a word is the sign, the others count from the tails inwards."""
+    bits = 8 * w.dtype.itemsize
+    working = np.dtype(f"float{bits}")
+    start, step, median, pace = (working.type(round_to(v, working.name)) for v in ramps)
+    most = w.dtype.type(2 ** (bits - 1) - 1)
+    k = w & most
+    f = _fma(k.astype(working), step, start, working)
+    h = _fma((most - k).astype(working), pace, median, working)
+    sign = np.where(w > most, working.type(-1), working.type(1))
+    with np.errstate(under="ignore"):
+        x = ratio(f) * h
+    return _scale_and_shift(x, sign, mean, std)
 
 
 def normal(w: Array, dtype: npt.DTypeLike, mean: float, std: float) -> Array:
@@ -440,12 +447,8 @@ def normal(w: Array, dtype: npt.DTypeLike, mean: float, std: float) -> Array:
     mean, std = float(mean), float(std)
     if std == 0:
         return _constant(w, mean, element, working)
-    one = w.dtype.type(1)
-    sign = np.where(w >> w.dtype.type(bits - 1) == 1, working.type(-1), working.type(1))
-    f = (w << one | one).view(f"int{bits}").astype(working)
-    centre = f < 0
-    p, x = _quantile(f, -f * working.type(2.0 ** (1 - bits)), centre)
-    return _narrow(_scale_and_shift(p, x, sign, mean, std), element)
+    ramps = Ramps(start=1.0, step=2.0, median=2.0 ** -(bits + 1), pace=2.0**-bits)
+    return _narrow(_mirrored(w, ramps, mean, std), element)
 
 
 # --- Truncated normal (mean, std, low, high) --------------------------------------------------------------------------
@@ -473,12 +476,12 @@ def _search(low: float, high: float, goes_up: Callable[[float], bool]) -> tuple[
 
 def tail64(f: float) -> float:
     """F(f): the quantile at p = f 2^-65."""
-    return _scalar_polynomial("normal_f64", *_scalar_piece("normal_f64", f))
+    return ratio64(f) * fma_scalar(-f, 2.0**-65, 0.5)
 
 
-def centre64(s: float) -> float:
-    """C(s): the quantile at p = 1/2 - s / 4."""
-    return s * _scalar_polynomial("normal_f64", _centre_piece("normal_f64"), s * s)
+def centre64(c: float) -> float:
+    """C(c): the quantile at p = 1/2 - c."""
+    return ratio64(2.0**65 * (0.5 - c)) * c
 
 
 def far64(level: float) -> float:
@@ -496,8 +499,15 @@ def tail_and_centre(x: float) -> tuple[float, float]:
             return 0.0, 0.5
         q = _search(2.0**-71, 2.0**63, lambda f: tail64(f) > x)[1] * 2.0**-65
         return q, 0.5 - q
-    c = _search(0.0, 1.0, lambda s: centre64(s) < x)[1] / 4
+    c = _search(0.0, 0.25, lambda c: centre64(c) < x)[1]
     return 0.5 - c, c
+
+
+def symmetric_setup(b: float, bits: int) -> Ramps:
+    """The parameters of the symmetric form for the window [-b, b] in standard deviations, in float64."""
+    n = 2.0**bits
+    q, c = tail_and_centre(b)
+    return Ramps(start=q * (2 * n) + 2 * c, step=4 * c, median=c / n, pace=2 * c / n)
 
 
 class NearSetup(NamedTuple):
@@ -529,10 +539,10 @@ def near_setup(a: float, b: float, bits: int) -> NearSetup:
         w0=w0,
         start_l=qa * (2 * n) + d,
         start_u=qb * (2 * n) + d,
-        median_l=4 * (fma_scalar(-d, share, ca) + g),
-        median_u=4 * (fma_scalar(d, share, -ca) + g) if a < 0 else 4 * (ca + g),
+        median_l=fma_scalar(-d, share, ca) + g,
+        median_u=fma_scalar(d, share, -ca) + g if a < 0 else ca + g,
         step=2 * d,
-        pace=4 * d,
+        pace=d / n,
     )
 
 
@@ -546,10 +556,11 @@ def _near(w: Array, a: float, b: float, flip: bool, mean: float, std: float) -> 
     n = np.where(upper, ~w, w)
     d = np.where(upper, w - w.dtype.type(setup.w0), w.dtype.type((setup.w0 - 1) % 2**bits) - w)
     f = _fma(n.astype(working), step, np.where(upper, start_u, start_l), working)
-    s = _fma(d.astype(working) * working.type(2.0**-bits), pace, np.where(upper, median_u, median_l), working)
-    p, x = _quantile(f, s, f >= working.type(2.0 ** (bits - 1)))
+    h = _fma(d.astype(working), pace, np.where(upper, median_u, median_l), working)
     sign = np.where(upper != flip, working.type(1), working.type(-1))
-    return _scale_and_shift(p, x, sign, mean, std)
+    with np.errstate(under="ignore"):
+        x = ratio(f) * h
+    return _scale_and_shift(x, sign, mean, std)
 
 
 def minus_log(r: float, y: float) -> float:
@@ -624,7 +635,7 @@ def truncated(
     w: Array, dtype: npt.DTypeLike, mean: float, std: float, low: float, high: float, bounds: str = "absolute"
 ) -> Array:
     """Elements normal with this mean and standard deviation, kept in [low, high]: bounds "absolute" or in "std"."""
-    element, working, _ = _types(w, dtype)
+    element, working, bits = _types(w, dtype)
     mean, std, low, high = float(mean), float(std), float(low), float(high)
     if not low < high or not std >= 0 or bounds not in ("absolute", "std"):
         raise ValueError(f"no such window: mean {mean}, std {std}, low {low}, high {high}, bounds {bounds}")
@@ -645,6 +656,8 @@ def truncated(
     if a >= 4:
         with np.errstate(all="ignore"):
             y = _far(w, a, b, flip, mean, std).astype(working)
+    elif alpha == -beta:
+        y = _mirrored(w, symmetric_setup(beta, bits), mean, std)
     else:
         y = _near(w, a, b, flip, mean, std)
     return _narrow(_bound(y, bottom, top), element)
