@@ -149,13 +149,30 @@ struct Window {
 template <class Word>
 constexpr double kWords = sizeof(Word) == 4 ? 0x1p32 : 0x1p64;
 
-// The largest step of f, at most `step`, with which f stays in the table: below 2^(B+1), which is p = 1/2, for all words
-// up to `last`.
+// f may not reach 2^(B+1), where the table ends: p = 1/2. The largest number below that bounds start; step_within is the
+// largest step, at most `step`, that keeps f below for words up to `last`.
 template <class Real>
-Real step_within(double step, double last, Real start, double words) {
-  Real result = Real(step);
-  while (std::fma(Real(last), result, start) >= Real(2 * words)) result = std::nextafter(result, Real(0));
-  return result;
+Real top_of_table(double words) {
+  return std::nextafter(Real(2 * words), Real(0));
+}
+template <class Real>
+Real step_within(Real step, double last, Real start, double words) {
+  if (last == 0) return step;
+  const Real top = top_of_table<Real>(words), n = Real(last);
+  step = std::min(step, Real((top - start) / n));
+  while (std::fma(n, step, start) > top) step = std::nextafter(step, Real(0));
+  return step;
+}
+
+// Windows as narrow as this many probabilities have h times 2^64 and std by 2^64 instead, or pace would be subnormal.
+constexpr double kNarrow = 0x1p-60;
+template <class Real, class Word>
+void set_h(Constants<Real, Word>& constants, double d, double pace, double median_0, double median_1) {
+  const double unit = d < kNarrow ? 0x1p64 : 1;
+  constants.pace = Real(pace * unit);
+  constants.median[0] = Real(median_0 * unit);
+  constants.median[1] = Real(median_1 * unit);
+  constants.scale = Real(constants.scale / Real(unit));
 }
 
 // p = q .. 1/2 on both sides.
@@ -163,10 +180,9 @@ template <class Real, class Word>
 void set_symmetric(Constants<Real, Word>& constants, const Probability& beyond) {
   const auto [q, c] = beyond;
   constexpr double n = kWords<Word>;
-  constants.start[0] = Real(q * (4 * n) + 4 * c);
-  constants.step = step_within(8 * c, n / 2, constants.start[0], n);
-  constants.median[0] = Real(c / n);
-  constants.pace = Real(2 * c / n);
+  constants.start[0] = std::min(Real(q * (4 * n) + 4 * c), top_of_table<Real>(n));
+  constants.step = step_within(Real(8 * c), n / 2, constants.start[0], n);
+  set_h(constants, c, 2 * c / n, c / n, 0);
 }
 
 // The same with q = 0, c = 1/2: no bounds. The largest number below 4 is the step that step_within would find.
@@ -190,13 +206,11 @@ void set_near(Constants<Real, Word>& constants, const Window& window) {
   const double g = d / (2 * n);
   constants.flip = window.flip ? Word(~Word(0)) : 0;
   constants.lower_words = Word(w0);
-  constants.start[0] = Real(qa * (4 * n) + 2 * d);
-  constants.start[1] = Real(qb * (4 * n) + 2 * d);
-  constants.step = step_within(4 * d, n - w0, constants.start[1], n);
+  constants.start[0] = std::min(Real(qa * (4 * n) + 2 * d), top_of_table<Real>(n));
+  constants.start[1] = std::min(Real(qb * (4 * n) + 2 * d), top_of_table<Real>(n));
+  constants.step = step_within(Real(4 * d), n - w0, constants.start[1], n);
   if (straddles) constants.step = step_within(constants.step, w0, constants.start[0], n);
-  constants.median[0] = Real(std::fma(-d, w0 / n, ca) + g);
-  constants.median[1] = Real(straddles ? std::fma(d, w0 / n, -ca) + g : ca + g);
-  constants.pace = Real(d / n);
+  set_h(constants, d, d / n, std::fma(-d, w0 / n, ca) + g, straddles ? std::fma(d, w0 / n, -ca) + g : ca + g);
 }
 
 double log_beyond(double x) {

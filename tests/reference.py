@@ -354,7 +354,7 @@ def tables() -> dict[str, list[tuple[float, ...]]]:
     return result
 
 
-FIRST_OCTAVE = {"normal_f32": -15, "normal_f64": -71, "far": 3}
+FIRST_OCTAVE = {"normal_f32": -14, "normal_f64": -70, "far": 3}
 
 
 def _scalar_piece(table: str, f: float) -> tuple[int, float]:
@@ -397,7 +397,7 @@ def _polynomial(table: str, piece: npt.NDArray[np.intp], t: Array) -> Array:
 
 
 def ratio(f: Array) -> Array:
-    """R(f): the quantile at p = f / 2^(B+1), over h = 1/2 - p, in the type of f."""
+    """R(f): the quantile at p = f / 2^(B+2), over h = 1/2 - p, in the type of f."""
     table = "normal_f32" if f.dtype == np.float32 else "normal_f64"
     return _polynomial(table, *_pieces(table, f))
 
@@ -410,27 +410,29 @@ def ratio64(f: float) -> float:
 # --- Normal (mean, std) -----------------------------------------------------------------------------------------------
 
 
-def _scale_and_shift(x: Array, sign: Array, mean: float, std: float) -> Array:
+def _scale_and_shift(x: Array, sign: Array, mean: float, std: float, unit: float) -> Array:
     working = x.dtype
     mean_w, std_w = (working.type(round_to(v, working.name)) for v in (mean, std))
     with np.errstate(all="ignore"):
-        return _fma(x, sign * std_w, mean_w, working)
+        return _fma(x, sign * (std_w / working.type(unit)), mean_w, working)
 
 
 class Ramps(NamedTuple):
-    """f and h as linear functions of an integer that a word holds, counted from the tail and from the median."""
+    """f and h as linear functions of an integer that a word holds, counted from the tail and from the median; all in the
+    working type. h is in units of 1 / unit."""
 
-    start: float
-    step: float
-    median: float
-    pace: float
+    start: Any
+    step: Any
+    median: Any
+    pace: Any
+    unit: float = 1.0
 
 
 def _mirrored(w: Array, ramps: Ramps, mean: float, std: float) -> Array:
     """The top bit of a word is the sign, the others count from the tails inwards."""
     bits = 8 * w.dtype.itemsize
     working = np.dtype(f"float{bits}")
-    start, step, median, pace = (working.type(round_to(v, working.name)) for v in ramps)
+    start, step, median, pace, unit = ramps
     most = w.dtype.type(2 ** (bits - 1) - 1)
     k = w & most
     f = _fma(k.astype(working), step, start, working)
@@ -438,7 +440,7 @@ def _mirrored(w: Array, ramps: Ramps, mean: float, std: float) -> Array:
     sign = np.where(w > most, working.type(-1), working.type(1))
     with np.errstate(under="ignore"):
         x = ratio(f) * h
-    return _scale_and_shift(x, sign, mean, std)
+    return _scale_and_shift(x, sign, mean, std, unit)
 
 
 def normal(w: Array, dtype: npt.DTypeLike, mean: float, std: float) -> Array:
@@ -447,7 +449,9 @@ def normal(w: Array, dtype: npt.DTypeLike, mean: float, std: float) -> Array:
     mean, std = float(mean), float(std)
     if std == 0:
         return _constant(w, mean, element, working)
-    ramps = Ramps(start=1.0, step=2.0, median=2.0 ** -(bits + 1), pace=2.0**-bits)
+    real = working.type
+    below_4 = np.nextafter(real(4), real(0))
+    ramps = Ramps(start=real(2), step=below_4, median=real(2.0 ** -(bits + 1)), pace=real(2.0**-bits))
     return _narrow(_mirrored(w, ramps, mean, std), element)
 
 
@@ -475,13 +479,13 @@ def _search(low: float, high: float, goes_up: Callable[[float], bool]) -> tuple[
 
 
 def tail64(f: float) -> float:
-    """F(f): the quantile at p = f 2^-65."""
-    return ratio64(f) * fma_scalar(-f, 2.0**-65, 0.5)
+    """F(f): the quantile at p = f 2^-66."""
+    return ratio64(f) * fma_scalar(-f, 2.0**-66, 0.5)
 
 
 def centre64(c: float) -> float:
     """C(c): the quantile at p = 1/2 - c."""
-    return ratio64(2.0**65 * (0.5 - c)) * c
+    return ratio64(fma_scalar(-c, 2.0**66, 2.0**65 - 2.0**12)) * c
 
 
 def far64(level: float) -> float:
@@ -495,37 +499,68 @@ def tail_and_centre(x: float) -> tuple[float, float]:
     if x == 0:
         return 0.5, 0.0
     if x >= QUARTILE:
-        if x > tail64(2.0**-71):
+        if x > tail64(2.0**-70):
             return 0.0, 0.5
-        q = _search(2.0**-71, 2.0**63, lambda f: tail64(f) > x)[1] * 2.0**-65
+        q = _search(2.0**-70, 2.0**64, lambda f: tail64(f) > x)[1] * 2.0**-66
         return q, 0.5 - q
     c = _search(0.0, 0.25, lambda c: centre64(c) < x)[1]
     return 0.5 - c, c
 
 
+def _top(bits: int) -> Any:
+    """The largest number of the working type below 2 N."""
+    real = np.dtype(f"float{bits}").type
+    return np.nextafter(real(2.0 ** (bits + 1)), real(0))
+
+
+def _start(start: float, bits: int) -> Any:
+    return min(np.dtype(f"float{bits}").type(start), _top(bits))
+
+
+def _step(step: Any, last: float, start: Any, bits: int) -> Any:
+    """The step with which f = fma(RN(last), step, start) stays at or below top."""
+    working = np.dtype(f"float{bits}")
+    top, n = _top(bits), working.type(last)
+    if n == 0:
+        return step
+    step = min(step, (top - start) / n)
+    while _fma(n, step, start, working) > top:
+        step = np.nextafter(step, working.type(0))
+    return step
+
+
+def _unit(probability: float) -> float:
+    return 2.0**64 if probability < 2.0**-60 else 1.0
+
+
 def symmetric_setup(b: float, bits: int) -> Ramps:
-    """The parameters of the symmetric form for the window [-b, b] in standard deviations, in float64."""
+    """The parameters of the symmetric form for the window [-b, b] in standard deviations."""
     n = 2.0**bits
+    real = np.dtype(f"float{bits}").type
     q, c = tail_and_centre(b)
-    return Ramps(start=q * (2 * n) + 2 * c, step=4 * c, median=c / n, pace=2 * c / n)
+    start, unit = _start(q * (4 * n) + 4 * c, bits), _unit(c)
+    step = _step(real(8 * c), n / 2, start, bits)
+    return Ramps(start, step, median=real(c / n * unit), pace=real(2 * c / n * unit), unit=unit)
 
 
 class NearSetup(NamedTuple):
-    """What the near form needs beside the words, in float64 (not yet rounded to the working type)."""
+    """What the near form needs beside the words, in the working type. h is in units of 1 / unit."""
 
     w0: int
-    start_l: float
-    start_u: float
-    median_l: float
-    median_u: float
-    step: float
-    pace: float
+    start_l: Any
+    start_u: Any
+    median_l: Any
+    median_u: Any
+    step: Any
+    pace: Any
+    unit: float
 
 
 @functools.cache
 def near_setup(a: float, b: float, bits: int) -> NearSetup:
     """The parameters of the near form for the window [a, b], a < 4, b >= 0, in standard deviations."""
     n = 2.0**bits
+    real = np.dtype(f"float{bits}").type
     (qa, ca), (qb, cb) = tail_and_centre(abs(a)), tail_and_centre(b)
     w0 = 0
     if a < 0:
@@ -534,15 +569,20 @@ def near_setup(a: float, b: float, bits: int) -> NearSetup:
     else:
         d = cb - ca if a < QUARTILE else qa - qb
     g = d / (2 * n)
-    share = w0 / n
+    share, unit = w0 / n, _unit(d)
+    start_l, start_u = _start(qa * (4 * n) + 2 * d, bits), _start(qb * (4 * n) + 2 * d, bits)
+    step = _step(real(4 * d), n - w0, start_u, bits)
+    if a < 0:
+        step = _step(step, w0, start_l, bits)
     return NearSetup(
         w0=w0,
-        start_l=qa * (2 * n) + d,
-        start_u=qb * (2 * n) + d,
-        median_l=fma_scalar(-d, share, ca) + g,
-        median_u=fma_scalar(d, share, -ca) + g if a < 0 else ca + g,
-        step=2 * d,
-        pace=d / n,
+        start_l=start_l,
+        start_u=start_u,
+        median_l=real((fma_scalar(-d, share, ca) + g) * unit),
+        median_u=real((fma_scalar(d, share, -ca) + g if a < 0 else ca + g) * unit),
+        step=step,
+        pace=real(d / n * unit),
+        unit=unit,
     )
 
 
@@ -550,17 +590,16 @@ def _near(w: Array, a: float, b: float, flip: bool, mean: float, std: float) -> 
     """The near form for (already flipped) words W."""
     bits = 8 * w.dtype.itemsize
     working = np.dtype(f"float{bits}")
-    setup = near_setup(a, b, bits)
-    start_l, start_u, median_l, median_u, step, pace = (working.type(round_to(v, working.name)) for v in setup[1:])
-    upper = w >= w.dtype.type(setup.w0)
+    w0, start_l, start_u, median_l, median_u, step, pace, unit = near_setup(a, b, bits)
+    upper = w >= w.dtype.type(w0)
     n = np.where(upper, ~w, w)
-    d = np.where(upper, w - w.dtype.type(setup.w0), w.dtype.type((setup.w0 - 1) % 2**bits) - w)
+    d = np.where(upper, w - w.dtype.type(w0), w.dtype.type((w0 - 1) % 2**bits) - w)
     f = _fma(n.astype(working), step, np.where(upper, start_u, start_l), working)
     h = _fma(d.astype(working), pace, np.where(upper, median_u, median_l), working)
     sign = np.where(upper != flip, working.type(1), working.type(-1))
     with np.errstate(under="ignore"):
         x = ratio(f) * h
-    return _scale_and_shift(x, sign, mean, std)
+    return _scale_and_shift(x, sign, mean, std, unit)
 
 
 def minus_log(r: float, y: float) -> float:
