@@ -149,21 +149,6 @@ struct Window {
 template <class Word>
 constexpr double kWords = sizeof(Word) == 4 ? 0x1p32 : 0x1p64;
 
-// f may not reach 2^(B+1), where the table ends: p = 1/2. The largest number below that bounds start; step_within is the
-// largest step, at most `step`, that keeps f below for words up to `last`.
-template <class Real>
-Real top_of_table(double words) {
-  return std::nextafter(Real(2 * words), Real(0));
-}
-template <class Real>
-Real step_within(Real step, double last, Real start, double words) {
-  if (last == 0) return step;
-  const Real top = top_of_table<Real>(words), n = Real(last);
-  step = std::min(step, Real((top - start) / n));
-  while (std::fma(n, step, start) > top) step = std::nextafter(step, Real(0));
-  return step;
-}
-
 // Windows as narrow as this many probabilities have h times 2^64 and std by 2^64 instead, or pace would be subnormal.
 constexpr double kNarrow = 0x1p-60;
 template <class Real, class Word>
@@ -175,17 +160,23 @@ void set_h(Constants<Real, Word>& constants, double d, double pace, double media
   constants.scale = Real(constants.scale / Real(unit));
 }
 
-// p = q .. 1/2 on both sides.
+// p = q .. 1/2 on both sides. f may not reach 2^(B+1), where the table ends: p = 1/2. The largest number below that is the
+// top; start and step keep f within it. (That moves f by its last place or so, for a ratio that hardly changes there.)
 template <class Real, class Word>
 void set_symmetric(Constants<Real, Word>& constants, const Probability& beyond) {
   const auto [q, c] = beyond;
   constexpr double n = kWords<Word>;
-  constants.start[0] = std::min(Real(q * (4 * n) + 4 * c), top_of_table<Real>(n));
-  constants.step = step_within(Real(8 * c), n / 2, constants.start[0], n);
+  constexpr Real last = Real(n / 2);
+  const Real top = std::nextafter(Real(2 * n), Real(0));
+  const Real start = std::min(Real(q * (4 * n) + 4 * c), top);
+  Real step = std::min(Real(8 * c), (top - start) / last);
+  while (std::fma(last, step, start) > top) step = std::nextafter(step, Real(0));
+  constants.start[0] = start;
+  constants.step = step;
   set_h(constants, c, 2 * c / n, c / n, 0);
 }
 
-// The same with q = 0, c = 1/2: no bounds. The largest number below 4 is the step that step_within would find.
+// The same with q = 0, c = 1/2: no bounds. The largest number below 4 is the step that set_symmetric would find.
 template <class Real, class Word>
 void set_unbounded(Constants<Real, Word>& constants) {
   constants.start[0] = 2;
@@ -206,10 +197,9 @@ void set_near(Constants<Real, Word>& constants, const Window& window) {
   const double g = d / (2 * n);
   constants.flip = window.flip ? Word(~Word(0)) : 0;
   constants.lower_words = Word(w0);
-  constants.start[0] = std::min(Real(qa * (4 * n) + 2 * d), top_of_table<Real>(n));
-  constants.start[1] = std::min(Real(qb * (4 * n) + 2 * d), top_of_table<Real>(n));
-  constants.step = step_within(Real(4 * d), n - w0, constants.start[1], n);
-  if (straddles) constants.step = step_within(constants.step, w0, constants.start[0], n);
+  constants.start[0] = Real(qa * (4 * n) + 2 * d);
+  constants.start[1] = Real(qb * (4 * n) + 2 * d);
+  constants.step = Real(4 * d);
   set_h(constants, d, d / n, std::fma(-d, w0 / n, ca) + g, straddles ? std::fma(d, w0 / n, -ca) + g : ca + g);
 }
 

@@ -181,6 +181,7 @@ class Near {
   }
   FASTINIT_INLINE void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
     const U ones = splat(typename T::Word(~typename T::Word(0)));
+    const U top = splat(typename T::Word(power_bits<T>(T::kBits + 1) - 1));  // the last f of the table
     U f[kGroup];
     F h[kGroup], std[kGroup];
     for (int v = 0; v < kGroup; ++v) {
@@ -189,7 +190,7 @@ class Near {
       const U n = select(lower, w, w ^ ones);
       const U beyond = w - lower_words_;
       const U d = select(lower, beyond ^ ones, beyond);  // ~(w - w0) = w0 - 1 - w
-      f[v] = bits(fma(from_unsigned(n), step_, select(lower, start_[0], start_[1])));
+      f[v] = lesser(bits(fma(from_unsigned(n), step_, select(lower, start_[0], start_[1]))), top);
       h[v] = fma(from_unsigned(d), pace_, select(lower, median_[0], median_[1]));
       const U sign = select(lower, flip_sign_ ^ splat(kTopBit<T>), flip_sign_);
       std[v] = float_of_bits(bits(std_) ^ sign);

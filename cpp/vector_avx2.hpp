@@ -128,6 +128,7 @@ inline Mask64 is_less(U64 a, U64 b) {
   const __m256i top = _mm256_set1_epi64x((long long)0x8000000000000000);
   return {_mm256_cmpgt_epi64(_mm256_xor_si256(b.v, top), _mm256_xor_si256(a.v, top))};
 }
+inline U64 lesser(U64 a, U64 b) { return {_mm256_blendv_epi8(b.v, a.v, is_less(a, b).v)}; }
 inline bool any(Mask32 m) { return !_mm256_testz_si256(m.v, m.v); }
 inline bool any(Mask64 m) { return !_mm256_testz_si256(m.v, m.v); }
 inline U32 select(Mask32 m, U32 yes, U32 no) { return {_mm256_blendv_epi8(no.v, yes.v, m.v)}; }

@@ -513,22 +513,6 @@ def _top(bits: int) -> Any:
     return np.nextafter(real(2.0 ** (bits + 1)), real(0))
 
 
-def _start(start: float, bits: int) -> Any:
-    return min(np.dtype(f"float{bits}").type(start), _top(bits))
-
-
-def _step(step: Any, last: float, start: Any, bits: int) -> Any:
-    """The step with which f = fma(RN(last), step, start) stays at or below top."""
-    working = np.dtype(f"float{bits}")
-    top, n = _top(bits), working.type(last)
-    if n == 0:
-        return step
-    step = min(step, (top - start) / n)
-    while _fma(n, step, start, working) > top:
-        step = np.nextafter(step, working.type(0))
-    return step
-
-
 def _unit(probability: float) -> float:
     return 2.0**64 if probability < 2.0**-60 else 1.0
 
@@ -536,10 +520,14 @@ def _unit(probability: float) -> float:
 def symmetric_setup(b: float, bits: int) -> Ramps:
     """The parameters of the symmetric form for the window [-b, b] in standard deviations."""
     n = 2.0**bits
-    real = np.dtype(f"float{bits}").type
+    working = np.dtype(f"float{bits}")
+    real, top = working.type, _top(bits)
     q, c = tail_and_centre(b)
-    start, unit = _start(q * (4 * n) + 4 * c, bits), _unit(c)
-    step = _step(real(8 * c), n / 2, start, bits)
+    start = min(real(q * (4 * n) + 4 * c), top)
+    step = min(real(8 * c), (top - start) / real(n / 2))
+    while _fma(n / 2, step, start, working) > top:
+        step = np.nextafter(step, real(0))
+    unit = _unit(c)
     return Ramps(start, step, median=real(c / n * unit), pace=real(2 * c / n * unit), unit=unit)
 
 
@@ -570,17 +558,13 @@ def near_setup(a: float, b: float, bits: int) -> NearSetup:
         d = cb - ca if a < QUARTILE else qa - qb
     g = d / (2 * n)
     share, unit = w0 / n, _unit(d)
-    start_l, start_u = _start(qa * (4 * n) + 2 * d, bits), _start(qb * (4 * n) + 2 * d, bits)
-    step = _step(real(4 * d), n - w0, start_u, bits)
-    if a < 0:
-        step = _step(step, w0, start_l, bits)
     return NearSetup(
         w0=w0,
-        start_l=start_l,
-        start_u=start_u,
+        start_l=real(qa * (4 * n) + 2 * d),
+        start_u=real(qb * (4 * n) + 2 * d),
         median_l=real((fma_scalar(-d, share, ca) + g) * unit),
         median_u=real((fma_scalar(d, share, -ca) + g if a < 0 else ca + g) * unit),
-        step=step,
+        step=real(4 * d),
         pace=real(d / n * unit),
         unit=unit,
     )
@@ -594,7 +578,7 @@ def _near(w: Array, a: float, b: float, flip: bool, mean: float, std: float) -> 
     upper = w >= w.dtype.type(w0)
     n = np.where(upper, ~w, w)
     d = np.where(upper, w - w.dtype.type(w0), w.dtype.type((w0 - 1) % 2**bits) - w)
-    f = _fma(n.astype(working), step, np.where(upper, start_u, start_l), working)
+    f = np.minimum(_fma(n.astype(working), step, np.where(upper, start_u, start_l), working), _top(bits))
     h = _fma(d.astype(working), pace, np.where(upper, median_u, median_l), working)
     sign = np.where(upper != flip, working.type(1), working.type(-1))
     with np.errstate(under="ignore"):

@@ -381,10 +381,10 @@ MEDIAN = 2.0**-52
 def test_fit_of_the_float32_table() -> None:
     """What the limits above assume: evaluated exactly, the table is within 2.4 u of the ratio; f counts for 0.2."""
     with mp.workprec(120):
-        for piece, row in enumerate(reference.tables()["normal_f32"][:94]):
-            octave, half = piece // 2 - 15, piece % 2
+        for piece, row in enumerate(reference.tables()["normal_f32"]):
+            octave, half = piece // 2 - 14, piece % 2
             for t in np.linspace(-0.25, 0.25, 13)[:-1].tolist():
-                p = mpf(2) ** (octave - 33) * (mpf(t) + 1.25 + mpf(half) / 2)
+                p = mpf(2) ** (octave - 34) * (mpf(t) + 1.25 + mpf(half) / 2)
                 fit = mp.polyval([mpf(c) for c in reversed(row)], t)
                 # One Newton step from the fit itself is exact to about the square of its error.
                 x = fit * (0.5 - p)
@@ -411,7 +411,7 @@ def test_normal_against_mpmath(bits: int) -> None:
 
 WINDOWS = [
     (-2, 2), (2, 3), (5, 6), (8, INF), (-INF, -7), (-0.001, 0.001), (-1, 1e-6), (3.9, 50), (0, INF), (-3, 0.5),
-    (-INF, INF), (100, 101), (-INF, 0), (0.6, 0.7), (4, 4.001), (4.5, 4.7), (3.999, 4.001), (1e-10, 2e-10),
+    (-1e-36, 1e-36), (0, 1e-36), (-1e-35, 1e-36), (-INF, INF), (100, 101), (-INF, 0), (0.6, 0.7), (4, 4.001), (4.5, 4.7), (3.999, 4.001), (1e-10, 2e-10),
     (-40, -3), (13, INF), (-1, 2), (-2, 1), (-0.5, 0.5), (-1e-8, 1e-8), (-5, 5), (-0.1, 3), (-INF, 1), (1, 1 + 1e-6),
 ]  # fmt: skip
 
@@ -490,8 +490,8 @@ def test_steps_back_are_few_ulp_and_where_polynomials_meet(bits: int) -> None:
             start, step, count = near.start_u, near.step, 2**bits - near.w0
         # n counts from the upper end of the window, where f is start; about the n where the polynomials meet.
         meeting = {
-            int((m * 2.0**octave - start) / step) + o
-            for octave in range(bits)
+            int((m * 2.0**octave - float(start)) / float(step)) + o
+            for octave in range(bits + 1)
             for m in (1, 1.5)
             for o in range(-40, 41)
         }
@@ -499,7 +499,7 @@ def test_steps_back_are_few_ulp_and_where_polynomials_meet(bits: int) -> None:
         assert n.size >= 81
         y = reference.truncated(n if low == -high else ~n, kind, 0, 1, low, high)
         back = np.diff(y) / np.spacing(np.abs(y[1:]))  # falls as n rises
-        f = reference._fma(n.astype(kind), kind.type(step), kind.type(start), kind)
+        f = np.minimum(reference._fma(n.astype(kind), step, start, kind), reference._top(bits))
         piece, _ = reference._pieces(table, f)
         assert back.max() <= 3, (low, high)
         assert back[np.diff(piece) == 0].max() <= 0, (low, high)
@@ -536,11 +536,11 @@ def test_probabilities_of_bounds(x: float) -> None:
 
 def test_scalar_and_array_forms_agree() -> None:
     # About both ends of each piece; 2^64 begins the last octave that there is.
-    f = np.array([math.nextafter(m * 2.0**e, side) for e in range(-70, 64) for m in (1, 1.5) for side in (0, 1, INF)])
-    f = np.concatenate([f, np.ldexp(1.0, np.arange(-71, 65)), np.ldexp(1.5, np.arange(-71, 64))])
+    f = np.array([math.nextafter(m * 2.0**e, side) for e in range(-69, 65) for m in (1, 1.5) for side in (0, 1, INF)])
+    f = np.concatenate([f, np.ldexp(1.0, np.arange(-70, 65)), np.ldexp(1.5, np.arange(-70, 65))])
     assert reference.ratio(f).tolist() == [reference.ratio64(v) for v in f.tolist()]
     for table in ("normal_f64", "normal_f32"):
-        g = f[f >= 2.0**-15].astype(np.float32) if table == "normal_f32" else f
+        g = f[f >= 2.0**-14].astype(np.float32) if table == "normal_f32" else f
         piece, t = reference._pieces(table, g)
         expected = [reference._scalar_piece(table, v) for v in g.tolist()]
         assert list(zip(piece.tolist(), t.tolist(), strict=True)) == expected
