@@ -418,8 +418,8 @@ def _scale_and_shift(x: Array, sign: Array, mean: float, std: float, unit: float
 
 
 class Ramps(NamedTuple):
-    """f and h as linear functions of an integer that a word holds, counted from the tail and from the median; all in the
-    working type. h is in units of 1 / unit."""
+    """f and h as linear functions of an integer that a word holds, counted from the tail and from the median; all in
+    the working type. h is in units of 1 / unit."""
 
     start: Any
     step: Any

@@ -140,8 +140,8 @@ def as_header() -> str:
     """One row a coefficient, one column a piece: a vector load takes the same coefficient of many pieces."""
     out = [
         NOTE + " Coefficients of the normal quantile, version 1 of the stream format:",
-        "// row i is coefficient i, a column is a piece, two pieces an octave. The last columns of the normal tables are",
-        "// the pieces that nearly all words fall into.",
+        "// row i is coefficient i, a column is a piece, two pieces an octave. The last columns of the normal",
+        "// tables are the pieces that nearly all words fall into.",
         "#pragma once",
         "",
         "namespace fastinit {",

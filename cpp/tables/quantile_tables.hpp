@@ -1,6 +1,6 @@
 // Made by generate.py; do not edit. Coefficients of the normal quantile, version 1 of the stream format:
-// row i is coefficient i, a column is a piece, two pieces an octave. The last columns of the normal tables are
-// the pieces that nearly all words fall into.
+// row i is coefficient i, a column is a piece, two pieces an octave. The last columns of the normal
+// tables are the pieces that nearly all words fall into.
 #pragma once
 
 namespace fastinit {
