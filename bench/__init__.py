@@ -63,32 +63,23 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-class _Bar:
-    """A progress bar for each question, if tqdm is here and someone looks on."""
-
-    def __init__(self, name: str, steps: int) -> None:
-        tqdm = rows.optional("tqdm")
-        self._bar: Any = tqdm and tqdm.tqdm(
-            total=steps, desc=name, leave=False, file=sys.stderr, disable=None, dynamic_ncols=True
-        )
-
-    def __call__(self, text: str) -> None:
-        if self._bar is not None:
-            self._bar.set_postfix_str(text[:50], refresh=False)
-            self._bar.update()
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.close()
-
-
 def _run(name: str, tables: Sequence[clock.Table], effort: clock.Effort) -> None:
-    bar = _Bar(name, sum(table.steps(effort) for table in tables))
+    """With a progress bar, if tqdm is here and someone looks on."""
+    tqdm = rows.optional("tqdm")
+    steps = sum(table.steps(effort) for table in tables)
+    shown: Any = tqdm.tqdm(total=steps, desc=name, leave=False, disable=None, dynamic_ncols=True) if tqdm else None
+
+    def step(text: str) -> None:
+        if shown is not None:
+            shown.set_postfix_str(text[:50], refresh=False)
+            shown.update()
+
     try:
         for table in tables:
-            clock.measure(table, effort, bar)
+            clock.measure(table, effort, step)
     finally:
-        bar.close()
+        if shown is not None:
+            shown.close()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

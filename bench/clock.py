@@ -207,5 +207,5 @@ def measure(table: Table, effort: Effort, step: Callable[[str], object]) -> None
             row.seconds.append(seconds / row.number)
             if limit_rate is not None:
                 row.limit_rates.append(limit_rate)
-    for row in table.rows:
+    for row in (*table.rows, *([limit] if limit else [])):
         row.bind = unbound

@@ -138,6 +138,8 @@ def _table(
         rows += own
         names = {"work": [w[: math.prod(shape)] for _, shape, _ in peers_part]}
         rows.append(row("limit", f"ndarray.fill{mark}", "for w in work: w.fill(1.0)", names, peers_part, 1))
+        text = f"{kind}, fastinit, {own[-1].threads} threads / ndarray.fill{mark}, bytes a second"
+        ratios.append(Ratio(text, own[-1], [rows[-1]], "bytes"))
         if torch:
             theirs = row("torch", f"torch.nn.init{mark}", fill, _torch(torch, peers_part, w), peers_part, None)
             rows.append(theirs)

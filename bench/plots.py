@@ -111,12 +111,12 @@ def bars(table: Table, kind: str) -> list[tuple[str, float, str]]:
             best[key] = row
     most = max((row.threads or 0 for row in rows if row.who == "fastinit"), default=0)
     found = []
-    for (who, threads), row in best.items():
+    for (who, _), row in best.items():
         if who == "fastinit":
-            color = _OURS if threads == most else _OURS_LIGHT
-            found.append((f"fastinit{_threads(threads)}", row.values_per_second() / 1e9, color))
+            color = _OURS if row.threads == most else _OURS_LIGHT
+            found.append((f"fastinit{_threads(row.threads)}", row.values_per_second() / 1e9, color))
         else:
-            found.append((_LIBRARIES[who], row.values_per_second() / 1e9, _PEER))
+            found.append((_LIBRARIES[who] + _threads(row.threads), row.values_per_second() / 1e9, _PEER))
     return sorted(found, key=lambda bar: bar[1])
 
 

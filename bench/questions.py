@@ -6,12 +6,13 @@ arrays, as float32, float64, float16 or bfloat16, so all kinds have the same num
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+import fastinit
 from fastinit import _core
 
 from . import cold, models, peers, sweep
@@ -223,8 +224,6 @@ def small(_: Setting) -> Iterator[Table]:
     w = np.empty(n, np.float32)
 
     def names(w: Array) -> Names:
-        import fastinit
-
         return {"w": w, "he_normal": fastinit.he_normal}
 
     own = [
@@ -268,7 +267,7 @@ def _by_kind(rows: Sequence[Row]) -> list[Row]:
     return sorted(rows, key=lambda row: kinds.index(row.kind))
 
 
-QUESTIONS = {
+QUESTIONS: dict[str, Callable[[Setting], Iterator[Table]]] = {
     # First, while the process is small: it is about fresh memory.
     "cold": lambda setting: cold.tables(setting.cold_bytes, setting.threads),
     "constants": constants,

@@ -65,6 +65,7 @@ def heading(setting: Setting, effort: Effort) -> Heading:
         "other versions": ", ".join(plain) or "none",
         "not here": ", ".join(away) or "nothing that is used",
         "threads": f"fastinit {', '.join(map(str, setting.threads))}; the others as many as they like, or as said",
+        "most threads": f"{setting.threads[-1]} thread{'' if setting.threads[-1] == 1 else 's'}",
         "buffer": f"{setting.n_bytes >> 20} MiB, warm",
         "rounds": f"at most {effort.rounds}, medians",
         "load before": load(),
@@ -74,9 +75,9 @@ def heading(setting: Setting, effort: Effort) -> Heading:
 NOTES = """\
 elements: of one call; a slow row runs on a part of the buffer. of limit: bytes a second by those of the limit, the row
 on top, which runs right before each other row. fastinit is x: values a second of fastinit's fastest row of the same
-kind, by those of this row. spread: distance of the quartiles, by the median. JAX, TensorFlow and Keras return new arrays, so their time has the allocation in it. NumPy's and randomgen's
-normals have standard deviation 1: the pass that would scale them is not in the time. Ratios are medians over the rounds
-of the ratio of neighbours."""
+kind, by those of this row. spread: distance of the quartiles, by the median. ratio: the median over the rounds of the
+ratio of neighbours. JAX, TensorFlow and Keras return new arrays: their allocation is in the time. NumPy's and
+randomgen's normals have standard deviation 1: the pass that would scale them is not in the time."""
 
 WIDTHS = (50, 8, 10, 9, 9, 8, 10, 15, 8)
 
@@ -225,37 +226,48 @@ _LIBRARIES = {
     "TensorFlow, Keras": ("tensorflow", "keras"),
     "oneMKL, 1 thread": ("mkl",),
 }
+_NOT_IN_MARKDOWN = ("normal float32, contiguous",)  # it is in the table already
 _IN_MARKDOWN = ("uniform", "uniform16", "normal", "truncated", "normal64", "normal16", "targets", "philox", "strided")
 
 
+def _fill(own: Row) -> str:
+    """The function and what it filled: "he_normal float32, Fortran order"."""
+    function = own.name.removeprefix("fastinit.").partition("(")[0]
+    return f"{function} {own.kind.removeprefix('truncated ').partition(' ')[2]}"
+
+
 def markdown(heading: Heading, tables: Sequence[Table]) -> str:
-    """The README's table of speeds: for each kind, fastinit's fastest row, and the fastest of each library."""
+    """The README's table of speeds: for each kind, fastinit with most threads, and the fastest row of each library."""
     by_kind: dict[str, list[Row]] = {}
     for table in tables:
         if table.name in _IN_MARKDOWN:
-            for row in table.rows:
-                by_kind.setdefault(row.kind, []).extend([row] if row.measured else [])
-    used = [
-        (label, names)
+            for row in filter(lambda row: row.measured, table.rows):
+                by_kind.setdefault(row.kind, []).append(row)
+    used = {
+        label: names
         for label, names in _LIBRARIES.items()
         if any(row.who in names for rows in by_kind.values() for row in rows)
-    ]
-    lines = ["| fill | fastinit | of the limit | " + "".join(f"{label} | " for label, _ in used).rstrip()]
-    lines.append("|---|---|---|" + "---|" * len(used))
+    }
+    lines = [f"| {' | '.join(['fill', 'fastinit', 'of the limit', *used])} |", "|---" * (3 + len(used)) + "|"]
     for kind, rows in by_kind.items():
-        own = max(filter(_is_ours, rows), key=Row.values_per_second, default=None)
-        if own is None:
+        ours = list(filter(_is_ours, rows))
+        if not ours or kind in _NOT_IN_MARKDOWN:
             continue
-        cells = [f"{own.name.removeprefix('fastinit.').partition('(')[0]}: {kind}"]
-        cells += [f"{own.values_per_second() / 1e9:.2g}", _number(own.of_limit(), 2)]
-        for _, names in used:
+        own = [row for row in ours if row.name == ours[0].name][-1]
+        rate = own.values_per_second()
+        cells = [_fill(own), f"{rate / 1e9:.2g}", _number(own.of_limit(), 2)]
+        for names in used.values():
             best = max((row.values_per_second() for row in rows if row.who in names), default=None)
-            cells.append("" if best is None else f"{best / 1e9:.2g} (x {own.values_per_second() / best:.2g})")
+            cells.append("" if best is None else f"{best / 1e9:.2g} (x {rate / best:.2g})")
         lines.append(f"| {' | '.join(cells)} |")
-    facts = ("date", "cpu", "cpus", "target", "versions", "buffer", "rounds")
-    said = "; ".join(f"{name}: {heading[name]}" for name in facts)
+    said = "; ".join(heading[name] for name in ("cpu", "target", "versions", "buffer", "rounds"))
     return "\n".join(
-        [*lines, "", f"10^9 values a second, fastest row of each library. `{heading['command']}`; {said}.", ""]
+        [
+            *lines,
+            "",
+            f"10^9 values a second, by the fastest call of each library. `{heading['command']}` on {heading['date']}:",
+            f"{said}; fastinit on {heading['most threads']}.",
+        ]
     )
 
 

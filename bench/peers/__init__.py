@@ -16,12 +16,12 @@ from ..rows import Array, row
 from . import with_jax, with_keras, with_mkl, with_numpy, with_randomgen, with_tensorflow, with_torch
 from .call import Call
 
-# oneMKL first: torch brings a copy of its own.
+# PyTorch before oneMKL: where a sequential oneMKL came first, PyTorch 2.13 binds to it and reports one thread.
 _LIBRARIES: dict[str, ModuleType] = {
     "numpy": with_numpy,
     "randomgen": with_randomgen,
-    "mkl": with_mkl,
     "torch": with_torch,
+    "mkl": with_mkl,
     "jax": with_jax,
     "tensorflow": with_tensorflow,
     "keras": with_keras,

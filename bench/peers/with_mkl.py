@@ -32,8 +32,7 @@ def load() -> Any:
     if not paths:
         raise OSError("the mkl wheel has no mkl_rt library")
     mkl = ctypes.CDLL(paths[0])
-    mkl.MKL_Set_Threading_Layer(_SEQUENTIAL)
-    mkl.MKL_Set_Num_Threads(1)
+    mkl.MKL_Set_Threading_Layer(_SEQUENTIAL)  # of this copy; the environment would reach PyTorch's, too
     return mkl
 
 
