@@ -158,7 +158,7 @@ def normal64(setting: Setting) -> Iterator[Table]:
 
 def normal16(setting: Setting) -> Iterator[Table]:
     most = setting.threads[-1:]
-    f32 = ours("normal float32", "he_normal", setting.f32, most, HE)
+    f32 = ours("normal float32, for comparison", "he_normal", setting.f32, most, HE)
     rows: list[Row] = []
     theirs: list[Row] = []
     for dtype in sixteen_bits():

@@ -108,18 +108,20 @@ def _is_ours(row: Row) -> bool:
     return row.who == "fastinit" and row.measured
 
 
-def _number(value: float | None, digits: int = 3) -> str:
-    return "" if value is None else f"{value:.{digits}g}"
+def number(value: float | None, digits: int = 3) -> str:
+    """So many digits, but all of those before the point."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if value >= 10**digits - 0.5 else f"{value:.{digits}g}"
 
 
 def value(ratio: Ratio) -> str:
     """What is printed for a ratio, and which row was the fastest where there was a choice."""
-    number = ratio.value()
-    if number is None:
+    if ratio.value() is None:
         return "not measured"
     rival = ratio.rival()
     chosen = f"   ({rival.name})" if rival and ratio.bottom and len(ratio.bottom) > 1 else ""
-    return f"{number:.3g}{chosen}"
+    return f"{number(ratio.value())}{chosen}"
 
 
 def _line(out: TextIO, *cells: str) -> None:
@@ -144,8 +146,8 @@ def _show_row(row: Row, rows: Sequence[Row], out: TextIO) -> None:
         _time(row.median()),
         f"{row.values_per_second() / 1e9:.3f}",
         f"{row.bytes_per_second() / 1e9:.2f}",
-        _number(row.of_limit()),
-        _number(times(row, rows)),
+        number(row.of_limit()),
+        number(times(row, rows)),
         _spread(row),
     )
 
@@ -194,7 +196,7 @@ def show_sweep(tables: Sequence[Table], out: TextIO) -> None:
         cells = [table.limit, *(found.get(name) for name in names)]
         n = next((row.n for row in table.rows if row.n), 0)
         shown = (
-            "failed" if row and row.error else _number(1e9 * row.median() / row.n, 4) if row and row.seconds else ""
+            "failed" if row and row.error else number(1e9 * row.median() / row.n, 4) if row and row.seconds else ""
             for row in cells
         )
         line = f"{n:>12}" + "".join(f"{cell:>12}" for cell in shown)
@@ -226,7 +228,7 @@ _LIBRARIES = {
     "TensorFlow, Keras": ("tensorflow", "keras"),
     "oneMKL, 1 thread": ("mkl",),
 }
-_NOT_IN_MARKDOWN = ("normal float32, contiguous",)  # it is in the table already
+_NOT_IN_MARKDOWN = ("normal float32, contiguous", "normal float32, for comparison")  # there already
 _IN_MARKDOWN = ("uniform", "uniform16", "normal", "truncated", "normal64", "normal16", "targets", "philox", "strided")
 
 
@@ -255,10 +257,10 @@ def markdown(heading: Heading, tables: Sequence[Table]) -> str:
             continue
         own = [row for row in ours if row.name == ours[0].name][-1]
         rate = own.values_per_second()
-        cells = [_fill(own), f"{rate / 1e9:.2g}", _number(own.of_limit(), 2)]
+        cells = [_fill(own), number(rate / 1e9, 2), number(own.of_limit(), 2)]
         for names in used.values():
             best = max((row.values_per_second() for row in rows if row.who in names), default=None)
-            cells.append("" if best is None else f"{best / 1e9:.2g} (x {rate / best:.2g})")
+            cells.append("" if best is None else f"{number(best / 1e9, 2)} (x {number(rate / best, 2)})")
         lines.append(f"| {' | '.join(cells)} |")
     said = "; ".join(heading[name] for name in ("cpu", "target", "versions", "buffer", "rounds"))
     return "\n".join(

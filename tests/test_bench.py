@@ -78,7 +78,7 @@ def check(printed: str, data: dict[str, Any], threads: list[int]) -> None:
         assert table["ratios"] or table["name"] in ("targets", "sweep", "cache")
         for ratio in table["ratios"]:
             if ratio["value"] is not None and table["name"] != "sweep":
-                assert f"{ratio['text']}: {ratio['value']:.3g}" in printed
+                assert f"{ratio['text']}: {report.number(ratio['value'])}" in printed
     for table in data["tables"]:
         if table["name"] != "sweep":
             assert f"\n{table['name']}. {table['question']}" in printed
@@ -114,7 +114,7 @@ def test_everything_that_is_installed(tmp_path: Path) -> None:
         assert path.read_bytes().startswith(b"\x89PNG")
     if importlib.util.find_spec("ml_dtypes"):
         assert {row["kind"] for row in rows_of(data, "normal16")} == {
-            "normal float32",
+            "normal float32, for comparison",
             "normal float16",
             "normal bfloat16",
         }
@@ -288,3 +288,14 @@ def test_wrong_options_are_refused_before_anything_runs(arguments: list[str], me
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stdout == ""
+
+
+def test_numbers_are_printed_without_exponents() -> None:
+    assert [report.number(x) for x in (0.00123, 0.1, 12.34, 999.6, 1234.5, None)] == [
+        "0.00123",
+        "0.1",
+        "12.3",
+        "1000",
+        "1234",
+        "",
+    ]
