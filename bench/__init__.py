@@ -117,12 +117,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         for name in args.only:
             tables += (asked := list(questions.QUESTIONS[name](setting)))
-            _run(name, asked, effort)
+            try:
+                _run(name, asked, effort)
+            finally:
+                report.show(asked, sys.stdout)
+                sys.stdout.flush()
     except KeyboardInterrupt:
         interrupted = True
     heading["load after"] = report.load()
     heading["ended"] = f"by Ctrl-C, in {tables[-1].name if tables else 'the imports'}" if interrupted else "complete"
-    report.show(tables, sys.stdout)
+    report.show_all_ratios(tables, sys.stdout)
     print(f"\nload after      {heading['load after']}\nended           {heading['ended']}")
     if args.markdown:
         print(f"\n{report.markdown(heading, tables)}")

@@ -6,6 +6,7 @@ arrays, as float32, float64, float16 or bfloat16, so all kinds have the same num
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +21,7 @@ from .clock import Names, Ratio, Row, Table
 from .rows import COLUMNS, Array, fill, ours, row, sixteen_bits
 
 HE = str(COLUMNS)  # the fan of he_normal, as source text
+STORES = "ones float32: stores alone"
 XAVIER = f"{COLUMNS}, {COLUMNS}"
 
 
@@ -55,6 +57,12 @@ def _n(row: Row) -> str:
     return f"{row.threads} thread{'' if row.threads == 1 else 's'}"
 
 
+def _warm(name: str, question: str, setting: Setting, rows: Sequence[Row], ratios: list[Ratio]) -> Table:
+    """A table about the warm buffer: with the limit, and beside it what stores alone reach on all threads."""
+    stores = ours(STORES, "ones", setting.f32, setting.threads[-1:])
+    return Table(name, question, setting.limit, [*stores, *rows], ratios)
+
+
 def over_limit(rows: Sequence[Row]) -> list[Ratio]:
     """The last row of each kind and name, that is the one with most threads, over the limit."""
     last = {(row.kind, row.name): row for row in rows}
@@ -69,14 +77,19 @@ def over_peers(top: Row, bottom: Sequence[Row], *names: str) -> list[Ratio]:
     ]
 
 
+def _memset(w: Array) -> Names:
+    return {"w": w, "memset": ctypes.memset}
+
+
 def constants(setting: Setting) -> Iterator[Table]:
     kind, w = "ones float32", setting.f32
     own = ours(kind, "ones", w, setting.threads)
+    memset = row("limit", kind, "memset", "memset(w.ctypes.data, 1, w.nbytes)", w, _memset, threads=1)
     yield Table(
         "constants",
-        "How fast can that memory be written at all? (limit: ndarray.fill, as below)",
+        "Constants: how fast can that memory be written at all?",
         setting.limit,
-        [*own, *peers.rows(kind, "constant", w)],
+        [*own, memset, *peers.rows(kind, "constant", w)],
         over_limit(own),
     )
 
@@ -87,10 +100,10 @@ def uniform(setting: Setting) -> Iterator[Table]:
         own = ours(kind, "uniform", w, setting.threads)
         if dtype == np.float32:
             own += ours(kind, "xavier_uniform", w, setting.threads, XAVIER)
-        yield Table(
+        yield _warm(
             "uniform",
             f"Uniform {dtype.name}: how near to the limit?",
-            setting.limit,
+            setting,
             [*own, *peers.rows(kind, "uniform", w)],
             over_limit(own),
         )
@@ -103,10 +116,10 @@ def uniform16(setting: Setting) -> Iterator[Table]:
         w, kind = setting.view(dtype), f"uniform {dtype.name}"
         rows += ours(kind, "uniform", w, setting.threads)
         theirs += peers.rows(kind, "uniform", w)
-    yield Table(
+    yield _warm(
         "uniform16",
         "Uniform, 16 bits: bytes a second, by the limit's",
-        setting.limit,
+        setting,
         _by_kind(rows + theirs),
         over_limit(rows),
     )
@@ -121,10 +134,10 @@ def normal(setting: Setting) -> Iterator[Table]:
         *ours(kind, "normal", w, setting.threads),
     ]
     theirs = peers.rows(kind, "normal", w)
-    yield Table(
+    yield _warm(
         "normal",
         "Normal float32: how near to the limit, and how far from the others?",
-        setting.limit,
+        setting,
         [*own, *theirs],
         over_limit(own) + over_peers(he[-1], theirs, "torch kaiming_normal_", "numpy SFC64 standard_normal(out=)"),
     )
@@ -135,10 +148,10 @@ def truncated(setting: Setting) -> Iterator[Table]:
     plain = ours(kind, "truncated_normal", w, setting.threads)
     own = [*plain, *ours(kind, "he_normal", w, setting.threads, f"{HE}, truncated=True")]
     theirs = peers.rows(kind, "truncated", w)
-    yield Table(
+    yield _warm(
         "truncated",
         "Truncated normal float32, +-2 standard deviations: how near to the limit, and how far from the others?",
-        setting.limit,
+        setting,
         [*own, *theirs],
         over_limit(own) + over_peers(plain[-1], theirs, "torch trunc_normal_", "tf.random.stateless_truncated_normal"),
     )
@@ -147,10 +160,10 @@ def truncated(setting: Setting) -> Iterator[Table]:
 def normal64(setting: Setting) -> Iterator[Table]:
     kind, w = "normal float64", setting.view(np.float64)
     own = ours(kind, "he_normal", w, setting.threads, HE)
-    yield Table(
+    yield _warm(
         "normal64",
         "Normal float64: how near to the limit?",
-        setting.limit,
+        setting,
         [*own, *peers.rows(kind, "normal", w)],
         over_limit(own),
     )
@@ -165,10 +178,10 @@ def normal16(setting: Setting) -> Iterator[Table]:
         w, kind = setting.view(dtype), f"normal {dtype.name}"
         rows += ours(kind, "he_normal", w, setting.threads, HE)
         theirs += peers.rows(kind, "normal", w)
-    yield Table(
+    yield _warm(
         "normal16",
         "Normal, 16 bits: elements a second, by those of float32",
-        setting.limit,
+        setting,
         f32 + _by_kind(rows + theirs),
         [
             Ratio(f"{row.name}, {row.kind}, {_n(row)} / the same in float32, values a second", row, f32)
@@ -185,7 +198,7 @@ def targets(setting: Setting) -> Iterator[Table]:
         if target != config["target"]:
             own += ours(f"uniform float32 on the {target} target", "uniform", w, setting.threads, target=target)
             own += ours(f"normal float32 on the {target} target", "he_normal", w, setting.threads, HE, target=target)
-    yield Table("targets", "Other targets than the one chosen here: float32", setting.limit, own, over_limit(own))
+    yield _warm("targets", "Other targets than the one chosen here: float32", setting, own, over_limit(own))
 
 
 def philox(setting: Setting) -> Iterator[Table]:
@@ -195,10 +208,10 @@ def philox(setting: Setting) -> Iterator[Table]:
         kind = f"{what} float32, Philox"
         own += ours(kind, function, setting.f32, setting.threads, f"{arguments}rng='philox'")
         theirs += peers.rows(kind, what, setting.f32, keep=lambda name: "philox" in name.lower())
-    yield Table(
+    yield _warm(
         "philox",
         "rng='philox', float32: how near to the limit?",
-        setting.limit,
+        setting,
         _by_kind(own + theirs),
         over_limit(own),
     )
@@ -216,7 +229,7 @@ def strided(setting: Setting) -> Iterator[Table]:
         rows += [*own, *peers.rows(kind, "normal", view, ("numpy", "torch"))]
         rows.append(fill(view, kind, "ndarray.fill of that view", parts=64))
         ratios.append(Ratio(f"{kind}, {_n(own[-1])} / contiguous, values a second", own[-1], [contiguous[-1]]))
-    yield Table("strided", "Views of a matrix: by our own rate where it is contiguous", setting.limit, rows, ratios)
+    yield _warm("strided", "Views of a matrix: by our own rate where it is contiguous", setting, rows, ratios)
 
 
 def small(_: Setting) -> Iterator[Table]:

@@ -16,7 +16,7 @@ import fastinit
 
 from . import peers
 from .clock import Effort, Ratio, Row, Table
-from .questions import Setting
+from .questions import STORES, Setting
 from .rows import optional
 
 Heading = dict[str, str]
@@ -206,12 +206,16 @@ def show_sweep(tables: Sequence[Table], out: TextIO) -> None:
 
 
 def show(tables: Sequence[Table], out: TextIO) -> None:
+    """The tables of one question."""
+    sweep = [table for table in tables if table.name == "sweep" and table.measured]
     for table in tables:
         if table.name != "sweep":
             show_table(table, out)
-    sweep = [table for table in tables if table.name == "sweep" and table.measured]
     if sweep:
         show_sweep(sweep, out)
+
+
+def show_all_ratios(tables: Sequence[Table], out: TextIO) -> None:
     print("\n\nThe ratios in one place\n", file=out)
     for table in tables:
         if table.name != "sweep":
@@ -228,7 +232,7 @@ _LIBRARIES = {
     "TensorFlow, Keras": ("tensorflow", "keras"),
     "oneMKL, 1 thread": ("mkl",),
 }
-_NOT_IN_MARKDOWN = ("normal float32, contiguous", "normal float32, for comparison")  # there already
+_NOT_IN_MARKDOWN = (STORES, "normal float32, contiguous", "normal float32, for comparison")  # there already
 _IN_MARKDOWN = ("uniform", "uniform16", "normal", "truncated", "normal64", "normal16", "targets", "philox", "strided")
 
 
