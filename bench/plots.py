@@ -134,14 +134,17 @@ def draw_peers(heading: Heading, tables: Sequence[Table]) -> Any:
     for axes, (kind, table, found) in zip(grid[:, 0], panels, strict=True):
         axes.barh([label for label, _, _ in found], [rate for _, rate, _ in found], color=[c for _, _, c in found])
         for index, (_, rate, _) in enumerate(found):
-            axes.annotate(f"{rate:.2g}", (rate, index), (4, 0), textcoords="offset points", va="center", fontsize=10)
+            white = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # over the limit's line
+            axes.annotate(
+                f"{rate:.2g}", (rate, index), (4, 0), textcoords="offset points", va="center", fontsize=10, bbox=white
+            )
         axes.tick_params(axis="y", length=0)
         axes.spines["left"].set_visible(False)
         title = kind[0].upper() + kind[1:]
         axes.set_title(title.replace("+-", "±"), loc="left", fontsize=12)
         if table.limit and table.limit.seconds:
             limit = table.limit.values_per_second() / 1e9
-            axes.axvline(limit, color=_LIMIT, linestyle="--", linewidth=1.2)
+            axes.axvline(limit, color=_LIMIT, linestyle="--", linewidth=1.2, zorder=0)
             axes.annotate(
                 "ndarray.fill", (limit, 0), (4, 0), textcoords="offset points", va="center", fontsize=9, color=_LIMIT
             )

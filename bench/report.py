@@ -79,7 +79,7 @@ kind, by those of this row. spread: distance of the quartiles, by the median. ra
 ratio of neighbours. JAX, TensorFlow and Keras return new arrays: their allocation is in the time. NumPy's and
 randomgen's normals have standard deviation 1: the pass that would scale them is not in the time."""
 
-WIDTHS = (50, 8, 10, 9, 9, 8, 10, 15, 8)
+WIDTHS = (58, 8, 10, 9, 9, 8, 10, 15, 8)
 
 
 def _time(seconds: float) -> str:
