@@ -1,7 +1,11 @@
-"""fastinit beside `ndarray.fill`, NumPy and torch, in one run: `python -m bench` from the project's root.
+"""fastinit beside NumPy, PyTorch, JAX, TensorFlow, Keras, randomgen and oneMKL: `python -m bench`, from the root.
 
-rows.py says what is measured, clock.py how, report.py prints it. Nothing here asserts anything, and what could not run
-is named in the output. Needs NumPy and an installed fastinit; uses torch and ml_dtypes where they are.
+One table for each question: this project, each peer that is installed, the limit, and the ratio that is asked for.
+Nothing here asserts anything, and what is not installed or fails is named. Dependencies run one way:
+
+    main -> report, plots -> questions -> cold, sweep, models -> peers -> rows -> clock
+
+Needs NumPy and an installed fastinit; `pip install ".[bench]"` brings the rest.
 """
 
 from __future__ import annotations
@@ -10,8 +14,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from . import clock, report, rows
+from . import clock, plots, questions, report, rows
 
 __all__ = ["main"]
 
@@ -22,35 +27,111 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _size(text: str) -> int:
+    base, _, exponent = text.replace("**", "^").partition("^")
+    size = _positive(base)
+    return int(size ** _positive(exponent)) if exponent else size
+
+
 def _threads(text: str) -> list[int]:
     return sorted({rows.cpus() if part == "all" else _positive(part) for part in text.split(",")})
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def _questions(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in questions.QUESTIONS:
+            raise argparse.ArgumentTypeError(f"must be of {', '.join(questions.QUESTIONS)}; got {name!r}")
+    return [name for name in questions.QUESTIONS if name in names]
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=f"{__doc__}".splitlines()[0])
-    parser.add_argument("--mib", type=_positive, metavar="N", help="size of the warm buffer (256; quick: 16)")
-    parser.add_argument("--threads", type=_threads, default="1,all", metavar="N,N", help="for fastinit (1,all)")
-    parser.add_argument("--rounds", type=_positive, metavar="N", help="how often each row is measured (15; quick: 3)")
-    parser.add_argument("--quick", action="store_true", help="a small buffer and few rounds: less than 30 s")
-    parser.add_argument(
-        "--cold", type=_positive, nargs="?", const=1024, metavar="MIB", help="fresh memory, too, of so many MiB (1024)"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    add = parser.add_argument
+    add("--only", type=_questions, default=list(questions.QUESTIONS), metavar="NAME,NAME", help="these tables alone")
+    add("--list", action="store_true", help="name the tables, and run nothing")
+    add("--quick", action="store_true", help="all of it on small arrays, with few rounds: less than 60 s")
+    add("--mib", type=_positive, metavar="N", help="size of the warm buffer (256; quick: 16)")
+    add("--cold", type=_positive, metavar="N", help="MiB of fresh memory (1024; quick: 64)")
+    add("--largest", type=_size, metavar="N", help="elements at the end of the sweep, as 2^31 (2^28; quick: 2^20)")
+    add("--full", action="store_true", help="peers fill all of the largest network, not one layer of it: minutes")
+    add("--rounds", type=_positive, metavar="N", help="how often each row is measured, at most (11; quick: 3)")
+    add("--threads", type=_threads, default="1,all", metavar="N,N", help="for fastinit (1,all)")
+    add("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    add("--plots", type=Path, metavar="DIR", help="draw sweep.png and peers.png there; needs matplotlib")
+    add("--markdown", action="store_true", help="print the README's table of speeds, too")
+    return parser
+
+
+def _run(name: str, tables: Sequence[clock.Table], effort: clock.Effort) -> None:
+    """With a progress bar, if tqdm is here and someone looks on."""
+    tqdm = rows.optional("tqdm")
+    steps = sum(table.steps(effort) for table in tables)
+    shown: Any = tqdm.tqdm(total=steps, desc=name, leave=False, disable=None, dynamic_ncols=True) if tqdm else None
+
+    def step(text: str) -> None:
+        if shown is not None:
+            shown.set_postfix_str(text[:50], refresh=False)
+            shown.update()
+
+    try:
+        for table in tables:
+            clock.measure(table, effort, step)
+    finally:
+        if shown is not None:
+            shown.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = _parser()
     args = parser.parse_args(argv)
+    if args.list:
+        print("\n".join(questions.QUESTIONS))
+        return 0
     if args.json and not args.json.absolute().parent.is_dir():
         parser.error(f"--json {args.json}: no such directory")
-    mib = args.mib or (16 if args.quick else 256)
-    rounds = args.rounds or (3 if args.quick else 15)
-    longest = 0.05 if args.quick else 0.125  # seconds for one call; a slower row runs on a part of the buffer
+    if args.plots and not args.plots.is_dir():
+        parser.error(f"--plots {args.plots}: no such directory")
+    if args.plots and rows.optional("matplotlib") is None:
+        parser.error("--plots needs matplotlib: it is not installed")
+    quick = args.quick
+    setting = questions.Setting(
+        n_bytes=(args.mib or (16 if quick else 256)) << 20,
+        threads=args.threads,
+        cold_bytes=(args.cold or (64 if quick else 1024)) << 20,
+        largest=args.largest or (1 << (20 if quick else 28)),
+        largest_peer=1 << (12 if quick else 22),
+        shrink=16 if quick else 1,
+        full=args.full,
+    )
+    effort = clock.Effort(
+        rounds=args.rounds or (3 if quick else 11), longest=0.02 if quick else 0.125, shortest=2e-4 if quick else 2e-3
+    )
 
-    heading = report.heading(mib, args.threads, rounds)
-    with clock.Progress(sys.stderr) as progress:
-        fills = clock.measure(*rows.fills(mib << 20, args.threads), rounds, longest, progress)
-        calls = clock.measure_calls(rows.calls(), rounds, progress)
-        fresh = rows.colds(args.cold << 20, args.threads) if args.cold else []
-        colds = clock.measure_cold(fresh, min(rounds, 5), progress)
+    heading = report.heading(setting, effort)
+    for name, value in heading.items():
+        print(f"{name:<16}{value}")
+    print(f"\n{report.NOTES}", flush=True)
+    tables: list[clock.Table] = []
+    interrupted = False
+    try:
+        for name in args.only:
+            tables += (asked := list(questions.QUESTIONS[name](setting)))
+            try:
+                _run(name, asked, effort)
+            finally:
+                report.show(asked, sys.stdout)
+                sys.stdout.flush()
+    except KeyboardInterrupt:
+        interrupted = True
     heading["load after"] = report.load()
-    report.show(heading, fills, calls, colds, sys.stdout)
+    heading["ended"] = f"by Ctrl-C, in {tables[-1].name if tables else 'the imports'}" if interrupted else "complete"
+    report.show_all_ratios(tables, sys.stdout)
+    print(f"\nload after      {heading['load after']}\nended           {heading['ended']}")
+    if args.markdown:
+        print(f"\n{report.markdown(heading, tables)}")
     if args.json:
-        report.write_json(args.json, heading, fills, calls, colds)
-    return 0
+        report.write_json(args.json, heading, tables)
+    if args.plots:
+        plots.write(args.plots, heading, tables)
+    return 130 if interrupted else 0

@@ -1,21 +1,23 @@
 """How it is measured. Knows time, and nothing of arrays or libraries.
 
-Every row runs once in each round, in an order that is shuffled anew. Before it the limit, `ndarray.fill` of the whole
-buffer, runs twice, and the second time counts. So a ratio compares neighbours in time, on machines that other people
-use as well; and limit and row both find the caches as the limit left them, not as some row did whose stores went past
-them.
+Every row of a table runs once in each round, in an order that is shuffled anew. Before it the table's limit, if it has
+one, runs twice, and the second time counts. So a ratio compares neighbours in time, on machines that other people use
+as well; and limit and row both find caches and free memory as the limit left them, not as some row did whose stores
+went past the caches, or whose memory the system has yet to take back.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
-import time
 import timeit
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TextIO
+from functools import partial
+from typing import Any
 
+Names = dict[str, Any]
 Run = Callable[[], object]
 
 
@@ -23,12 +25,34 @@ def nothing() -> None:
     """For rows that need no preparation."""
 
 
+def unbound(_: int) -> tuple[Names, int]:
+    """For rows whose arrays are gone, or never came to be."""
+    return {}, 0
+
+
 @dataclass
 class Row:
-    """What all rows have: a name, and the seconds that each of its runs took."""
+    """A statement that fills memory, and what was measured of it."""
 
+    who: str  # "fastinit", the name of a library, or "limit"
+    kind: str  # what is filled with what; rows of one kind can be compared
     name: str
-    seconds: list[float] = field(default_factory=list, kw_only=True)
+    code: str  # what is timed, as its user writes it
+    bind: Callable[[int], tuple[Names, int]]  # for 1/k of the work: the names in the code, and how many elements
+    itemsize: int = 4
+    threads: int | None = None  # None: whatever that library does
+    parts: int = 64  # the work may be cut in so many parts; a power of two
+    before: Run = nothing  # both untimed
+    after: Run = nothing
+    n: int = 0
+    number: int = 1  # calls in one timing
+    seconds: list[float] = field(default_factory=list)  # of a call, by round
+    limit_rates: list[float] = field(default_factory=list)  # bytes a second of the limit, right before
+    error: str = ""
+
+    @property
+    def measured(self) -> bool:
+        return bool(self.seconds) and not self.error
 
     def quartiles(self) -> tuple[float, float, float]:
         if len(self.seconds) == 1:
@@ -39,138 +63,149 @@ class Row:
     def median(self) -> float:
         return self.quartiles()[1]
 
-
-@dataclass
-class Fill(Row):
-    """Something that fills an array."""
-
-    kind: str  # what the array is filled with; rows of one kind can be compared
-    who: str  # "fastinit", "numpy", "torch" or "fill"
-    itemsize: int
-    make: Callable[[int], tuple[Run, int]]  # for 1/k of the array: the call, and how many elements it fills
-    threads: int | None = None  # None: whatever that library does
-    target: str | None = None
-    before: Run = nothing  # both untimed
-    after: Run = nothing
-    n: int = 0
-    limit_seconds: list[float] = field(default_factory=list)  # of the limit just before each run
-    limit_bytes: int = 0
-
     def values_per_second(self) -> float:
         return self.n / self.median()
 
     def bytes_per_second(self) -> float:
         return self.itemsize * self.values_per_second()
 
-    def of_limit(self) -> float:
-        """Bytes per second, by those of the limit: the median over the rounds."""
-        ratios = [limit / own for own, limit in zip(self.seconds, self.limit_seconds, strict=True)]
-        return statistics.median(ratios) * self.n * self.itemsize / self.limit_bytes
+    def of_limit(self) -> float | None:
+        """Bytes a second, by those of the limit right before: the median over the rounds."""
+        if not self.limit_rates:
+            return None
+        pairs = zip(self.seconds, self.limit_rates, strict=True)
+        return statistics.median(self.n * self.itemsize / seconds / rate for seconds, rate in pairs)
+
+
+def failed(who: str, kind: str, name: str, error: BaseException) -> Row:
+    """A row that could not even be made."""
+    return Row(who, kind, name, "", unbound, error=message(error))
+
+
+def message(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
 
 
 @dataclass
-class Call(Row):
-    """A statement whose time is mostly overhead."""
+class Effort:
+    """How much time is spent."""
 
-    statement: str
-    names: dict[str, Any]
+    rounds: int
+    longest: float  # seconds; a row that needs more for one call runs on a part of its work
+    shortest: float  # seconds; a faster one is called many times for one timing
 
 
 @dataclass
-class Cold(Row):
-    """Something that allocates and fills fresh memory, and returns it."""
+class Ratio:
+    """One row by another, or by the fastest of several, or by the limit."""
 
-    n_bytes: int
-    run: Run
+    text: str
+    top: Row
+    bottom: Sequence[Row] | None = None  # None: the limit
+    unit: str = "values"  # "values" or "bytes" a second, or the "time" of a call
 
+    def rival(self) -> Row | None:
+        """The row below the line: the fastest of those that were measured."""
+        rows = [row for row in self.bottom or () if row.measured]
+        return max(rows, key=Row.values_per_second, default=None)
 
-class Progress:
-    """One line, written over and over, if the stream is a terminal."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream if stream.isatty() else None
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self("")
-
-    def __call__(self, text: str) -> None:
-        if self._stream:
-            self._stream.write(f"\r\x1b[K{text[:79]}")
-            self._stream.flush()
-
-
-def _time(run: Run) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
+    def value(self) -> float | None:
+        """The median over the rounds, or None if a part of it is missing."""
+        if not self.top.measured:
+            return None
+        if self.bottom is None:
+            return self.top.of_limit()
+        rival = self.rival()
+        if rival is None:
+            return None
+        ratio = statistics.median(a / b for a, b in zip(self.top.seconds, rival.seconds, strict=False))
+        if self.unit == "time":
+            return ratio
+        ratio = self.top.n / rival.n / ratio
+        return ratio if self.unit == "values" else ratio * self.top.itemsize / rival.itemsize
 
 
-def _fitted(fill: Fill, longest: float) -> Run:
-    """The call for as much of the array as is filled in at most `longest` seconds."""
-    part = 64
-    fill.before()
-    run, fill.n = fill.make(part)
-    run()  # a first call may be slow
-    seconds = _time(run)
-    fill.after()
-    while part > 1 and seconds * 2 <= longest:
+@dataclass
+class Table:
+    """The rows that answer one question."""
+
+    name: str
+    question: str
+    limit: Row | None
+    rows: list[Row]
+    ratios: list[Ratio] = field(default_factory=list)
+    most_rounds: int = 1000  # for slow ones
+
+    @property
+    def measured(self) -> bool:
+        return any(row.seconds or row.error for row in self.rows)
+
+    def rounds(self, effort: Effort) -> int:
+        return min(effort.rounds, self.most_rounds)
+
+    def steps(self, effort: Effort) -> int:
+        """How often `measure` steps, if nothing fails."""
+        return len(self.rows) * (2 + self.rounds(effort))
+
+
+def fitted(row: Row, effort: Effort) -> timeit.Timer:
+    """A timer for as much of the row's work as fits the effort."""
+    part = row.parts
+    names, row.n = row.bind(part)
+    timer = timeit.Timer(row.code, globals=names)
+    timer.timeit(1)  # a first call may be slow
+    seconds = timer.timeit(1)
+    while part > 1 and seconds * 2 <= effort.longest:
         part //= 2
         seconds *= 2
-    run, fill.n = fill.make(part)
-    return run
+    if part < row.parts:
+        names, row.n = row.bind(part)
+        timer = timeit.Timer(row.code, globals=names)
+    if seconds < effort.shortest:
+        seconds = min(seconds, timer.timeit(10) / 10)
+        row.number = math.ceil(effort.shortest / seconds)
+    return timer
 
 
-def measure(limit: Fill, others: Sequence[Fill], rounds: int, longest: float, progress: Progress) -> list[Fill]:
-    run_limit, limit.n = limit.make(1)
-    runs = []
-    for fill in others:
-        progress(f"trial: {fill.kind}, {fill.name}")
-        runs.append((fill, _fitted(fill, longest)))
-        fill.limit_bytes = limit.n * limit.itemsize
-    limit.limit_bytes = limit.n * limit.itemsize
+def measure(table: Table, effort: Effort, step: Callable[[str], object]) -> None:
+    """Fills the rows in, and lets go of their memory. A row that fails keeps its error and runs no more."""
+    limit = table.limit
+    limit_timer = fitted(limit, effort) if limit else None
+
+    def rate() -> float | None:
+        if limit is None or limit_timer is None:
+            return None
+        limit_timer.timeit(limit.number)
+        limit.seconds.append(limit_timer.timeit(limit.number) / limit.number)
+        return limit.n * limit.itemsize / limit.seconds[-1]
+
+    def guarded(row: Row, run: Callable[[], Any]) -> Any:
+        """What it returns, or None."""
+        step(f"{row.kind}: {row.name}")
+        try:
+            row.before()
+            return run()
+        except Exception as error:  # whatever a peer may raise: it is printed in its row
+            row.error = message(error)
+            return None
+        finally:
+            row.after()
+
+    made = [(row, guarded(row, partial(fitted, row, effort))) for row in table.rows if not row.error]
+    timers = [(row, timer) for row, timer in made if timer is not None]
     shuffle = random.Random(1).shuffle
-    for index in range(rounds + 1):
-        shuffle(runs)
-        for fill, run in runs:
-            progress(f"round {index} of {rounds}: {fill.kind}, {fill.name}")
-            fill.before()
-            run_limit()
-            limit_seconds, seconds = _time(run_limit), _time(run)
-            fill.after()
-            if index > 0:  # round 0 is for warming up
-                fill.seconds.append(seconds)
-                for row in (fill, limit):
-                    row.limit_seconds.append(limit_seconds)
-                limit.seconds.append(limit_seconds)
-    return [limit, *others]
-
-
-def measure_calls(calls: Sequence[Call], rounds: int, progress: Progress) -> Sequence[Call]:
-    number = 2000
-    timers = [timeit.Timer(call.statement, globals=call.names) for call in calls]
-    for index in range(rounds + 1):
-        progress(f"round {index} of {rounds}: small calls")
-        for call, timer in zip(calls, timers, strict=True):
-            seconds = timer.timeit(number) / number
-            if index > 0:
-                call.seconds.append(seconds)
-    return calls
-
-
-def measure_cold(colds: Sequence[Cold], rounds: int, progress: Progress) -> Sequence[Cold]:
-    """Before each row the first one runs untimed: a virtual machine may give free pages back to its host, which makes
-    whoever comes after a slow row pay for it."""
-    for index in range(rounds + 1):
-        for cold in colds:
-            progress(f"round {index} of {rounds}: {cold.name}")
-            colds[0].run()
-            start = time.perf_counter()
-            memory = cold.run()
-            seconds = time.perf_counter() - start
-            del memory  # untimed
-            if index > 0:
-                cold.seconds.append(seconds)
-    return colds
+    for index in range(table.rounds(effort) + 1):
+        shuffle(timers)
+        for row, timer in timers:
+            if row.error:
+                continue
+            limit_rate = rate()
+            seconds = guarded(row, partial(timer.timeit, row.number))
+            if seconds is None or index == 0:  # round 0 is for warming up
+                continue
+            row.seconds.append(seconds / row.number)
+            if limit_rate is not None:
+                row.limit_rates.append(limit_rate)
+    for row in (*table.rows, *([limit] if limit else [])):
+        row.bind = unbound
