@@ -28,9 +28,9 @@ double reference(std::uint32_t word) {
   return (word >> 31 ? -1 : 1) * ratio * ((0x1p31 - k) * 0x1p-32);
 }
 
-// Over all words the largest error is 2.4030 ulp, at this one. A larger error is a fault.
-constexpr std::uint32_t kFarthest = 0x2fe425e0;
-constexpr double kLimit = 2.41;
+// Over all words the largest error is 3.7253 ulp, at this one. A larger error is a fault.
+constexpr std::uint32_t kFarthest = 0x05da38bb;
+constexpr double kLimit = 3.73;
 
 struct Worst {
   double ulp = 0, relative = 0;
