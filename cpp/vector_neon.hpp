@@ -147,6 +147,33 @@ inline void store_bypassing(void* p, U32 a) { store(p, a); }
 inline void store_bypassing(void* p, F32 a) { store(p, a); }
 inline void store_bypassing(void* p, F64 a) { store(p, a); }
 inline void finish_bypassing() {}
+inline U32 load(const void* p) { return {vreinterpretq_u32_u8(vld1q_u8(static_cast<const std::uint8_t*>(p)))}; }
+#if defined(__GNUC__)
+inline void prefetch(void* p) { __builtin_prefetch(p, 1); }
+#else
+inline void prefetch(void* p) { __prefetch(p); }
+#endif
+
+// --- transposition
+inline void load_columns(const unsigned char* rows, std::size_t pitch, U32 (&columns)[kLanes32]) {
+  const uint32x4_t r0 = load(rows).v, r1 = load(rows + pitch).v;
+  const uint32x4_t r2 = load(rows + 2 * pitch).v, r3 = load(rows + 3 * pitch).v;
+  const uint64x2_t low01 = vreinterpretq_u64_u32(vzip1q_u32(r0, r1)), high01 = vreinterpretq_u64_u32(vzip2q_u32(r0, r1));
+  const uint64x2_t low23 = vreinterpretq_u64_u32(vzip1q_u32(r2, r3)), high23 = vreinterpretq_u64_u32(vzip2q_u32(r2, r3));
+  columns[0] = {vreinterpretq_u32_u64(vzip1q_u64(low01, low23))};
+  columns[1] = {vreinterpretq_u32_u64(vzip2q_u64(low01, low23))};
+  columns[2] = {vreinterpretq_u32_u64(vzip1q_u64(high01, high23))};
+  columns[3] = {vreinterpretq_u32_u64(vzip2q_u64(high01, high23))};
+}
+inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32 (&columns)[kLanes64]) {
+  const uint64x2_t r0 = pairs(load(rows)).v, r1 = pairs(load(rows + pitch)).v;
+  columns[0] = {vreinterpretq_u32_u64(vzip1q_u64(r0, r1))};
+  columns[1] = {vreinterpretq_u32_u64(vzip2q_u64(r0, r1))};
+}
+inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
+  const uint16x4_t low = vreinterpret_u16_u8(vld1_u8(a)), high = vreinterpret_u16_u8(vld1_u8(b));
+  return {vreinterpretq_u32_u16(vcombine_u16(vzip1_u16(low, high), vzip2_u16(low, high)))};
+}
 
 // --- 16-bit floating point
 inline U32 pack_float16(F32 a, F32 b) {

@@ -34,6 +34,12 @@ struct Mask64 {
   bool lane[kLanes64];
 };
 
+#if defined(__GNUC__)
+#define FASTINIT_PREFETCH(p) __builtin_prefetch(p, 1)
+#else
+#define FASTINIT_PREFETCH(p) (void)(p)
+#endif
+
 // Lane by lane: `value` may use the lane number i.
 #define FASTINIT_EACH(Type, value)                                        \
   Type result;                                                            \
@@ -165,6 +171,34 @@ inline void store_bypassing(void* p, U32 a) { store(p, a); }
 inline void store_bypassing(void* p, F32 a) { store(p, a); }
 inline void store_bypassing(void* p, F64 a) { store(p, a); }
 inline void finish_bypassing() {}
+inline U32 load(const void* p) {
+  U32 result;
+  std::memcpy(&result, p, sizeof(result));
+  return result;
+}
+// Asks for the cache line of p, which is written soon.
+inline void prefetch(void* p) { FASTINIT_PREFETCH(p); }
+
+// --- transposition: vectors of rows that lie `pitch` bytes apart, to vectors of columns, first row in the lowest lane
+// kLanes32 rows and columns of 32 bits
+inline void load_columns(const unsigned char* rows, std::size_t pitch, U32 (&columns)[kLanes32]) {
+  for (int r = 0; r < kLanes32; ++r) {
+    for (int c = 0; c < kLanes32; ++c) std::memcpy(&columns[c].lane[r], rows + std::size_t(r) * pitch + std::size_t(c) * 4, 4);
+  }
+}
+// kLanes64 rows and columns of 64 bits
+inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32 (&columns)[kLanes64]) {
+  for (int r = 0; r < kLanes64; ++r) {
+    for (int c = 0; c < kLanes64; ++c) std::memcpy(&columns[c].lane[2 * r], rows + std::size_t(r) * pitch + std::size_t(c) * 8, 8);
+  }
+}
+// Lane i: the i-th 16 bits of a below those of b.
+inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
+  std::uint16_t low[kLanes32], high[kLanes32];
+  std::memcpy(low, a, sizeof(low));
+  std::memcpy(high, b, sizeof(high));
+  FASTINIT_EACH(U32, low[i] | std::uint32_t(high[i]) << 16);
+}
 
 // --- 16-bit floating point, rounded to nearest even: a's lanes, then b's, packed into one vector
 inline U32 pack_float16(F32 a, F32 b) {
@@ -275,6 +309,7 @@ Blocks encrypt(Blocks input, const Blocks (&keys)[rounds + 1]) {
 }
 
 #undef FASTINIT_EACH
+#undef FASTINIT_PREFETCH
 
 }  // namespace
 }  // namespace fastinit
