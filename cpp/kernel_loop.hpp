@@ -28,15 +28,6 @@ namespace fastinit {
 namespace {
 
 // Each element type: how many words it uses, how a group of values is stored.
-template <bool bypass, class V>
-void put(void* p, V value) {
-  if constexpr (bypass) {
-    store_bypassing(p, value);
-  } else {
-    store(p, value);
-  }
-}
-
 struct Float32 {
   using Element = std::uint32_t;
   static constexpr int kBytes = 4, kWords = 1;

@@ -9,6 +9,17 @@
 namespace fastinit {
 namespace {
 
+constexpr int kVectorBytes = 4 * kLanes32;
+
+template <bool bypass, class V>
+void put(void* p, V value) {
+  if constexpr (bypass) {
+    store_bypassing(p, value);
+  } else {
+    store(p, value);
+  }
+}
+
 inline std::size_t size_of(std::ptrdiff_t stride) {
   return stride < 0 ? std::size_t(0) - std::size_t(stride) : std::size_t(stride);
 }
@@ -49,67 +60,74 @@ void prefetch_lines(const Tile& tile) {
 template <class Element>
 void scatter(const Tile& tile, const unsigned char* buffer, std::size_t pitch) {
   const Sides sides(tile, pitch);
+  const std::size_t n = sides.inner.n, from_step = sides.inner.in_buffer * sizeof(Element);
+  const std::ptrdiff_t to_step = sides.inner.in_memory;
   for (std::size_t i = 0; i < sides.outer.n; ++i) {
-    for (std::size_t j = 0; j < sides.inner.n; ++j) {
-      std::memcpy(tile.out + std::ptrdiff_t(i) * sides.outer.in_memory + std::ptrdiff_t(j) * sides.inner.in_memory,
-                  buffer + (i * sides.outer.in_buffer + j * sides.inner.in_buffer) * sizeof(Element), sizeof(Element));
-    }
+    const unsigned char* from = buffer + i * sides.outer.in_buffer * sizeof(Element);
+    unsigned char* to = tile.out + std::ptrdiff_t(i) * sides.outer.in_memory;
+    for (std::size_t j = 0; j < n; ++j, from += from_step, to += to_step) std::memcpy(to, from, sizeof(Element));
   }
 }
 
-// Rows that lie side by side in memory are columns there. A few columns at a time are transposed into a small buffer of
-// kRun bytes each, and written from there, past the caches where they are whole cache lines.
-constexpr int kVectorBytes = 4 * kLanes32;
+// The same where the elements of one row lie a few elements apart.
+template <class Element>
+void scatter(const Tile& tile, const unsigned char* buffer, const Spread& spread) {
+  constexpr std::size_t kOfVector = kVectorBytes / sizeof(Element);
+  unsigned char* to = tile.out;
+  std::size_t i = 0;
+  for (; i + kOfVector <= tile.n; i += kOfVector, to += std::ptrdiff_t(kOfVector) * tile.stride) {
+    spread.store(to, load(buffer + i * sizeof(Element)));
+  }
+  for (; i < tile.n; ++i, to += tile.stride) std::memcpy(to, buffer + i * sizeof(Element), sizeof(Element));
+}
 
+// Rows that lie side by side in memory are columns there: transposes 16 bytes of kRun rows at a time.
 template <class Element>
 struct Columns {
-  static constexpr int kRows = int(kVectorBytes / sizeof(Element));            // in a vector
-  static constexpr int kColumns = sizeof(Element) == 8 ? kLanes64 : kLanes32;  // that load() makes
+  static constexpr std::size_t kRun = kTileAcross / sizeof(Element);
+  static constexpr std::size_t kRows = kVectorBytes / sizeof(Element);
+  static constexpr std::size_t kVectors = kTileAcross / kVectorBytes;
+  static constexpr int kColumns = sizeof(Element) == 8 ? 2 : sizeof(Element) == 4 ? 4 : kLanes32;
+  U32 of[kVectors][kColumns];
 
-  static void load(const unsigned char* rows, std::size_t pitch_bytes, U32 (&columns)[kColumns]) {
-    if constexpr (sizeof(Element) == 2) {
-      alignas(64) unsigned char pairs[kLanes32 * kVectorBytes];
-      for (int i = 0; i < kLanes32; ++i, rows += 2 * pitch_bytes) {
-        store(pairs + i * kVectorBytes, load_pairs(rows, rows + pitch_bytes));
+  Columns(const unsigned char* rows, std::size_t pitch_bytes) {
+    for (auto& columns : of) {
+      if constexpr (sizeof(Element) == 2) {
+        unsigned char pairs[kLanes32 * kVectorBytes];
+        for (int i = 0; i < kLanes32; ++i, rows += 2 * pitch_bytes) {
+          store(pairs + i * kVectorBytes, load_pairs(rows, rows + pitch_bytes));
+        }
+        for (int c = 0; c < kLanes32; c += 4) load_columns(pairs + 4 * c, kVectorBytes, columns + c);
+      } else {
+        if constexpr (sizeof(Element) == 4) load_columns(rows, pitch_bytes, columns);
+        if constexpr (sizeof(Element) == 8) load_wide_columns(rows, pitch_bytes, columns);
+        rows += kRows * pitch_bytes;
       }
-      load_columns(pairs, kVectorBytes, columns);
-    } else if constexpr (sizeof(Element) == 4) {
-      load_columns(rows, pitch_bytes, columns);
-    } else {
-      load_wide_columns(rows, pitch_bytes, columns);
     }
+  }
+
+  template <bool bypass>
+  void put_run(int column, unsigned char* out) const {
+    for (std::size_t i = 0; i < kVectors; ++i) put<bypass>(out + i * kVectorBytes, of[i][column]);
   }
 };
 
-inline bool in_whole_lines(const Tile& tile, std::size_t element_bytes) {
-  return (reinterpret_cast<std::uintptr_t>(tile.out) | std::size_t(tile.stride) | tile.rows * element_bytes) %
-             kCacheLine == 0;
-}
-
-template <class Element>
-void transpose(const Tile& tile, const unsigned char* buffer, std::size_t pitch, bool bypass) {
+template <class Element, bool bypass>
+void transpose(const Tile& tile, const unsigned char* buffer, std::size_t pitch) {
   using Some = Columns<Element>;
-  constexpr std::size_t kRun = kTileAcross / sizeof(Element);
-  for (std::size_t row = 0; row < tile.rows; row += kRun) {
-    const std::size_t n_rows = tile.rows - row < kRun ? tile.rows - row : kRun;
+  for (std::size_t row = 0; row < tile.rows; row += Some::kRun) {
+    const std::size_t n_rows = tile.rows - row < Some::kRun ? tile.rows - row : Some::kRun;
+    unsigned char* out = tile.out + row * sizeof(Element);
     for (std::size_t column = 0; column < tile.n; column += Some::kColumns) {
-      alignas(64) unsigned char runs[Some::kColumns][kTileAcross];
-      for (std::size_t r = 0; r < n_rows; r += Some::kRows) {
-        U32 columns[Some::kColumns];
-        Some::load(buffer + ((row + r) * pitch + column) * sizeof(Element), pitch * sizeof(Element), columns);
-        for (int c = 0; c < Some::kColumns; ++c) store(runs[c] + r * sizeof(Element), columns[c]);
-      }
-      const std::size_t here = tile.n - column < Some::kColumns ? tile.n - column : Some::kColumns;
-      for (std::size_t c = 0; c < here; ++c) {
-        unsigned char* out = tile.out + std::ptrdiff_t(column + c) * tile.stride + row * sizeof(Element);
-        if (bypass) {
-          for (std::size_t at = 0; at < n_rows * sizeof(Element); at += kVectorBytes) {
-            store_bypassing(out + at, load(runs[c] + at));
-          }
-        } else if (n_rows == kRun) {
-          std::memcpy(out, runs[c], kTileAcross);
-        } else {
-          std::memcpy(out, runs[c], n_rows * sizeof(Element));
+      const Some columns(buffer + (row * pitch + column) * sizeof(Element), pitch * sizeof(Element));
+      const int n_columns = tile.n - column < Some::kColumns ? int(tile.n - column) : Some::kColumns;
+      if (n_rows == Some::kRun && n_columns == Some::kColumns) {
+        for (int c = 0; c < Some::kColumns; ++c, out += tile.stride) columns.template put_run<bypass>(c, out);
+      } else {
+        for (int c = 0; c < n_columns; ++c, out += tile.stride) {
+          unsigned char run[kTileAcross];
+          columns.template put_run<false>(c, run);
+          std::memcpy(out, run, n_rows * sizeof(Element));
         }
       }
     }
@@ -119,21 +137,25 @@ void transpose(const Tile& tile, const unsigned char* buffer, std::size_t pitch,
 // Fills a tile: make(first, n, out, bypass) writes elements side by side.
 template <class Element, class Make>
 void fill_tile(const Tile& tile, const Make& make) {
+  constexpr auto kBytes = std::ptrdiff_t(sizeof(Element));
   const bool consecutive = tile.rows_are_consecutive();
-  const bool direct = tile.stride == std::ptrdiff_t(sizeof(Element)) && !consecutive;
-  const bool columns = !direct && tile.row_stride == std::ptrdiff_t(sizeof(Element)) && tile.rows > 1;
-  const bool lines = columns && tile.bypass && in_whole_lines(tile, sizeof(Element));
-  // Transposition reads whole vectors.
+  const bool direct = tile.stride == kBytes && !consecutive;
+  const bool columns = tile.row_stride == kBytes && tile.rows > 1;
+  const bool lines = columns && tile.bypass &&
+                     (reinterpret_cast<std::uintptr_t>(tile.out) | std::size_t(tile.stride)) % kCacheLine == 0;
+  const bool spreads = tile.rows == 1 && tile.n > kTileAlong && tile.stride % kBytes == 0 && tile.stride > kBytes &&
+                       tile.stride <= kSpread * kBytes;
+  const Spread spread(int(kBytes), spreads ? int(tile.stride / kBytes) : 0);
+  // Vectors are read from it beyond the last element.
   alignas(64) unsigned char buffer[kTileBuffer + 64];
   const std::size_t pitch = consecutive ? tile.n : kTileAlong;
   std::size_t n;
   for (std::size_t column = 0; column < tile.n; column += n) {
-    n = tile.n - column;
-    // Later pieces start at a block of words.
-    if (!direct && n > kTileAlong) n = kTileAlong - (tile.first + column) % 4;
     Tile part = tile;
     part.first += column;
     part.out += std::ptrdiff_t(column) * tile.stride;
+    n = tile.n - column;
+    if (!direct && n > kTileAlong) n = kTileAlong - part.first % 4;  // later pieces start at a block of words
     part.n = n;
     if (!direct && !lines) prefetch_lines<Element>(part);
     const std::size_t stretches = consecutive ? 1 : tile.rows;
@@ -142,9 +164,14 @@ void fill_tile(const Tile& tile, const Make& make) {
            direct ? part.out + std::ptrdiff_t(r) * tile.row_stride : buffer + r * pitch * sizeof(Element),
            direct && tile.bypass);
     }
-    if (columns) {
-      transpose<Element>(part, buffer, pitch, lines);
-    } else if (!direct) {
+    if (direct) continue;
+    if (lines) {
+      transpose<Element, true>(part, buffer, pitch);
+    } else if (columns) {
+      transpose<Element, false>(part, buffer, pitch);
+    } else if (spreads) {
+      scatter<Element>(part, buffer, spread);
+    } else {
       scatter<Element>(part, buffer, pitch);
     }
   }

@@ -148,14 +148,17 @@ inline void store_bypassing(void* p, F32 a) { store(p, a); }
 inline void store_bypassing(void* p, F64 a) { store(p, a); }
 inline void finish_bypassing() {}
 inline U32 load(const void* p) { return {vreinterpretq_u32_u8(vld1q_u8(static_cast<const std::uint8_t*>(p)))}; }
+inline void prefetch(unsigned char* p) {
 #if defined(__GNUC__)
-inline void prefetch(void* p) { __builtin_prefetch(p, 1); }
+  // GCC 12 takes a function that only prefetches for one that does nothing, and drops it.
+  __asm__ volatile("prfm pstl2keep, %0" : : "Q"(*p));
 #else
-inline void prefetch(void* p) { __prefetch(p); }
+  __prefetch(p);
 #endif
+}
 
 // --- transposition
-inline void load_columns(const unsigned char* rows, std::size_t pitch, U32 (&columns)[kLanes32]) {
+inline void load_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
   const uint32x4_t r0 = load(rows).v, r1 = load(rows + pitch).v;
   const uint32x4_t r2 = load(rows + 2 * pitch).v, r3 = load(rows + 3 * pitch).v;
   const uint64x2_t low01 = vreinterpretq_u64_u32(vzip1q_u32(r0, r1)), high01 = vreinterpretq_u64_u32(vzip2q_u32(r0, r1));
@@ -165,7 +168,7 @@ inline void load_columns(const unsigned char* rows, std::size_t pitch, U32 (&col
   columns[2] = {vreinterpretq_u32_u64(vzip1q_u64(high01, high23))};
   columns[3] = {vreinterpretq_u32_u64(vzip2q_u64(high01, high23))};
 }
-inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32 (&columns)[kLanes64]) {
+inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
   const uint64x2_t r0 = pairs(load(rows)).v, r1 = pairs(load(rows + pitch)).v;
   columns[0] = {vreinterpretq_u32_u64(vzip1q_u64(r0, r1))};
   columns[1] = {vreinterpretq_u32_u64(vzip2q_u64(r0, r1))};
@@ -188,6 +191,13 @@ inline U32 pack_bfloat16(F32 a, F32 b) {
   const uint16x4_t low = vshrn_n_u32(rounded_to_high_half(a), 16);
   return {vreinterpretq_u32_u16(vshrn_high_n_u32(low, rounded_to_high_half(b), 16))};
 }
+
+// --- spreading
+constexpr int kSpread = 0;
+struct Spread {
+  Spread(int, int) {}
+  void store(unsigned char*, U32) const {}
+};
 
 // --- blocks
 struct Blocks {

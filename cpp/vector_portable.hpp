@@ -34,12 +34,6 @@ struct Mask64 {
   bool lane[kLanes64];
 };
 
-#if defined(__GNUC__)
-#define FASTINIT_PREFETCH(p) __builtin_prefetch(p, 1)
-#else
-#define FASTINIT_PREFETCH(p) (void)(p)
-#endif
-
 // Lane by lane: `value` may use the lane number i.
 #define FASTINIT_EACH(Type, value)                                        \
   Type result;                                                            \
@@ -176,20 +170,21 @@ inline U32 load(const void* p) {
   std::memcpy(&result, p, sizeof(result));
   return result;
 }
-// Asks for the cache line of p, which is written soon.
-inline void prefetch(void* p) { FASTINIT_PREFETCH(p); }
+// Asks for the cache line of p, which is written soon, where the target can.
+inline void prefetch(unsigned char*) {}
 
-// --- transposition: vectors of rows that lie `pitch` bytes apart, to vectors of columns, first row in the lowest lane
-// kLanes32 rows and columns of 32 bits
-inline void load_columns(const unsigned char* rows, std::size_t pitch, U32 (&columns)[kLanes32]) {
-  for (int r = 0; r < kLanes32; ++r) {
-    for (int c = 0; c < kLanes32; ++c) std::memcpy(&columns[c].lane[r], rows + std::size_t(r) * pitch + std::size_t(c) * 4, 4);
+// --- transposition: 16 bytes from each of some rows, which lie `pitch` bytes apart, to vectors of one column each, first
+// row in the lowest lane
+// four columns of kLanes32 rows of 32-bit elements
+inline void load_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
+  for (int r = 0; r < kLanes32; ++r, rows += pitch) {
+    for (int c = 0; c < 4; ++c) std::memcpy(&columns[c].lane[r], rows + 4 * c, 4);
   }
 }
-// kLanes64 rows and columns of 64 bits
-inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32 (&columns)[kLanes64]) {
-  for (int r = 0; r < kLanes64; ++r) {
-    for (int c = 0; c < kLanes64; ++c) std::memcpy(&columns[c].lane[2 * r], rows + std::size_t(r) * pitch + std::size_t(c) * 8, 8);
+// two columns of kLanes64 rows of 64-bit elements
+inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
+  for (int r = 0; r < kLanes64; ++r, rows += pitch) {
+    for (int c = 0; c < 2; ++c) std::memcpy(&columns[c].lane[2 * r], rows + 8 * c, 8);
   }
 }
 // Lane i: the i-th 16 bits of a below those of b.
@@ -215,6 +210,16 @@ inline U32 pack_bfloat16(F32 a, F32 b) {
            to_bfloat16(y.lane[0]) | std::uint32_t(to_bfloat16(y.lane[1])) << 16,
            to_bfloat16(y.lane[2]) | std::uint32_t(to_bfloat16(y.lane[3])) << 16}};
 }
+
+// --- spreading
+// How many elements apart at most Spread's are; 0: this target has none.
+constexpr int kSpread = 0;
+struct Spread {
+  // Elements of so many bytes, `distance` elements from one to the next.
+  Spread(int, int) {}
+  // A vector of elements, the first to p. Does not write what is between.
+  void store(unsigned char*, U32) const {}
+};
 
 // --- blocks: as many 128-bit AES states as fill a U32, first block in the lowest lanes
 struct Blocks {
@@ -309,7 +314,6 @@ Blocks encrypt(Blocks input, const Blocks (&keys)[rounds + 1]) {
 }
 
 #undef FASTINIT_EACH
-#undef FASTINIT_PREFETCH
 
 }  // namespace
 }  // namespace fastinit
