@@ -65,12 +65,14 @@ void fill_line(const Task& task, unsigned char* data, std::size_t element_bytes,
 
 // --- any strides: tiles of rows
 
-// Elements of a tile, about: a few microseconds' work, so that a tile's fixed cost does not count. In long rows a tile of
-// several rows is long along them, too, so that its pieces begin at blocks.
+// Elements of a tile of long rows: some ten microseconds' work, so that what a kernel does once for a tile does not
+// count. A tile of several rows that go through the kernel's buffer is a few buffers long, for the same reason.
 constexpr std::size_t kElementsPerTile = std::size_t(1) << 16;
 constexpr std::size_t kLongRow = 4 * kTileAlong;
 
-std::size_t size_of(std::ptrdiff_t stride) { return stride < 0 ? std::size_t(0) - std::size_t(stride) : std::size_t(stride); }
+std::size_t size_of(std::ptrdiff_t stride) {
+  return stride < 0 ? std::size_t(0) - std::size_t(stride) : std::size_t(stride);
+}
 
 // How many steps take one through n elements, if the first step is shorter by `skipped`.
 std::size_t steps(std::size_t n, std::size_t skipped, std::size_t step) { return (skipped + n + step - 1) / step; }
@@ -87,17 +89,21 @@ struct Tiling {
   std::size_t skipped = 0;        // rows that the first tile lacks, so that the others begin at a cache line
   std::size_t n_along = 1, n_across = 1, n_tiles = 1;
 
-  Tiling(const Box& box, std::size_t n) : data(box.data), first(box.first), bypass(n * box.element_bytes >= kBypassBytes) {
+  Tiling(const Box& box, std::size_t n)
+      : data(box.data), first(box.first), bypass(n * box.element_bytes >= kBypassBytes) {
     for (int i = 0; i < box.n_dimensions; ++i) outer[n_outer++] = box.dimensions[i];
     take(along, [](const Dimension& d) { return d.index_stride == 1; });
     const auto is = [&box](std::ptrdiff_t stride) { return stride == std::ptrdiff_t(box.element_bytes); };
     std::size_t densest = ~std::size_t(0);
     for (int i = 0; i < n_outer; ++i) densest = std::min(densest, size_of(outer[i].memory_stride));
     const auto is_densest = [=](const Dimension& d) { return size_of(d.memory_stride) == densest; };
+    // A tile has several rows if they are denser in memory across than along; if they are short, best such that follow
+    // each other in index; if the elements of each lie side by side. A long row of spaced elements is a tile by itself.
     if (along.n == 1 || densest < size_of(along.memory_stride)) {
       take(across, is_densest);
-    } else if (along.n > kShortRow ? is(along.memory_stride)
-                                   : !take(across, [this](const Dimension& d) { return d.index_stride == along.n; })) {
+    } else if (along.n > kShortRow) {
+      if (is(along.memory_stride)) take(across, is_densest);
+    } else if (!take(across, [this](const Dimension& d) { return d.index_stride == along.n; })) {
       take(across, is_densest);
     }
     const bool consecutive = across.index_stride == along.n && along.n <= kShortRow;
@@ -207,7 +213,9 @@ void write_constant(const Stream&, const Parameters& parameters, const Tile& til
     if (tile.stride == std::ptrdiff_t(sizeof(Element))) {
       for (std::size_t i = 0; i < tile.n; ++i) std::memcpy(out + i * sizeof(Element), &element, sizeof(Element));
     } else {
-      for (std::size_t i = 0; i < tile.n; ++i) std::memcpy(out + std::ptrdiff_t(i) * tile.stride, &element, sizeof(Element));
+      for (std::size_t i = 0; i < tile.n; ++i) {
+        std::memcpy(out + std::ptrdiff_t(i) * tile.stride, &element, sizeof(Element));
+      }
     }
   }
 }

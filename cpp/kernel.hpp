@@ -59,16 +59,16 @@ struct Parameters {
 };
 
 constexpr std::size_t kCacheLine = 64;
-// Unless its elements lie side by side, a tile goes through a buffer, kTileAlong columns at a time: what four vectors of
-// AVX-512 need ... Its rows are then at most so many that an element of each makes kTileAcross bytes: two
-// cache lines, which were measured to be written twice as fast as one ...
+// Unless its elements lie side by side in memory, a tile goes through a buffer, some columns at a time: 256, or 128 of
+// 64-bit elements, which is one step of the AVX-512 kernels; half as many cost them 30 %. An element of each row makes
+// at most two cache lines: tiles of one or of four were measured to be slower.
 constexpr std::size_t kTileAlong = 256;
 constexpr std::size_t kTileAcross = 2 * kCacheLine;
 constexpr std::size_t kTileBuffer = kTileAlong * kTileAcross;
-constexpr std::size_t kShortRow = 64;  // elements
+constexpr std::size_t kShortRow = 64;  // elements: at most so many in rows that are made in one go
 
-// Rows of elements. Where the rows are short and follow each other in index, they may be as many as fill the buffer
-// with elements of 8 bytes.
+// Rows of elements. Unless the elements of each lie side by side, there are at most kTileAcross / element_bytes rows. Of
+// short rows (kShortRow) that follow each other in index there are as many as fill the buffer with elements of 8 bytes.
 struct Tile {
   std::uint64_t first;  // logical index of the first element
   std::size_t n;        // elements of a row, which follow each other in index
@@ -78,8 +78,6 @@ struct Tile {
   std::size_t rows = 1;
   std::uint64_t row_index = 0;    // logical indices from a row to the next
   std::ptrdiff_t row_stride = 0;  // bytes
-
-  bool rows_are_consecutive() const { return rows > 1 && row_index == n && n <= kShortRow; }
 };
 
 // Writes every element of a tile.

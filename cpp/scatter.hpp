@@ -1,5 +1,5 @@
-// From a buffer of rows to their places in memory: what a kernel does with a tile whose elements do not lie side by side.
-// It knows the vector vocabulary and the tile's strides, not what the elements are.
+// From a buffer of rows to their places in memory: what a kernel does with a tile whose elements do not lie side by
+// side. It knows the vector vocabulary and the tile's strides, not what the elements are.
 #pragma once
 
 #include <cstring>
@@ -43,8 +43,7 @@ struct Sides {
 };
 
 // Every cache line that a tile touches, before its elements are computed: the lines travel meanwhile.
-template <class Element>
-void prefetch_lines(const Tile& tile) {
+inline void prefetch_lines(const Tile& tile) {
   const Sides sides(tile, 0);
   const std::size_t distance = size_of(sides.inner.in_memory), span = (sides.inner.n - 1) * distance;
   const std::size_t step = distance < kCacheLine ? kCacheLine : distance;
@@ -69,7 +68,7 @@ void scatter(const Tile& tile, const unsigned char* buffer, std::size_t pitch) {
   }
 }
 
-// The same where the elements of one row lie a few elements apart.
+// One row whose elements lie a few elements apart, by vectors.
 template <class Element>
 void scatter(const Tile& tile, const unsigned char* buffer, const Spread& spread) {
   constexpr std::size_t kOfVector = kVectorBytes / sizeof(Element);
@@ -138,7 +137,7 @@ void transpose(const Tile& tile, const unsigned char* buffer, std::size_t pitch)
 template <class Element, class Make>
 void fill_tile(const Tile& tile, const Make& make) {
   constexpr auto kBytes = std::ptrdiff_t(sizeof(Element));
-  const bool consecutive = tile.rows_are_consecutive();
+  const bool consecutive = tile.rows > 1 && tile.row_index == tile.n && tile.n <= kShortRow;
   const bool direct = tile.stride == kBytes && !consecutive;
   const bool columns = tile.row_stride == kBytes && tile.rows > 1;
   const bool lines = columns && tile.bypass &&
@@ -148,16 +147,17 @@ void fill_tile(const Tile& tile, const Make& make) {
   const Spread spread(int(kBytes), spreads ? int(tile.stride / kBytes) : 0);
   // Vectors are read from it beyond the last element.
   alignas(64) unsigned char buffer[kTileBuffer + 64];
-  const std::size_t pitch = consecutive ? tile.n : kTileAlong;
+  constexpr std::size_t kAlong = kBytes == 8 ? kTileAlong / 2 : kTileAlong;
+  const std::size_t pitch = consecutive ? tile.n : kAlong;
   std::size_t n;
   for (std::size_t column = 0; column < tile.n; column += n) {
     Tile part = tile;
     part.first += column;
     part.out += std::ptrdiff_t(column) * tile.stride;
     n = tile.n - column;
-    if (!direct && n > kTileAlong) n = kTileAlong - part.first % 4;  // later pieces start at a block of words
+    if (!direct && n > kAlong) n = kAlong - part.first % 4;  // later pieces start at a block of words
     part.n = n;
-    if (!direct && !lines) prefetch_lines<Element>(part);
+    if (!direct && !lines) prefetch_lines(part);
     const std::size_t stretches = consecutive ? 1 : tile.rows;
     for (std::size_t r = 0; r < stretches; ++r) {
       make(part.first + r * tile.row_index, consecutive ? n * tile.rows : n,

@@ -161,8 +161,10 @@ inline void prefetch(unsigned char* p) {
 inline void load_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
   const uint32x4_t r0 = load(rows).v, r1 = load(rows + pitch).v;
   const uint32x4_t r2 = load(rows + 2 * pitch).v, r3 = load(rows + 3 * pitch).v;
-  const uint64x2_t low01 = vreinterpretq_u64_u32(vzip1q_u32(r0, r1)), high01 = vreinterpretq_u64_u32(vzip2q_u32(r0, r1));
-  const uint64x2_t low23 = vreinterpretq_u64_u32(vzip1q_u32(r2, r3)), high23 = vreinterpretq_u64_u32(vzip2q_u32(r2, r3));
+  const uint64x2_t low01 = vreinterpretq_u64_u32(vzip1q_u32(r0, r1));
+  const uint64x2_t high01 = vreinterpretq_u64_u32(vzip2q_u32(r0, r1));
+  const uint64x2_t low23 = vreinterpretq_u64_u32(vzip1q_u32(r2, r3));
+  const uint64x2_t high23 = vreinterpretq_u64_u32(vzip2q_u32(r2, r3));
   columns[0] = {vreinterpretq_u32_u64(vzip1q_u64(low01, low23))};
   columns[1] = {vreinterpretq_u32_u64(vzip2q_u64(low01, low23))};
   columns[2] = {vreinterpretq_u32_u64(vzip1q_u64(high01, high23))};

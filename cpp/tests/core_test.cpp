@@ -67,8 +67,8 @@ Bytes values(const KernelTable& table, int generator, const Case& one, int type,
   const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
   Bytes out(n * kTypeBytes[type] + shift);
   const DefaultEnvironment environment;
-  table.fill[generator][int(plan.transform)][type](kStream, plan.parameters,
-                                                         {first, n, out.data() + shift, std::ptrdiff_t(kTypeBytes[type])});
+  table.fill[generator][int(plan.transform)][type](
+      kStream, plan.parameters, {first, n, out.data() + shift, std::ptrdiff_t(kTypeBytes[type])});
   return Bytes(out.begin() + std::ptrdiff_t(shift), out.end());
 }
 
@@ -161,8 +161,8 @@ void slices(const KernelTable& table) {
             std::size_t shift = 128 - reinterpret_cast<std::uintptr_t>(out.data()) % 64;
             shift = meets ? shift + first * bytes % 64 : shift + (first * 7 + n) % 64;
             const DefaultEnvironment environment;
-            table.fill[g][int(plan.transform)][type](kStream, plan.parameters,
-                                                                 {first, n, out.data() + shift, std::ptrdiff_t(bytes), true});
+            table.fill[g][int(plan.transform)][type](
+                kStream, plan.parameters, {first, n, out.data() + shift, std::ptrdiff_t(bytes), true});
             const bool same = n == 0 || std::memcmp(out.data() + shift, whole.data() + first * bytes, n * bytes) == 0;
             bool outside = true;
             for (std::size_t i = 0; i < shift; ++i) outside = outside && out[i] == 0xA5;
