@@ -58,107 +58,97 @@ void fill_line(const Task& task, unsigned char* data, std::size_t element_bytes,
   };
   in_parallel(threads, [&](int k) {
     const std::size_t from = begin(k), to = begin(k + 1);
-    task.kernel(task.stream, task.parameters, first + from, to - from, data + from * element_bytes, bypass);
+    task.kernel(task.stream, task.parameters,
+                {first + from, to - from, data + from * element_bytes, std::ptrdiff_t(element_bytes), bypass});
   });
 }
 
 // --- any strides: tiles of rows
 
-// A tile is some rows along the logical index, written into a small buffer by the kernel and from there to their places.
-// Where another dimension than the rows' own is the denser one in memory, the tile is a square, so that writes to one
-// cache line come together. Where rows are short and follow each other in index, one kernel call makes all of a tile.
-// Long rows whose elements lie side by side need no buffer.
-constexpr std::size_t kTile = 4096;
-constexpr std::size_t kSide = 64;
-constexpr std::size_t kDenseRow = 1 << 16;
+// Elements of a tile of long rows: some ten microseconds' work, so that what a kernel does once for a tile does not
+// count. A tile of several rows that go through the kernel's buffer is a few buffers long, for the same reason.
+constexpr std::size_t kElementsPerTile = std::size_t(1) << 16;
+constexpr std::size_t kLongRow = 4 * kTileAlong;
 
-std::size_t size_of(std::ptrdiff_t stride) { return stride < 0 ? std::size_t(0) - std::size_t(stride) : std::size_t(stride); }
-
-struct Side {
-  std::size_t n, in_tile;  // elements, and elements from one to the next in the buffer
-  std::ptrdiff_t in_memory;
-};
-
-template <class Element>
-void scatter(const unsigned char* tile, const Side& outer, const Side& inner, unsigned char* out) {
-  for (std::size_t i = 0; i < outer.n; ++i) {
-    for (std::size_t j = 0; j < inner.n; ++j) {
-      std::memcpy(out + std::ptrdiff_t(i) * outer.in_memory + std::ptrdiff_t(j) * inner.in_memory,
-                  tile + (i * outer.in_tile + j * inner.in_tile) * sizeof(Element), sizeof(Element));
-    }
-  }
+std::size_t size_of(std::ptrdiff_t stride) {
+  return stride < 0 ? std::size_t(0) - std::size_t(stride) : std::size_t(stride);
 }
 
+// How many steps take one through n elements, if the first step is shorter by `skipped`.
+std::size_t steps(std::size_t n, std::size_t skipped, std::size_t step) { return (skipped + n + step - 1) / step; }
+
 struct Tiling {
-  std::size_t element_bytes;
+  unsigned char* data;
+  std::uint64_t first;
+  bool bypass;
   Dimension along{1, 0, 1};   // the rows' own dimension
   Dimension across{1, 0, 0};  // the dimension of a tile's rows
   Dimension outer[kMaxDimensions];
   int n_outer = 0;
-  bool dense = false;             // rows go straight into memory
-  bool consecutive = false;       // a tile's rows follow each other in index
   std::size_t row = 1, rows = 1;  // extents of a tile
+  std::size_t skipped = 0;        // rows that the first tile lacks, so that the others begin at a cache line
   std::size_t n_along = 1, n_across = 1, n_tiles = 1;
 
-  explicit Tiling(const Box& box) : element_bytes(box.element_bytes) {
+  Tiling(const Box& box, std::size_t n)
+      : data(box.data), first(box.first), bypass(n * box.element_bytes >= kBypassBytes) {
     for (int i = 0; i < box.n_dimensions; ++i) outer[n_outer++] = box.dimensions[i];
     take(along, [](const Dimension& d) { return d.index_stride == 1; });
-    dense = along.memory_stride == std::ptrdiff_t(element_bytes) && along.n >= kSide;
-    if (!dense) {
-      std::size_t densest = along.n > 1 ? size_of(along.memory_stride) : ~std::size_t(0);
-      for (int i = 0; i < n_outer; ++i) densest = std::min(densest, size_of(outer[i].memory_stride));
-      if (!take(across, [=](const Dimension& d) { return size_of(d.memory_stride) == densest; }) && along.n < kSide) {
-        take(across, [this](const Dimension& d) { return d.index_stride == along.n; });
-      }
-      consecutive = across.index_stride == along.n && along.n <= kSide;
+    const auto is = [&box](std::ptrdiff_t stride) { return stride == std::ptrdiff_t(box.element_bytes); };
+    std::size_t densest = ~std::size_t(0);
+    for (int i = 0; i < n_outer; ++i) densest = std::min(densest, size_of(outer[i].memory_stride));
+    const auto is_densest = [=](const Dimension& d) { return size_of(d.memory_stride) == densest; };
+    // A tile has several rows if they are denser in memory across than along; if they are short, best such that follow
+    // each other in index; if the elements of each lie side by side. A long row of spaced elements is a tile by itself.
+    if (along.n == 1 || densest < size_of(along.memory_stride)) {
+      take(across, is_densest);
+    } else if (along.n > kShortRow) {
+      if (is(along.memory_stride)) take(across, is_densest);
+    } else if (!take(across, [this](const Dimension& d) { return d.index_stride == along.n; })) {
+      take(across, is_densest);
     }
-    row = std::min(along.n, dense ? kDenseRow : across.n > 1 ? kSide : kTile);
-    rows = std::min(across.n, consecutive ? kTile / along.n : kSide);
-    n_along = (along.n + row - 1) / row;
-    n_across = (across.n + rows - 1) / rows;
+    const bool consecutive = across.index_stride == along.n && along.n <= kShortRow;
+    if (across.memory_stride < 0 && !consecutive) {  // the other way round
+      data += across.memory_stride * std::ptrdiff_t(across.n - 1);
+      first += across.index_stride * (across.n - 1);
+      across = {across.n, -across.memory_stride, 0 - across.index_stride};
+    }
+    if (consecutive) {
+      row = along.n;
+      rows = kTileBuffer / 8 / along.n / kShortRow * kShortRow;
+    } else if (is(along.memory_stride) || across.n == 1) {
+      row = std::min(along.n, kElementsPerTile);
+      rows = kElementsPerTile / row;
+    } else {
+      row = std::min(along.n, kLongRow);
+      rows = kTileAcross / box.element_bytes;
+    }
+    if (is(across.memory_stride)) skipped = reinterpret_cast<std::uintptr_t>(data) % kTileAcross / box.element_bytes;
+    n_along = steps(along.n, 0, row);
+    n_across = steps(across.n, skipped, rows);
     n_tiles = n_along * n_across;
     for (int i = 0; i < n_outer; ++i) n_tiles *= outer[i].n;
   }
 
-  void fill_tile(const Task& task, const Box& box, std::size_t tile) const {
+  Tile tile(std::size_t number) const {
     // Tiles are numbered across first: neighbours in memory follow each other.
-    const std::size_t first_row = tile % n_across * rows;
-    tile /= n_across;
-    const std::size_t first_column = tile % n_along * row;
-    tile /= n_along;
-    unsigned char* out = box.data;
-    std::uint64_t index = box.first;
+    const std::size_t across_step = number % n_across * rows;
+    number /= n_across;
+    const std::size_t begin = across_step - std::min(skipped, across_step), end = across_step + rows - skipped;
+    const std::size_t first_column = number % n_along * row;
+    number /= n_along;
+    Tile tile{first, std::min(row, along.n - first_column), data, along.memory_stride, bypass,
+              std::min(end, across.n) - begin, across.index_stride, across.memory_stride};
     const auto move = [&](const Dimension& dimension, std::size_t by) {
-      out += dimension.memory_stride * std::ptrdiff_t(by);
-      index += dimension.index_stride * by;
+      tile.out += dimension.memory_stride * std::ptrdiff_t(by);
+      tile.first += dimension.index_stride * by;
     };
-    move(across, first_row);
+    move(across, begin);
     move(along, first_column);
     for (int i = n_outer - 1; i >= 0; --i) {
-      move(outer[i], tile % outer[i].n);
-      tile /= outer[i].n;
+      move(outer[i], number % outer[i].n);
+      number /= outer[i].n;
     }
-    const Side columns{std::min(row, along.n - first_column), 1, along.memory_stride};
-    const Side lines{std::min(rows, across.n - first_row), row, across.memory_stride};
-    if (dense) {
-      task.kernel(task.stream, task.parameters, index, columns.n, out, false);
-      return;
-    }
-    alignas(64) unsigned char buffer[kTile * 8];
-    if (consecutive) {
-      task.kernel(task.stream, task.parameters, index, lines.n * row, buffer, false);
-    } else {
-      for (std::size_t i = 0; i < lines.n; ++i) {
-        task.kernel(task.stream, task.parameters, index + i * across.index_stride, columns.n,
-                    buffer + i * row * element_bytes, false);
-      }
-    }
-    const bool columns_inside = size_of(columns.in_memory) < size_of(lines.in_memory);
-    const Side& inner = columns_inside ? columns : lines;
-    const Side& outside = columns_inside ? lines : columns;
-    if (element_bytes == 2) scatter<std::uint16_t>(buffer, outside, inner, out);
-    if (element_bytes == 4) scatter<std::uint32_t>(buffer, outside, inner, out);
-    if (element_bytes == 8) scatter<std::uint64_t>(buffer, outside, inner, out);
+    return tile;
   }
 
  private:
@@ -215,10 +205,19 @@ Box in_order_of_memory(Box box) {
 }
 
 template <class Element>
-void write_constant(const Stream&, const Parameters& parameters, std::uint64_t, std::size_t n, void* out, bool) {
+void write_constant(const Stream&, const Parameters& parameters, const Tile& tile) {
   const Element element = Element(parameters.constant_bits);
-  auto* bytes = static_cast<unsigned char*>(out);
-  for (std::size_t i = 0; i < n; ++i) std::memcpy(bytes + i * sizeof(Element), &element, sizeof(Element));
+  for (std::size_t r = 0; r < tile.rows; ++r) {
+    unsigned char* const out = tile.out + std::ptrdiff_t(r) * tile.row_stride;
+    // The usual stride by a name that the compiler knows.
+    if (tile.stride == std::ptrdiff_t(sizeof(Element))) {
+      for (std::size_t i = 0; i < tile.n; ++i) std::memcpy(out + i * sizeof(Element), &element, sizeof(Element));
+    } else {
+      for (std::size_t i = 0; i < tile.n; ++i) {
+        std::memcpy(out + std::ptrdiff_t(i) * tile.stride, &element, sizeof(Element));
+      }
+    }
+  }
 }
 
 std::atomic<std::size_t> grain{kElementsPerThread};
@@ -233,14 +232,14 @@ void fill_simple(const Task& task, const Box& box, std::size_t n, int threads) {
     fill_line(task, box.data, box.element_bytes, box.first, n, threads);
     return;
   }
-  const Tiling tiling(box);
+  const Tiling tiling(box, n);
   threads = int(std::min(std::size_t(threads), tiling.n_tiles));
   in_parallel(threads, [&](int k) {
     const auto begin = [&](int part) {  // (n_tiles * part) / threads, without overflow
       const std::size_t each = tiling.n_tiles / std::size_t(threads), rest = tiling.n_tiles % std::size_t(threads);
       return each * std::size_t(part) + std::min(std::size_t(part), rest);
     };
-    for (std::size_t tile = begin(k); tile < begin(k + 1); ++tile) tiling.fill_tile(task, box, tile);
+    for (std::size_t i = begin(k); i < begin(k + 1); ++i) task.kernel(task.stream, task.parameters, tiling.tile(i));
   });
 }
 

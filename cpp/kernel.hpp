@@ -67,10 +67,30 @@ struct Parameters {
   std::uint64_t constant_bits = 0;  // of an element, where all are the same
 };
 
-// Writes elements first .. first + n - 1 of the tensor to out, side by side. With `bypass`, full cache lines are
-// written past the caches where out's alignment allows it.
-using Kernel = void (*)(const Stream& stream, const Parameters& parameters, std::uint64_t first, std::size_t n,
-                        void* out, bool bypass);
+constexpr std::size_t kCacheLine = 64;
+// Unless its elements lie side by side in memory, a tile goes through a buffer, some columns at a time: 256, or 128 of
+// 64-bit elements, which is one step of the AVX-512 kernels; half as many cost them 30 %. An element of each row makes
+// at most two cache lines: tiles of one or of four were measured to be slower.
+constexpr std::size_t kTileAlong = 256;
+constexpr std::size_t kTileAcross = 2 * kCacheLine;
+constexpr std::size_t kTileBuffer = kTileAlong * kTileAcross;
+constexpr std::size_t kShortRow = 64;  // elements: at most so many in rows that are made in one go
+
+// Rows of elements. Unless the elements of each lie side by side, there are at most kTileAcross / element_bytes rows. Of
+// short rows (kShortRow) that follow each other in index there are as many as fill the buffer with elements of 8 bytes.
+struct Tile {
+  std::uint64_t first;  // logical index of the first element
+  std::size_t n;        // elements of a row, which follow each other in index
+  unsigned char* out;
+  std::ptrdiff_t stride;  // bytes from one element of a row to the next
+  bool bypass = false;    // write whole cache lines past the caches where the alignment allows it
+  std::size_t rows = 1;
+  std::uint64_t row_index = 0;    // logical indices from a row to the next
+  std::ptrdiff_t row_stride = 0;  // bytes
+};
+
+// Writes every element of a tile.
+using Kernel = void (*)(const Stream& stream, const Parameters& parameters, const Tile& tile);
 
 // One block with 7 or 10 rounds, for the published known answers.
 using KnownAnswer = void (*)(Generator generator, int rounds, const std::uint32_t counter[4],

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "generators.hpp"
+#include "scatter.hpp"
 #include "transforms.hpp"
 
 // Before a loop that is not to be unrolled: measured to be faster in Loop::groups.
@@ -21,18 +22,8 @@ namespace fastinit {
 namespace {
 
 // Each element type: how many words it uses, how a group of values is stored.
-template <bool bypass, class V>
-void put(void* p, V value) {
-  if constexpr (bypass) {
-    store_bypassing(p, value);
-  } else {
-    store(p, value);
-  }
-}
-
-constexpr int kVectorBytes = 4 * kLanes32;
-
 struct Float32 {
+  using Element = std::uint32_t;
   static constexpr int kBytes = 4, kWords = 1;
   template <bool bypass, class F>
   static void put_group(unsigned char* out, const F (&values)[kGroup]) {
@@ -40,9 +31,11 @@ struct Float32 {
   }
 };
 struct Float64 : Float32 {
+  using Element = std::uint64_t;
   static constexpr int kBytes = 8, kWords = 2;
 };
 struct Float16 {
+  using Element = std::uint16_t;
   static constexpr int kBytes = 2, kWords = 1;
   template <bool bypass>
   static void put_group(unsigned char* out, const F32 (&values)[kGroup]) {
@@ -52,6 +45,7 @@ struct Float16 {
   }
 };
 struct Bfloat16 {
+  using Element = std::uint16_t;
   static constexpr int kBytes = 2, kWords = 1;
   template <bool bypass>
   static void put_group(unsigned char* out, const F32 (&values)[kGroup]) {
@@ -155,9 +149,8 @@ class Loop {
 };
 
 template <class G, class T, class E>
-void fill(const Stream& stream, const Parameters& parameters, std::uint64_t first, std::size_t n, void* out,
-          bool bypass) {
-  Loop<G, T, E>(stream, parameters)(first, n, static_cast<unsigned char*>(out), bypass);
+void fill(const Stream& stream, const Parameters& parameters, const Tile& tile) {
+  fill_tile<typename E::Element>(tile, Loop<G, T, E>(stream, parameters));
 }
 
 template <int rounds>

@@ -162,6 +162,41 @@ inline void store_bypassing(void* p, U32 a) { _mm256_stream_si256(static_cast<__
 inline void store_bypassing(void* p, F32 a) { _mm256_stream_ps(static_cast<float*>(p), a.v); }
 inline void store_bypassing(void* p, F64 a) { _mm256_stream_pd(static_cast<double*>(p), a.v); }
 inline void finish_bypassing() { _mm_sfence(); }
+inline U32 load(const void* p) { return {_mm256_loadu_si256(static_cast<const __m256i*>(p))}; }
+inline void prefetch(unsigned char* p) {
+#if defined(__GNUC__)
+  // GCC 12 takes a function that only prefetches for one that does nothing, and drops it.
+  __asm__ volatile("prefetcht1 %0" : : "m"(*p));
+#else
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
+#endif
+}
+
+// --- transposition
+// 128 bits from each of rows 0 and step
+inline __m256i load_halves(const unsigned char* row, std::size_t step) {
+  return _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(row + step), reinterpret_cast<const __m128i*>(row));
+}
+inline void load_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
+  const __m256i r0 = load_halves(rows, 4 * pitch), r1 = load_halves(rows + pitch, 4 * pitch);
+  const __m256i r2 = load_halves(rows + 2 * pitch, 4 * pitch), r3 = load_halves(rows + 3 * pitch, 4 * pitch);
+  const __m256i low01 = _mm256_unpacklo_epi32(r0, r1), high01 = _mm256_unpackhi_epi32(r0, r1);
+  const __m256i low23 = _mm256_unpacklo_epi32(r2, r3), high23 = _mm256_unpackhi_epi32(r2, r3);
+  columns[0] = {_mm256_unpacklo_epi64(low01, low23)};
+  columns[1] = {_mm256_unpackhi_epi64(low01, low23)};
+  columns[2] = {_mm256_unpacklo_epi64(high01, high23)};
+  columns[3] = {_mm256_unpackhi_epi64(high01, high23)};
+}
+inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
+  const __m256i r0 = load_halves(rows, 2 * pitch), r1 = load_halves(rows + pitch, 2 * pitch);
+  columns[0] = {_mm256_unpacklo_epi64(r0, r1)};
+  columns[1] = {_mm256_unpackhi_epi64(r0, r1)};
+}
+inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
+  const __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a)));
+  const __m256i high = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
+  return {_mm256_or_si256(low, _mm256_slli_epi32(high, 16))};
+}
 
 // --- 16-bit floating point
 inline U32 pack_float16(F32 a, F32 b) {
@@ -177,6 +212,13 @@ inline U32 pack_bfloat16(F32 a, F32 b) {
   const __m256i packed = _mm256_packus_epi32(rounded_to_bfloat16(a), rounded_to_bfloat16(b));
   return {_mm256_permute4x64_epi64(packed, 0xD8)};
 }
+
+// --- spreading
+constexpr int kSpread = 0;
+struct Spread {
+  Spread(int, int) {}
+  void store(unsigned char*, U32) const {}
+};
 
 // --- blocks
 struct Blocks {

@@ -148,6 +148,46 @@ inline void store_bypassing(void* p, U32 a) { _mm512_stream_si512(static_cast<__
 inline void store_bypassing(void* p, F32 a) { _mm512_stream_ps(static_cast<float*>(p), a.v); }
 inline void store_bypassing(void* p, F64 a) { _mm512_stream_pd(static_cast<double*>(p), a.v); }
 inline void finish_bypassing() { _mm_sfence(); }
+inline U32 load(const void* p) { return {_mm512_loadu_si512(p)}; }
+// Not PREFETCHW, which is an extension of its own and was measured to be no faster.
+inline void prefetch(unsigned char* p) {
+#if defined(__GNUC__)
+  // GCC 12 takes a function that only prefetches for one that does nothing, and drops it.
+  __asm__ volatile("prefetcht1 %0" : : "m"(*p));
+#else
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
+#endif
+}
+
+// --- transposition
+// 128 bits from each of rows 0, step, 2 step, 3 step
+inline __m512i load_quarters(const unsigned char* row, std::size_t step) {
+  const auto quarter = [=](std::size_t i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + i * step)); };
+  __m512i v = _mm512_castsi128_si512(quarter(0));
+  v = _mm512_inserti32x4(v, quarter(1), 1);
+  v = _mm512_inserti32x4(v, quarter(2), 2);
+  return _mm512_inserti32x4(v, quarter(3), 3);
+}
+inline void load_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
+  const __m512i r0 = load_quarters(rows, 4 * pitch), r1 = load_quarters(rows + pitch, 4 * pitch);
+  const __m512i r2 = load_quarters(rows + 2 * pitch, 4 * pitch), r3 = load_quarters(rows + 3 * pitch, 4 * pitch);
+  const __m512i low01 = _mm512_unpacklo_epi32(r0, r1), high01 = _mm512_unpackhi_epi32(r0, r1);
+  const __m512i low23 = _mm512_unpacklo_epi32(r2, r3), high23 = _mm512_unpackhi_epi32(r2, r3);
+  columns[0] = {_mm512_unpacklo_epi64(low01, low23)};
+  columns[1] = {_mm512_unpackhi_epi64(low01, low23)};
+  columns[2] = {_mm512_unpacklo_epi64(high01, high23)};
+  columns[3] = {_mm512_unpackhi_epi64(high01, high23)};
+}
+inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
+  const __m512i r0 = load_quarters(rows, 2 * pitch), r1 = load_quarters(rows + pitch, 2 * pitch);
+  columns[0] = {_mm512_unpacklo_epi64(r0, r1)};
+  columns[1] = {_mm512_unpackhi_epi64(r0, r1)};
+}
+inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
+  const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)));
+  const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
+  return {_mm512_or_si512(low, _mm512_slli_epi32(high, 16))};
+}
 
 // --- 16-bit floating point
 inline U32 pack_float16(F32 a, F32 b) {
@@ -164,6 +204,33 @@ inline U32 pack_bfloat16(F32 a, F32 b) {
                                                27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
   return {_mm512_permutex2var_epi16(rounded_to_high_half(a), high_halves, rounded_to_high_half(b))};
 }
+
+// --- spreading
+constexpr int kSpread = 4;
+// Lanes of 16 bits serve every size of element.
+struct Spread {
+  int n;
+  __m512i place[kSpread];
+  __mmask32 mask[kSpread];
+
+  Spread(int element_bytes, int distance) : n(distance) {
+    const int element = element_bytes / 2;
+    for (int i = 0; i < n; ++i) {
+      std::uint16_t places[32];
+      std::uint32_t bits = 0;
+      for (int lane = 0; lane < 32; ++lane) {
+        const int at = 32 * i + lane, number = at / (element * n), within = at % (element * n);
+        places[lane] = std::uint16_t(number * element + within % element);
+        bits |= std::uint32_t(within < element) << lane;
+      }
+      place[i] = _mm512_loadu_si512(places);
+      mask[i] = bits;
+    }
+  }
+  void store(unsigned char* p, U32 a) const {
+    for (int i = 0; i < n; ++i) _mm512_mask_storeu_epi16(p + 64 * i, mask[i], _mm512_permutexvar_epi16(place[i], a.v));
+  }
+};
 
 // --- blocks
 struct Blocks {

@@ -145,6 +145,38 @@ inline void store_bypassing(void* p, U32 a) { store(p, a); }
 inline void store_bypassing(void* p, F32 a) { store(p, a); }
 inline void store_bypassing(void* p, F64 a) { store(p, a); }
 inline void finish_bypassing() {}
+inline U32 load(const void* p) { return {vreinterpretq_u32_u8(vld1q_u8(static_cast<const std::uint8_t*>(p)))}; }
+inline void prefetch(unsigned char* p) {
+#if defined(__GNUC__)
+  // GCC 12 takes a function that only prefetches for one that does nothing, and drops it.
+  __asm__ volatile("prfm pstl2keep, %0" : : "Q"(*p));
+#else
+  __prefetch(p);
+#endif
+}
+
+// --- transposition
+inline void load_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
+  const uint32x4_t r0 = load(rows).v, r1 = load(rows + pitch).v;
+  const uint32x4_t r2 = load(rows + 2 * pitch).v, r3 = load(rows + 3 * pitch).v;
+  const uint64x2_t low01 = vreinterpretq_u64_u32(vzip1q_u32(r0, r1));
+  const uint64x2_t high01 = vreinterpretq_u64_u32(vzip2q_u32(r0, r1));
+  const uint64x2_t low23 = vreinterpretq_u64_u32(vzip1q_u32(r2, r3));
+  const uint64x2_t high23 = vreinterpretq_u64_u32(vzip2q_u32(r2, r3));
+  columns[0] = {vreinterpretq_u32_u64(vzip1q_u64(low01, low23))};
+  columns[1] = {vreinterpretq_u32_u64(vzip2q_u64(low01, low23))};
+  columns[2] = {vreinterpretq_u32_u64(vzip1q_u64(high01, high23))};
+  columns[3] = {vreinterpretq_u32_u64(vzip2q_u64(high01, high23))};
+}
+inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
+  const uint64x2_t r0 = pairs(load(rows)).v, r1 = pairs(load(rows + pitch)).v;
+  columns[0] = {vreinterpretq_u32_u64(vzip1q_u64(r0, r1))};
+  columns[1] = {vreinterpretq_u32_u64(vzip2q_u64(r0, r1))};
+}
+inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
+  const uint16x4_t low = vreinterpret_u16_u8(vld1_u8(a)), high = vreinterpret_u16_u8(vld1_u8(b));
+  return {vreinterpretq_u32_u16(vcombine_u16(vzip1_u16(low, high), vzip2_u16(low, high)))};
+}
 
 // --- 16-bit floating point
 inline U32 pack_float16(F32 a, F32 b) {
@@ -159,6 +191,13 @@ inline U32 pack_bfloat16(F32 a, F32 b) {
   const uint16x4_t low = vshrn_n_u32(rounded_to_high_half(a), 16);
   return {vreinterpretq_u32_u16(vshrn_high_n_u32(low, rounded_to_high_half(b), 16))};
 }
+
+// --- spreading
+constexpr int kSpread = 0;
+struct Spread {
+  Spread(int, int) {}
+  void store(unsigned char*, U32) const {}
+};
 
 // --- blocks
 struct Blocks {

@@ -163,6 +163,36 @@ inline void store_bypassing(void* p, U32 a) { store(p, a); }
 inline void store_bypassing(void* p, F32 a) { store(p, a); }
 inline void store_bypassing(void* p, F64 a) { store(p, a); }
 inline void finish_bypassing() {}
+inline U32 load(const void* p) {
+  U32 result;
+  std::memcpy(&result, p, sizeof(result));
+  return result;
+}
+// Asks for the cache line of p, which is written soon, where the target can; into the second-level cache, which was
+// measured to be better than the first.
+inline void prefetch(unsigned char*) {}
+
+// --- transposition: 16 bytes from each of some rows, which lie `pitch` bytes apart, to vectors of one column each, first
+// row in the lowest lane
+// four columns of kLanes32 rows of 32-bit elements
+inline void load_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
+  for (int r = 0; r < kLanes32; ++r, rows += pitch) {
+    for (int c = 0; c < 4; ++c) std::memcpy(&columns[c].lane[r], rows + 4 * c, 4);
+  }
+}
+// two columns of kLanes64 rows of 64-bit elements
+inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
+  for (int r = 0; r < kLanes64; ++r, rows += pitch) {
+    for (int c = 0; c < 2; ++c) std::memcpy(&columns[c].lane[2 * r], rows + 8 * c, 8);
+  }
+}
+// Lane i: the i-th 16 bits of a below those of b.
+inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
+  std::uint16_t low[kLanes32], high[kLanes32];
+  std::memcpy(low, a, sizeof(low));
+  std::memcpy(high, b, sizeof(high));
+  FASTINIT_EACH(U32, low[i] | std::uint32_t(high[i]) << 16);
+}
 
 // --- 16-bit floating point, rounded to nearest even: a's lanes, then b's, packed into one vector
 inline U32 pack_float16(F32 a, F32 b) {
@@ -179,6 +209,16 @@ inline U32 pack_bfloat16(F32 a, F32 b) {
            to_bfloat16(y.lane[0]) | std::uint32_t(to_bfloat16(y.lane[1])) << 16,
            to_bfloat16(y.lane[2]) | std::uint32_t(to_bfloat16(y.lane[3])) << 16}};
 }
+
+// --- spreading
+// How many elements apart at most Spread's are; 0: this target has none.
+constexpr int kSpread = 0;
+struct Spread {
+  // Elements of so many bytes, `distance` elements from one to the next.
+  Spread(int, int) {}
+  // A vector of elements, the first to p. Does not write what is between.
+  void store(unsigned char*, U32) const {}
+};
 
 // --- blocks: as many 128-bit AES states as fill a U32, first block in the lowest lanes
 struct Blocks {

@@ -44,6 +44,10 @@ def strided(dtype: np.dtype[Any]) -> dict[str, Array]:
         "Fortran": np.asfortranarray(seven(a, b, c)),
         "transposed": seven(b, c, a).transpose(2, 0, 1),
         "every second column": seven(a, b, 2 * c)[:, :, ::2],
+        "every third column": seven(a, b, 3 * c)[:, :, 1::3],
+        "every seventh column, backwards": seven(a, b, 7 * c)[:, :, ::-7],
+        "Fortran, in a wider one": seven(c + 3, b, a + 5)[2:-1, :, 1:-4].transpose(2, 1, 0),
+        "Fortran, every second row": seven(c, b, 2 * a)[:, :, ::2].transpose(2, 1, 0),
         "every third row": seven(a, 3 * b, c)[:, 1::3],
         "backwards": seven(a, b, c)[::-1, ::-1, ::-1],
         "backwards Fortran": np.asfortranarray(seven(a, b, c))[:, ::-1, :],
@@ -115,6 +119,30 @@ def test_large_fills_that_bypass_the_caches_are_the_same(dtype: np.dtype[Any], t
         assert not large[:start].any()
         assert not large[start + n :].any()
         large[...] = 0
+
+
+@pytest.mark.parametrize("start", [0, 1, 8, 3])
+def test_large_fills_of_any_strides_are_the_same(dtype: np.dtype[Any], target: str, start: int) -> None:
+    """Fortran order, with columns in whole cache lines and not, and every second column."""
+    rows, columns = 4096, 40 * 2**20 // 4096 // dtype.itemsize
+    large = np.zeros(2 * columns * (rows + 1) + 64, dtype)
+    inside = large[start : start + 2 * columns * rows]
+    for name, out in {
+        "Fortran": inside[: columns * rows].reshape(columns, rows).T,
+        "Fortran, of odd length": large[start : start + columns * (rows + 1)].reshape(columns, rows + 1).T[:rows],
+        "every second": inside.reshape(rows, 2 * columns)[:, ::2],
+    }.items():
+        fastinit.he_uniform(out, 50, seed=2, threads=2)
+        for row in (0, 1, 1234, rows - 1):
+            expected = np.zeros((1, columns), dtype)
+            fastinit.he_uniform(expected, 50, seed=2, global_shape=out.shape, offset=(row, 0))
+            assert out[row].tobytes() == expected.tobytes(), name
+        for column in (0, 77, columns - 1):
+            column_expected = np.zeros((rows, 1), dtype)
+            fastinit.he_uniform(column_expected, 50, seed=2, global_shape=out.shape, offset=(0, column))
+            assert out[:, column].tobytes() == column_expected.tobytes(), name
+        out[...] = 0
+        assert not large.any(), name
 
 
 def cuts(n: int, parts: int) -> list[tuple[int, int]]:

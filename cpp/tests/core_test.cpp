@@ -1,6 +1,7 @@
 // Tests of the core without Python, so that they run wherever a compiler (and an emulator) does:
 //   core_test FILE       checks every target that runs here, also against the frozen digests in FILE
 //   core_test --print    prints the digests; a change of any is a new version of the stream format
+#include <algorithm>
 #include <cfenv>
 #include <cstdio>
 #include <cstdlib>
@@ -66,7 +67,8 @@ Bytes values(const KernelTable& table, int generator, const Case& one, int type,
   const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
   Bytes out(n * kTypeBytes[type] + shift);
   const DefaultEnvironment environment;
-  table.fill[generator][int(plan.transform)][type](kStream, plan.parameters, first, n, out.data() + shift, false);
+  table.fill[generator][int(plan.transform)][type](
+      kStream, plan.parameters, {first, n, out.data() + shift, std::ptrdiff_t(kTypeBytes[type])});
   return Bytes(out.begin() + std::ptrdiff_t(shift), out.end());
 }
 
@@ -93,11 +95,11 @@ std::string digests(const KernelTable& table) {
       }
     }
     Bytes words(kDigestLength * 4);
-    table.bits[g][0](kStream, Parameters{}, kDigestFirst, kDigestLength, words.data(), false);
+    table.bits[g][0](kStream, Parameters{}, {kDigestFirst, kDigestLength, words.data(), 4});
     std::snprintf(line, sizeof(line), "%s bits uint32 %016llx\n", kGeneratorNames[g], (unsigned long long)fnv1a(words));
     lines += line;
     Bytes wide(kDigestLength * 8);
-    table.bits[g][1](kStream, Parameters{}, kDigestFirst, kDigestLength, wide.data(), false);
+    table.bits[g][1](kStream, Parameters{}, {kDigestFirst, kDigestLength, wide.data(), 8});
     std::snprintf(line, sizeof(line), "%s bits uint64 %016llx\n", kGeneratorNames[g], (unsigned long long)fnv1a(wide));
     lines += line;
   }
@@ -159,7 +161,8 @@ void slices(const KernelTable& table) {
             std::size_t shift = 128 - reinterpret_cast<std::uintptr_t>(out.data()) % 64;
             shift = meets ? shift + first * bytes % 64 : shift + (first * 7 + n) % 64;
             const DefaultEnvironment environment;
-            table.fill[g][int(plan.transform)][type](kStream, plan.parameters, first, n, out.data() + shift, true);
+            table.fill[g][int(plan.transform)][type](
+                kStream, plan.parameters, {first, n, out.data() + shift, std::ptrdiff_t(bytes), true});
             const bool same = n == 0 || std::memcmp(out.data() + shift, whole.data() + first * bytes, n * bytes) == 0;
             bool outside = true;
             for (std::size_t i = 0; i < shift; ++i) outside = outside && out[i] == 0xA5;
@@ -171,6 +174,115 @@ void slices(const KernelTable& table) {
       }
     }
   }
+}
+
+// Writes a tile or box by `write` into memory full of 0xA5 and compares all of that memory with what should be there:
+// element i of row r at `at` + i * stride + r * row_stride is element first + r * row_index + i of `whole`.
+struct Placed {
+  std::size_t n, rows, bytes;
+  std::ptrdiff_t stride, row_stride;
+  std::uint64_t first, row_index;
+};
+template <class Write>
+void check_placed(const Placed& p, std::size_t shift, const Bytes& whole, const std::string& what, const Write& write) {
+  const std::ptrdiff_t along = p.stride * std::ptrdiff_t(p.n - 1), across = p.row_stride * std::ptrdiff_t(p.rows - 1);
+  const std::ptrdiff_t below = std::min<std::ptrdiff_t>(along, 0) + std::min<std::ptrdiff_t>(across, 0);
+  const std::size_t extent = std::size_t(std::abs(along) + std::abs(across)) + p.bytes;
+  Bytes memory(extent + 512 + shift, 0xA5);
+  const std::size_t to_line = 64 - reinterpret_cast<std::uintptr_t>(memory.data() + 128 - below) % 64;
+  const std::ptrdiff_t at = std::ptrdiff_t(128 + to_line + shift) - below;
+  Bytes expected = memory;
+  for (std::size_t r = 0; r < p.rows; ++r) {
+    for (std::size_t i = 0; i < p.n; ++i) {
+      std::memcpy(expected.data() + at + std::ptrdiff_t(i) * p.stride + std::ptrdiff_t(r) * p.row_stride,
+                  whole.data() + (p.first + r * p.row_index + i) * p.bytes, p.bytes);
+    }
+  }
+  write(memory.data() + at);
+  check(memory == expected, what + ": " + std::to_string(p.rows) + " rows of " + std::to_string(p.n) + ", strides " +
+                                std::to_string(p.row_stride) + " and " + std::to_string(p.stride) + ", shift " +
+                                std::to_string(shift) + ", first " + std::to_string(p.first));
+}
+
+// Tiles of every size of element, all their edges, from all kinds of addresses: the elements are in their places and
+// nothing else is written.
+void tiles(const KernelTable& table) {
+  const Case& one = kCases[1];
+  for (const int type : {0, 1, 3}) {
+    const std::size_t bytes = kTypeBytes[type];
+    const auto size = std::ptrdiff_t(bytes);
+    const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
+    const Bytes whole = values(kernels_of("portable"), 0, one, type, 0, 70000);
+    const auto test = [&](const Placed& p, std::size_t shift) {
+      const std::string what = std::string(table.target) + " " + kTypeNames[type] + " tile";
+      check_placed(p, shift, whole, what, [&](unsigned char* out) {
+        const DefaultEnvironment environment;
+        table.fill[0][int(plan.transform)][type](
+            kStream, plan.parameters, {p.first, p.n, out, p.stride, true, p.rows, p.row_index, p.row_stride});
+      });
+    };
+    std::size_t some = 0;
+    for (const std::size_t n : {1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 255, 256, 257, 511, 700}) {
+      for (const std::size_t rows : {1, 2, 3, 15, 16, 17, 31, 32, 33, 63, 64}) {
+        if (rows > kTileAcross / bytes) continue;
+        for (const std::size_t row_index : {n, n + 1, std::size_t(1024)}) {
+          const std::uint64_t first = ++some % 7;
+          // Rows side by side: the columns in whole cache lines, and not.
+          const std::ptrdiff_t lines = std::ptrdiff_t((rows * bytes + 63) / 64 * 64);
+          test({n, rows, bytes, lines, size, first, row_index}, 0);
+          test({n, rows, bytes, lines, size, first, row_index}, 16);
+          test({n, rows, bytes, -lines - 64, size, first, row_index}, 0);
+          test({n, rows, bytes, std::ptrdiff_t(rows) * size + 1, size, first, row_index}, some % 64);
+          // Along the rows the denser, the elements a few apart; rows in memory order and against it.
+          const std::ptrdiff_t apart = std::ptrdiff_t(some % 6) * size;
+          const std::ptrdiff_t length = std::ptrdiff_t(n) * std::max(apart, size) + size;
+          test({n, rows, bytes, std::max(apart, size), length, first, row_index}, some % 64);
+          test({n, rows, bytes, -std::max(apart, size), -length, first, row_index}, some % 64);
+          test({n, rows, bytes, apart + size + 1, length + std::ptrdiff_t(n) * (size + 1), first, row_index}, some % 64);
+          // Across them.
+          test({n, rows, bytes, std::ptrdiff_t(2 * rows) * size, 2 * size, first, row_index}, some % 64);
+          test({n, rows, bytes, std::ptrdiff_t(rows) * size, -size, first, row_index}, some % 64);
+        }
+      }
+    }
+    for (const std::size_t n : {1000, 5000}) {  // one long row
+      for (std::ptrdiff_t apart = 1; apart < 7; ++apart) {
+        for (const std::size_t shift : {0, 2, 16, 63}) {
+          test({n, 1, bytes, apart * size, 0, shift % 5, 0}, shift);
+          test({n, 1, bytes, -apart * size, 0, shift % 5, 0}, shift);
+        }
+      }
+    }
+  }
+}
+
+// Matrices in Fortran order, their tiles cut at cache lines and shared by threads.
+void matrices() {
+  set_grain(300);
+  const Case& one = kCases[1];
+  for (const int type : {0, 1, 3}) {
+    const std::size_t bytes = kTypeBytes[type];
+    const auto size = std::ptrdiff_t(bytes);
+    const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
+    const Task task{kernels().fill[0][int(plan.transform)][type], kStream, plan.parameters};
+    const Bytes whole = values(kernels_of("portable"), 0, one, type, 0, 260 * 1500);
+    std::size_t some = 0;
+    for (const std::size_t rows : {1, 15, 17, 31, 33, 64, 127, 129, 257}) {
+      for (const std::size_t n : {1, 5, 16, 33, 64, 65, 255, 257, 1300}) {
+        for (const std::size_t row_index : {n, n + 3}) {
+          for (const bool backwards : {false, true}) {
+            const std::size_t shift = ++some * 4 % 64;
+            const std::ptrdiff_t lead = std::ptrdiff_t(rows + some % 3) * size, step = backwards ? -size : size;
+            const Placed p{n, rows, bytes, lead, step, some % 6, row_index};
+            check_placed(p, shift, whole, std::string(kTypeNames[type]) + " matrix", [&](unsigned char* out) {
+              fill(task, {out, bytes, p.first, 2, {{rows, step, row_index}, {n, lead, 1}}}, int(some % 7 + 1));
+            });
+          }
+        }
+      }
+    }
+  }
+  set_grain(0);
 }
 
 // One tensor of 37 x 41 x 70, walked through many strides, boxes and threads.
@@ -426,8 +538,10 @@ int main(int argc, char** argv) {
     known_answers(table);
     check(digests(table) == frozen.str(), name + ": the frozen digests");
     slices(table);
+    tiles(table);
     set_target(name);
     boxes();
+    matrices();
     threads();
     environment();
     std::printf("target %s: %s\n", name.c_str(), failures == before ? "good" : "FAILED");
