@@ -384,7 +384,7 @@ void run(py::array& array, const Plan& plan, bool bits, Element element, const C
   }
   const auto write = [&] {
     if (plan.constant) {
-      fill_constant(plan.parameters.constant_bits, box, threads);
+      fill_constant(kernels(), plan.parameters.constant_bits, box, threads);
     } else {
       fill(task, box, threads);
     }

@@ -2,64 +2,67 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstring>
-#include <system_error>
-#include <thread>
-#include <vector>
+#include <functional>
 
 #include "environment.hpp"
 #include "memory.hpp"
+#include "pool.hpp"
 
 namespace fastinit {
 namespace {
 
-// Starting a thread costs 10 to 100 microseconds; a core needs about 140 to write so many elements.
-constexpr std::size_t kElementsPerThread = std::size_t(1) << 18;
+// A thread more pays from so many elements each on: waking a helper costs as much as filling some 10^4.
+constexpr std::size_t kElementsPerThread = std::size_t(1) << 16;
 constexpr int kMostThreads = 512;  // more are a slip of the keyboard
+// Threads take the parts of a fill one by one, so that one which comes late or shares its CPU takes fewer.
+constexpr std::size_t kPartsPerThread = 8;
+constexpr std::size_t kMostBytesOfPart = 4 * kHugePage;
 // Stores go past the caches from this size on: smaller buffers are likely to be read while they are still in a cache.
 constexpr std::size_t kBypassBytes = std::size_t(32) << 20;
 
-// Calls part(0) .. part(parts - 1), all at once if threads can be had, and returns when all are done.
+// Calls part(0) .. part(n - 1) in the default environment.
 template <class Part>
-void in_parallel(int parts, const Part& part) {
-  const auto protect = [&part](int k) {
+void do_parts(std::size_t n, int threads, const Part& part) {
+  const auto protect = [&part](std::size_t k) {
     const DefaultEnvironment environment;
     part(k);
   };
-  std::vector<std::thread> threads;
-  int started = 1;
-  if (parts > 1) {
-    try {
-      threads.reserve(std::size_t(parts) - 1);
-      for (; started < parts; ++started) threads.emplace_back(protect, started);
-    } catch (const std::exception&) {
-      // No more threads, or no memory for one: this one does the rest.
-    }
+  if (n == 1) {
+    protect(0);
+  } else {
+    in_parallel(n, threads, std::cref(protect));
   }
-  protect(0);
-  for (int k = started; k < parts; ++k) protect(k);
-  for (std::thread& thread : threads) thread.join();
 }
+
+// Memory that the OS has not given yet is cleared when it is first touched, and is then in a cache: there is nothing to
+// bypass.
+bool may_bypass(const void* p) { return is_resident(p); }
+
+// How many steps take one through n elements, if the first step is shorter by `skipped`.
+std::size_t steps(std::size_t n, std::size_t skipped, std::size_t step) { return (skipped + n + step - 1) / step; }
 
 // --- a contiguous line
 
-void fill_line(const Task& task, unsigned char* data, std::size_t element_bytes, std::uint64_t first, std::size_t n,
-               int threads) {
-  const std::size_t bytes = n * element_bytes;
-  const bool bypass = bytes >= kBypassBytes;
-  // Where part k begins, as an element number: at a cache line, in a large buffer at a huge page, so that none is shared.
-  const std::size_t alignment = bytes / std::size_t(threads) >= 4 * kHugePage ? kHugePage : 64;
-  const auto begin = [&](int k) -> std::size_t {
-    if (k == 0) return 0;
-    if (k == threads) return n;
-    const std::size_t target = n / std::size_t(threads) * std::size_t(k) * element_bytes;
-    const std::size_t past = (reinterpret_cast<std::uintptr_t>(data) + target) % alignment;
-    return (target - std::min(past, target)) / element_bytes;
+void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
+  const std::size_t size = box.element_bytes, bytes = n * size;
+  const bool large = bytes >= kBypassBytes;
+  // Parts begin at a cache line, in a large buffer at a huge page, so that no two threads write to one.
+  std::size_t part_bytes = bytes, skipped = 0;
+  if (threads > 1 || large) {
+    part_bytes = std::min(bytes / (std::size_t(threads) * kPartsPerThread), kMostBytesOfPart);
+    const std::size_t alignment = part_bytes >= kHugePage ? kHugePage : kCacheLine;
+    part_bytes = std::max(part_bytes / alignment, std::size_t(1)) * alignment;
+    skipped = reinterpret_cast<std::uintptr_t>(box.data) % alignment;
+  }
+  const std::size_t parts = steps(bytes, skipped, part_bytes);
+  const auto begin = [&](std::size_t k) {
+    return k == 0 ? 0 : k == parts ? n : (k * part_bytes - skipped) / size;
   };
-  in_parallel(threads, [&](int k) {
+  do_parts(parts, threads, [&](std::size_t k) {
     const std::size_t from = begin(k), to = begin(k + 1);
+    unsigned char* const out = box.data + from * size;
     task.kernel(task.stream, task.parameters,
-                {first + from, to - from, data + from * element_bytes, std::ptrdiff_t(element_bytes), bypass});
+                {box.first + from, to - from, out, std::ptrdiff_t(size), large && may_bypass(out)});
   });
 }
 
@@ -74,13 +77,9 @@ std::size_t size_of(std::ptrdiff_t stride) {
   return stride < 0 ? std::size_t(0) - std::size_t(stride) : std::size_t(stride);
 }
 
-// How many steps take one through n elements, if the first step is shorter by `skipped`.
-std::size_t steps(std::size_t n, std::size_t skipped, std::size_t step) { return (skipped + n + step - 1) / step; }
-
 struct Tiling {
   unsigned char* data;
   std::uint64_t first;
-  bool bypass;
   Dimension along{1, 0, 1};   // the rows' own dimension
   Dimension across{1, 0, 0};  // the dimension of a tile's rows
   Dimension outer[kMaxDimensions];
@@ -89,8 +88,7 @@ struct Tiling {
   std::size_t skipped = 0;        // rows that the first tile lacks, so that the others begin at a cache line
   std::size_t n_along = 1, n_across = 1, n_tiles = 1;
 
-  Tiling(const Box& box, std::size_t n)
-      : data(box.data), first(box.first), bypass(n * box.element_bytes >= kBypassBytes) {
+  explicit Tiling(const Box& box) : data(box.data), first(box.first) {
     for (int i = 0; i < box.n_dimensions; ++i) outer[n_outer++] = box.dimensions[i];
     take(along, [](const Dimension& d) { return d.index_stride == 1; });
     const auto is = [&box](std::ptrdiff_t stride) { return stride == std::ptrdiff_t(box.element_bytes); };
@@ -136,7 +134,7 @@ struct Tiling {
     const std::size_t begin = across_step - std::min(skipped, across_step), end = across_step + rows - skipped;
     const std::size_t first_column = number % n_along * row;
     number /= n_along;
-    Tile tile{first, std::min(row, along.n - first_column), data, along.memory_stride, bypass,
+    Tile tile{first, std::min(row, along.n - first_column), data, along.memory_stride, false,
               std::min(end, across.n) - begin, across.index_stride, across.memory_stride};
     const auto move = [&](const Dimension& dimension, std::size_t by) {
       tile.out += dimension.memory_stride * std::ptrdiff_t(by);
@@ -204,20 +202,22 @@ Box in_order_of_memory(Box box) {
   return box;
 }
 
-template <class Element>
-void write_constant(const Stream&, const Parameters& parameters, const Tile& tile) {
-  const Element element = Element(parameters.constant_bits);
-  for (std::size_t r = 0; r < tile.rows; ++r) {
-    unsigned char* const out = tile.out + std::ptrdiff_t(r) * tile.row_stride;
-    // The usual stride by a name that the compiler knows.
-    if (tile.stride == std::ptrdiff_t(sizeof(Element))) {
-      for (std::size_t i = 0; i < tile.n; ++i) std::memcpy(out + i * sizeof(Element), &element, sizeof(Element));
-    } else {
-      for (std::size_t i = 0; i < tile.n; ++i) {
-        std::memcpy(out + std::ptrdiff_t(i) * tile.stride, &element, sizeof(Element));
-      }
+void fill_tiles(const Task& task, const Box& box, std::size_t n, int threads) {
+  const Tiling tiling(box);
+  const bool large = n * box.element_bytes >= kBypassBytes;
+  const std::size_t parts = threads > 1 ? std::min(tiling.n_tiles, std::size_t(threads) * kPartsPerThread) : 1;
+  const auto begin = [&](std::size_t k) {  // (n_tiles * k) / parts, without overflow
+    return tiling.n_tiles / parts * k + std::min(k, tiling.n_tiles % parts);
+  };
+  do_parts(parts, threads, [&](std::size_t k) {
+    bool bypass = large;
+    for (std::size_t i = begin(k); i < begin(k + 1); ++i) {
+      Tile tile = tiling.tile(i);
+      if (i == begin(k)) bypass = large && may_bypass(tile.out);
+      tile.bypass = bypass;
+      task.kernel(task.stream, task.parameters, tile);
     }
-  }
+  });
 }
 
 std::atomic<std::size_t> grain{kElementsPerThread};
@@ -228,19 +228,7 @@ void fill_simple(const Task& task, const Box& box, std::size_t n, int threads) {
   const bool line = box.n_dimensions == 0 ||
                     (box.n_dimensions == 1 && box.dimensions[0].index_stride == 1 &&
                      box.dimensions[0].memory_stride == std::ptrdiff_t(box.element_bytes));
-  if (line) {
-    fill_line(task, box.data, box.element_bytes, box.first, n, threads);
-    return;
-  }
-  const Tiling tiling(box, n);
-  threads = int(std::min(std::size_t(threads), tiling.n_tiles));
-  in_parallel(threads, [&](int k) {
-    const auto begin = [&](int part) {  // (n_tiles * part) / threads, without overflow
-      const std::size_t each = tiling.n_tiles / std::size_t(threads), rest = tiling.n_tiles % std::size_t(threads);
-      return each * std::size_t(part) + std::min(std::size_t(part), rest);
-    };
-    for (std::size_t i = begin(k); i < begin(k + 1); ++i) task.kernel(task.stream, task.parameters, tiling.tile(i));
-  });
+  (line ? fill_line : fill_tiles)(task, box, n, threads);
 }
 
 std::size_t elements_of(const Box& box) {
@@ -256,14 +244,12 @@ void fill(const Task& task, const Box& box, int threads) {
   if (n > 0) fill_simple(task, simplify(box), n, threads);
 }
 
-void fill_constant(std::uint64_t element_bits, const Box& box, int threads) {
+void fill_constant(const KernelTable& kernels, std::uint64_t element_bits, const Box& box, int threads) {
   const std::size_t n = elements_of(box);
   if (n == 0) return;
   Task task{};
   task.parameters.constant_bits = element_bits;
-  task.kernel = box.element_bytes == 2   ? write_constant<std::uint16_t>
-                : box.element_bytes == 4 ? write_constant<std::uint32_t>
-                                         : write_constant<std::uint64_t>;
+  task.kernel = kernels.constant[box.element_bytes == 2 ? 0 : box.element_bytes == 4 ? 1 : 2];
   fill_simple(task, simplify(in_order_of_memory(box)), n, threads);
 }
 

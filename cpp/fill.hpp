@@ -35,7 +35,7 @@ struct Task {
 void fill(const Task& task, const Box& box, int threads);
 
 // Writes the same bits into every element.
-void fill_constant(std::uint64_t element_bits, const Box& box, int threads);
+void fill_constant(const KernelTable& kernels, std::uint64_t element_bits, const Box& box, int threads);
 
 // For the tests: how many elements pay for a thread; 0 is the usual number.
 void set_grain(std::size_t elements_per_thread);

@@ -100,6 +100,7 @@ struct KernelTable {
   const char* target;
   Kernel fill[kGenerators][kTransforms][kElementTypes];
   Kernel bits[kGenerators][2];  // 32-bit words, 64-bit words
+  Kernel constant[3];           // elements of 2, 4, 8 bytes
   KnownAnswer known_answer;
 };
 

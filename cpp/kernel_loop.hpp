@@ -153,6 +153,45 @@ void fill(const Stream& stream, const Parameters& parameters, const Tile& tile) 
   fill_tile<typename E::Element>(tile, Loop<G, T, E>(stream, parameters));
 }
 
+// Every element the same: the pattern of the element, eight bytes long.
+template <class Element>
+struct Repeat {
+  std::uint64_t pattern;
+
+  template <bool bypass>
+  void vectors(std::size_t n, unsigned char* out) const {
+    const F64 vector = float_of_bits(splat(pattern));
+    for (; n > 0; --n, out += kVectorBytes) put<bypass>(out, vector);
+  }
+
+  void operator()(std::uint64_t, std::size_t n, unsigned char* out, bool bypass) const {
+    const auto some = [&](std::size_t n_elements) {
+      for (; n_elements > 0; --n_elements, --n, out += sizeof(Element)) std::memcpy(out, &pattern, sizeof(Element));
+    };
+    // Past the caches only where a cache line begins with an element.
+    const std::size_t past = reinterpret_cast<std::uintptr_t>(out) % kCacheLine;
+    const std::size_t head = past > 0 ? (kCacheLine - past) / sizeof(Element) : 0;
+    bypass = bypass && past % sizeof(Element) == 0 && n > head;
+    if (bypass) some(head);
+    const std::size_t whole = n * sizeof(Element) / kVectorBytes;
+    if (bypass) {
+      vectors<true>(whole, out);
+      finish_bypassing();
+    } else {
+      vectors<false>(whole, out);
+    }
+    out += whole * kVectorBytes, n -= whole * kVectorBytes / sizeof(Element);
+    some(n);
+  }
+};
+
+template <class Element>
+void repeat(const Stream&, const Parameters& parameters, const Tile& tile) {
+  std::uint64_t pattern = parameters.constant_bits;  // the first element of the pattern: words are little-endian
+  for (std::size_t bits = 8 * sizeof(Element); bits < 64; bits *= 2) pattern |= pattern << bits;
+  fill_tile<Element>(tile, Repeat<Element>{pattern});
+}
+
 template <int rounds>
 void known_answer_of(Generator generator, const std::uint32_t counter[4], const std::uint32_t key[4],
                      std::uint32_t block[4]) {
@@ -208,6 +247,9 @@ constexpr KernelTable make_table(const char* target) {
   table.target = target;
   list_generator<Ars<7>>(table, Generator::kArs);
   list_generator<Philox<10>>(table, Generator::kPhilox);
+  table.constant[0] = repeat<std::uint16_t>;
+  table.constant[1] = repeat<std::uint32_t>;
+  table.constant[2] = repeat<std::uint64_t>;
   table.known_answer = known_answer;
   return table;
 }

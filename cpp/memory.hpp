@@ -12,4 +12,7 @@ constexpr std::size_t kHugePage = std::size_t(2) << 20;  // of x86-64, and of AA
 void* allocate(std::size_t n_bytes);
 void release(void* memory, std::size_t n_bytes) noexcept;
 
+// Whether the OS has given memory to the page at p already. True where it does not say.
+bool is_resident(const void* p) noexcept;
+
 }  // namespace fastinit

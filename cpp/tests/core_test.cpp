@@ -340,7 +340,7 @@ void boxes() {
           check(wrong == 0, "a strided box equals its part of the whole");
           check(written == forward.dimensions[0].n * forward.dimensions[1].n * forward.dimensions[2].n,
                 "nothing outside of a strided box is written");
-          fill_constant(0x40400000, box, 2);  // 3.0f
+          fill_constant(kernels(), 0x40400000, box, 2);  // 3.0f
           std::size_t threes = 0, others = 0;
           for (const float x : memory) threes += x == 3.0f, others += x != 3.0f && x != -1.0f;
           check(threes == written && others == 0, "a constant in a strided box");
