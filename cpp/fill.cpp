@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <functional>
 
 #include "environment.hpp"
@@ -11,27 +12,41 @@
 namespace fastinit {
 namespace {
 
-// A thread more pays from so many elements each on: waking a helper costs as much as filling some 10^4.
-constexpr std::size_t kElementsPerThread = std::size_t(1) << 16;
 constexpr int kMostThreads = 512;  // more are a slip of the keyboard
 // Threads take the parts of a fill one by one, so that one which comes late or shares its CPU takes fewer.
 constexpr std::size_t kPartsPerThread = 8;
 constexpr std::size_t kMostBytesOfPart = 4 * kHugePage;
-// Stores go past the caches from this size on: smaller buffers are likely to be read while they are still in a cache.
-constexpr std::size_t kBypassBytes = std::size_t(32) << 20;
+// A fill on several threads begins with a trial on one, which tells how long the rest would take there. Each helper has
+// to take so much of that off it: some times of what it costs to wake one, as measured (docs/performance.md).
+constexpr std::size_t kTrialElements = std::size_t(1) << 14;
+constexpr double kSecondsPerHelper = 80e-6;
+// Stores go past the caches from this size on. Larger fills are slower with ordinary stores; after smaller ones, whoever
+// reads the values next would lose more than is gained here.
+constexpr std::size_t kBypassBytes = std::size_t(8) << 20;
 
-// Calls part(0) .. part(n - 1) in the default environment.
+std::atomic<std::size_t> grain{0};  // 0: by time
+
+// Does the trial and returns how many of the threads pay for the rest, which is `rest` times as much work.
+template <class Trial>
+int threads_that_pay(int threads, double rest, const Trial& trial) {
+  const auto start = std::chrono::steady_clock::now();
+  {
+    const DefaultEnvironment environment;
+    trial();
+  }
+  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  if (grain.load(std::memory_order_relaxed) > 0) return threads;
+  return 1 + int(std::min(threads - 1.0, seconds.count() * rest / kSecondsPerHelper));
+}
+
+// Calls part(0) .. part(n - 1), each in the default environment.
 template <class Part>
 void do_parts(std::size_t n, int threads, const Part& part) {
   const auto protect = [&part](std::size_t k) {
     const DefaultEnvironment environment;
     part(k);
   };
-  if (n == 1) {
-    protect(0);
-  } else {
-    in_parallel(n, threads, std::cref(protect));
-  }
+  in_parallel(n, threads, std::cref(protect));
 }
 
 // Memory that the OS has not given yet is cleared when it is first touched, and is then in a cache: there is nothing to
@@ -44,26 +59,32 @@ std::size_t steps(std::size_t n, std::size_t skipped, std::size_t step) { return
 // --- a contiguous line
 
 void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
-  const std::size_t size = box.element_bytes, bytes = n * size;
-  const bool large = bytes >= kBypassBytes;
+  const std::size_t size = box.element_bytes;
+  const bool large = n * size >= kBypassBytes;
+  const auto fill_stretch = [&](std::size_t from, std::size_t to) {
+    unsigned char* const out = box.data + from * size;
+    task.kernel(task.stream, task.parameters,
+                {box.first + from, to - from, out, std::ptrdiff_t(size), large && may_bypass(out)});
+  };
+  std::size_t done = 0;
+  if (threads > 1) {
+    done = std::min(kTrialElements, n / 2);
+    threads = threads_that_pay(threads, double(n - done) / double(done), [&] { fill_stretch(0, done); });
+  }
   // Parts begin at a cache line, in a large buffer at a huge page, so that no two threads write to one.
+  const std::size_t bytes = (n - done) * size;
   std::size_t part_bytes = bytes, skipped = 0;
   if (threads > 1 || large) {
     part_bytes = std::min(bytes / (std::size_t(threads) * kPartsPerThread), kMostBytesOfPart);
     const std::size_t alignment = part_bytes >= kHugePage ? kHugePage : kCacheLine;
     part_bytes = std::max(part_bytes / alignment, std::size_t(1)) * alignment;
-    skipped = reinterpret_cast<std::uintptr_t>(box.data) % alignment;
+    skipped = reinterpret_cast<std::uintptr_t>(box.data + done * size) % alignment;
   }
   const std::size_t parts = steps(bytes, skipped, part_bytes);
   const auto begin = [&](std::size_t k) {
-    return k == 0 ? 0 : k == parts ? n : (k * part_bytes - skipped) / size;
+    return k == 0 ? done : k == parts ? n : done + (k * part_bytes - skipped) / size;
   };
-  do_parts(parts, threads, [&](std::size_t k) {
-    const std::size_t from = begin(k), to = begin(k + 1);
-    unsigned char* const out = box.data + from * size;
-    task.kernel(task.stream, task.parameters,
-                {box.first + from, to - from, out, std::ptrdiff_t(size), large && may_bypass(out)});
-  });
+  do_parts(parts, threads, [&](std::size_t k) { fill_stretch(begin(k), begin(k + 1)); });
 }
 
 // --- any strides: tiles of rows
@@ -205,26 +226,31 @@ Box in_order_of_memory(Box box) {
 void fill_tiles(const Task& task, const Box& box, std::size_t n, int threads) {
   const Tiling tiling(box);
   const bool large = n * box.element_bytes >= kBypassBytes;
-  const std::size_t parts = threads > 1 ? std::min(tiling.n_tiles, std::size_t(threads) * kPartsPerThread) : 1;
-  const auto begin = [&](std::size_t k) {  // (n_tiles * k) / parts, without overflow
-    return tiling.n_tiles / parts * k + std::min(k, tiling.n_tiles % parts);
-  };
-  do_parts(parts, threads, [&](std::size_t k) {
-    bool bypass = large;
-    for (std::size_t i = begin(k); i < begin(k + 1); ++i) {
+  const auto fill_some = [&](std::size_t from, std::size_t to) {
+    const bool bypass = large && may_bypass(tiling.tile(from).out);
+    for (std::size_t i = from; i < to; ++i) {
       Tile tile = tiling.tile(i);
-      if (i == begin(k)) bypass = large && may_bypass(tile.out);
       tile.bypass = bypass;
       task.kernel(task.stream, task.parameters, tile);
     }
-  });
+  };
+  std::size_t done = 0;
+  if (threads > 1) {
+    done = 1;
+    threads = threads_that_pay(threads, double(tiling.n_tiles - 1), [&] { fill_some(0, 1); });
+  }
+  const std::size_t tiles = tiling.n_tiles - done;
+  const std::size_t parts = std::min(tiles, threads > 1 ? std::size_t(threads) * kPartsPerThread : 1);
+  const auto begin = [&](std::size_t k) {  // (tiles * k) / parts, without overflow
+    return done + tiles / parts * k + std::min(k, tiles % parts);
+  };
+  do_parts(parts, threads, [&](std::size_t k) { fill_some(begin(k), begin(k + 1)); });
 }
 
-std::atomic<std::size_t> grain{kElementsPerThread};
-
 void fill_simple(const Task& task, const Box& box, std::size_t n, int threads) {
-  const std::size_t paying = std::max<std::size_t>(1, n / grain.load(std::memory_order_relaxed));
-  threads = int(std::min({std::size_t(std::max(threads, 1)), std::size_t(kMostThreads), paying}));
+  const std::size_t least = grain.load(std::memory_order_relaxed);
+  const std::size_t most = n / (least > 0 ? least : kTrialElements);  // no thread has less to do than this
+  threads = int(std::min({std::size_t(std::max(threads, 1)), std::size_t(kMostThreads), std::max<std::size_t>(most, 1)}));
   const bool line = box.n_dimensions == 0 ||
                     (box.n_dimensions == 1 && box.dimensions[0].index_stride == 1 &&
                      box.dimensions[0].memory_stride == std::ptrdiff_t(box.element_bytes));
@@ -253,8 +279,6 @@ void fill_constant(const KernelTable& kernels, std::uint64_t element_bits, const
   fill_simple(task, simplify(in_order_of_memory(box)), n, threads);
 }
 
-void set_grain(std::size_t elements_per_thread) {
-  grain.store(elements_per_thread > 0 ? elements_per_thread : kElementsPerThread);
-}
+void set_grain(std::size_t elements_per_thread) { grain.store(elements_per_thread); }
 
 }  // namespace fastinit

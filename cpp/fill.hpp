@@ -37,7 +37,7 @@ void fill(const Task& task, const Box& box, int threads);
 // Writes the same bits into every element.
 void fill_constant(const KernelTable& kernels, std::uint64_t element_bits, const Box& box, int threads);
 
-// For the tests: how many elements pay for a thread; 0 is the usual number.
+// For the tests: a thread for so many elements each, whether it pays or not; 0: as many threads as pay.
 void set_grain(std::size_t elements_per_thread);
 
 }  // namespace fastinit
