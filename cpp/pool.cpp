@@ -144,14 +144,13 @@ Pool* pool() {
 }  // namespace
 
 void in_parallel(std::size_t n, int threads, const std::function<void(std::size_t)>& part) {
-  const int wanted = int(std::min(std::size_t(std::max(threads, 1)), n)) - 1;
-  Job job{part, n, {}, wanted};
-  Pool* const helpers = wanted > 0 ? pool() : nullptr;
-  if (helpers != nullptr) {
-    helpers->run(job);
-  } else {
-    job.work();
+  Pool* const helpers = n > 1 && threads > 1 ? pool() : nullptr;
+  if (helpers == nullptr) {
+    for (std::size_t k = 0; k < n; ++k) part(k);
+    return;
   }
+  Job job{part, n, {}, int(std::min(std::size_t(threads), n)) - 1};
+  helpers->run(job);
 }
 
 }  // namespace fastinit
