@@ -87,17 +87,20 @@ class Loop {
   template <bool bypass>
   FASTINIT_NOINLINE void groups(std::uint64_t block, std::size_t n, unsigned char* out) const {
     using Working = typename T::Working;
+    // Copies that no store to `out` can change, so that they stay in registers.
+    const G generator = generator_;
+    const T transform = transform_;
     while (n > 0) {
       const std::size_t here = n < kGroups ? n : kGroups;
       U32 blocks[kGroups][kGroup];
       FASTINIT_ROLLED
-      for (std::size_t g = 0; g < here; ++g, block += kGroupBlocks) generator_.group(block, blocks[g]);
+      for (std::size_t g = 0; g < here; ++g, block += kGroupBlocks) generator.group(block, blocks[g]);
       FASTINIT_ROLLED
       for (std::size_t g = 0; g < here; ++g, out += kOfGroup * E::kBytes) {
         typename Working::U words[kGroup];
         for (int i = 0; i < kGroup; ++i) words[i] = as_words(blocks[g][i], static_cast<const Working*>(nullptr));
         typename Working::F values[kGroup];
-        transform_(words, values);
+        transform(words, values);
         E::template put_group<bypass>(out, values);
       }
       n -= here;
