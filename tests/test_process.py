@@ -12,7 +12,6 @@ import platform
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -151,34 +150,112 @@ def test_the_affinity_mask_is_respected() -> None:
     assert run("import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); " + THREADS) == "1"
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
-def test_a_fill_starts_the_threads_it_was_asked_for() -> None:
-    """A watcher counts this process's threads while a long fill on four runs; afterwards they are gone."""
+FILL = """
+import os, signal, threading, time
+import numpy as np
+import fastinit
+out = np.zeros(2**24, np.float32)
+def fill(threads): return fastinit.normal(out, seed=1, stream=2, threads=threads)
+def tasks(): return os.listdir("/proc/self/task")
+def status(task, field):
+    with open(f"/proc/self/task/{task}/status") as file:
+        return next(line.split()[1] for line in file if line.startswith(field + ":"))
+"""
+needs_proc = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc")
 
-    def count() -> int:
-        return len(os.listdir("/proc/self/task"))
 
-    out = np.zeros(2**25, np.float32)
-    before = count()
-    most = 0
-    done = threading.Event()
+@needs_proc
+def test_helpers_are_as_many_as_asked_for_and_stay_asleep() -> None:
+    code = """
+before = len(tasks())
+fill(1)
+print(len(tasks()) - before)
+for _ in range(3): fill(4)
+print(len(tasks()) - before)
+time.sleep(0.2)
+start = time.process_time()
+time.sleep(0.2)
+print(time.process_time() - start < 0.02)
+"""
+    assert run(FILL + code).split() == ["0", "3", "True"]
 
-    def watch() -> None:
-        nonlocal most
-        while not done.is_set():
-            most = max(most, count())
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    for _ in range(5):
-        fastinit.normal(out, seed=1, threads=4)
-    done.set()
-    watcher.join()
-    assert most == before + 1 + 3
-    deadline = time.monotonic() + 10  # a thread that was joined may take a moment to leave the list
-    while count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert count() == before
+@needs_proc
+def test_helpers_take_no_signals() -> None:
+    """Those are for the program's own threads: a handler that runs in a helper would surprise everyone."""
+    code = """
+others = set(tasks())
+fill(3)
+catchable = sum(1 << (s - 1) for s in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+masks = [int(status(helper, "SigBlk"), 16) for helper in set(tasks()) - others]
+print([mask & catchable == catchable for mask in masks] == [True, True])
+print(signal.pthread_sigmask(signal.SIG_BLOCK, []) == set())
+"""
+    assert run(FILL + code).split() == ["True", "True"]
+
+
+@needs_proc
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+def test_helpers_follow_the_callers_affinity_mask() -> None:
+    code = """
+others = set(tasks())
+fill(2)
+(helper,) = set(tasks()) - others
+for n in (1, 2):
+    os.sched_setaffinity(0, sorted(available)[:n])
+    fill(2)
+    print(status(helper, "Cpus_allowed_list") == status(threading.get_native_id(), "Cpus_allowed_list"))
+"""
+    assert run(FILL + "available = os.sched_getaffinity(0)" + code).split() == ["True", "True"]
+
+
+@needs_proc
+def test_a_fill_ends_where_no_helper_can_be_started() -> None:
+    code = """
+import resource
+expected = fill(1).tobytes()
+out[:] = 0
+os.setuid(65534) if os.getuid() == 0 else None
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+before = len(tasks())
+print(fill(8).tobytes() == expected, len(tasks()) - before)
+"""
+    assert run(FILL + code).split() == ["True", "0"]
+
+
+def test_many_callers_share_the_helpers() -> None:
+    expected = fastinit.normal(np.zeros(2**20, np.float32), seed=1, threads=1).tobytes()
+    with ThreadPoolExecutor(6) as callers:
+        work = [
+            callers.submit(lambda: fastinit.normal(np.zeros(2**20, np.float32), seed=1, threads=4).tobytes())
+            for _ in range(60)
+        ]
+        assert all(one.result() == expected for one in work)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_fork_in_the_middle_of_fills_of_other_threads() -> None:
+    code = """
+import warnings
+warnings.simplefilter("ignore")  # Python warns of forks in a program with threads: that is what is tested
+expected = fill(3).tobytes()
+stop = threading.Event()
+def keep_filling():
+    mine = np.zeros(2**20, np.float32)
+    while not stop.is_set(): fastinit.normal(mine, seed=1, threads=3)
+fillers = [threading.Thread(target=keep_filling) for _ in range(2)]
+for filler in fillers: filler.start()
+good = 0
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if fill(3).tobytes() == expected else 1)
+    good += os.waitpid(child, 0)[1] == 0
+stop.set()
+for filler in fillers: filler.join()
+print(good, fill(3).tobytes() == expected)
+"""
+    assert run(FILL + code).split() == ["20", "True"]
 
 
 def test_the_gil_is_released_in_large_fills() -> None:
