@@ -39,8 +39,8 @@ global_shape, offset
     One int per dimension of ``out``, both or neither: ``out`` is the box at ``offset`` of a tensor of
     ``global_shape``. It gets the values that the whole fill has there, and fans come from ``global_shape``.
 threads
-    int >= 1, for this call. Left out: ``set_num_threads``, else FASTINIT_NUM_THREADS, else the CPUs the process may
-    use.
+    int >= 1: at most so many, for this call. Left out: ``set_num_threads``, else FASTINIT_NUM_THREADS, else the CPUs
+    the process may use. A fill takes fewer where more would not pay.
 rng
     ``"ars"`` (ARS-7, the default) or ``"philox"`` (Philox4x32-10).
 
