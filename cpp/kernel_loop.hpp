@@ -76,8 +76,7 @@ class Loop {
   G generator_;
   T transform_;
 
-  // Elements of a block and of a group.
-  static constexpr int kBlock = 4 / E::kWords;
+  // Elements of a group.
   static constexpr int kOfGroup = kGroupWords / E::kWords;
 
   // The words of a few groups are made first and then their values: measured to be faster than in turn, and than with
@@ -94,7 +93,7 @@ class Loop {
       const std::size_t here = n < kGroups ? n : kGroups;
       U32 blocks[kGroups][kGroup];
       FASTINIT_ROLLED
-      for (std::size_t g = 0; g < here; ++g, block += kGroupBlocks) generator.group(block, blocks[g]);
+      for (std::size_t g = 0; g < here; ++g, block += kGroupBlocks) generator.group(block, 1, blocks[g]);
       FASTINIT_ROLLED
       for (std::size_t g = 0; g < here; ++g, out += kOfGroup * E::kBytes) {
         typename Working::U words[kGroup];
@@ -124,8 +123,56 @@ class Loop {
     }
   }
 
+  // kBlock groups that lie in a buffer one after another, transposed: column c goes to out + c * stride.
+  template <bool bypass>
+  static FASTINIT_INLINE void put_columns(const unsigned char* buffer, unsigned char* out, std::ptrdiff_t stride) {
+    constexpr int kGroupBytes = kOfGroup * E::kBytes;
+    for (int i = 0; i < kGroupBytes; i += kVectorBytes) {
+      U32 columns[kBlock];
+      for (int g = 0; g < kBlock; ++g) columns[g] = load(buffer + g * kGroupBytes + i);
+      transpose(columns, typename E::Element());
+      for (int c = 0; c < kBlock; ++c) put<bypass>(out + c * stride + i, columns[c]);
+    }
+  }
+
  public:
+  static constexpr int kBlock = 4 / E::kWords;  // elements
+
   Loop(const Stream& stream, const Parameters& parameters) : generator_(stream), transform_(parameters) {}
+
+  // A tile of kTileAcross bytes of whole blocks of columns, whose rows too are whole blocks apart. Each vector has a
+  // block of each of some rows, kBlock rows apart, so that transposing 128 bits of kBlock vectors by themselves makes
+  // vectors of columns: values go from registers to their places, and are computed while others are written.
+  template <bool bypass>
+  FASTINIT_NOINLINE void columns(const Tile& tile) const {
+    using Working = typename T::Working;
+    const G generator = generator_;
+    const T transform = transform_;
+    constexpr int kColumnBytes = kGroupBlocks * kBlock * E::kBytes;  // of one column in kBlock groups
+    const std::uint64_t step = tile.row_index;                       // blocks from a row to the kBlock-th after it
+    const std::uint64_t to_row = std::uint64_t(std::int64_t(step) / kBlock);
+    const std::ptrdiff_t stride = tile.stride;
+    unsigned char* out = tile.out;
+    std::uint64_t block = tile.first / kBlock;
+    for (std::size_t n = tile.n / kBlock; n > 0; --n, ++block, out += kBlock * stride) {
+      std::uint64_t row = block;
+      for (std::size_t at = 0; at < kTileAcross; at += kColumnBytes, row += (kGroupBlocks - 1) * kBlock * to_row) {
+        U32 blocks[kBlock][kGroup];
+        FASTINIT_ROLLED
+        for (int g = 0; g < kBlock; ++g, row += to_row) generator.group(row, step, blocks[g]);
+        alignas(64) unsigned char buffer[kBlock * kOfGroup * E::kBytes];
+        FASTINIT_ROLLED
+        for (int g = 0; g < kBlock; ++g) {
+          typename Working::U words[kGroup];
+          for (int i = 0; i < kGroup; ++i) words[i] = as_words(blocks[g][i], static_cast<const Working*>(nullptr));
+          typename Working::F values[kGroup];
+          transform(words, values);
+          E::template put_group<false>(buffer + g * kOfGroup * E::kBytes, values);
+        }
+        put_columns<bypass>(buffer, out + at, stride);
+      }
+    }
+  }
 
   // Whole groups go straight to `out`. They start at a block and, in long stretches, at a cache line where one element
   // is both (NumPy's arrays start at a multiple of 16 bytes, and a block is 8 or 16 bytes of elements).
@@ -159,6 +206,7 @@ void fill(const Stream& stream, const Parameters& parameters, const Tile& tile) 
 // Every element the same: the pattern of the element, eight bytes long.
 template <class Element>
 struct Repeat {
+  static constexpr int kBlock = 0;  // it has no order of blocks
   std::uint64_t pattern;
 
   template <bool bypass>
