@@ -76,7 +76,8 @@ class Loop {
   G generator_;
   T transform_;
 
-  // Elements of a group.
+  // Elements of a block and of a group.
+  static constexpr int kBlock = 4 / E::kWords;
   static constexpr int kOfGroup = kGroupWords / E::kWords;
 
   // The words of a few groups are made first and then their values: measured to be faster than in turn, and than with
@@ -136,41 +137,72 @@ class Loop {
   }
 
  public:
-  static constexpr int kBlock = 4 / E::kWords;  // elements
+  // How many columns at once: a few groups have as many, whatever the elements.
+  static constexpr int kColumns = kGroups;
 
   Loop(const Stream& stream, const Parameters& parameters) : generator_(stream), transform_(parameters) {}
 
-  // A tile of kTileAcross bytes of whole blocks of columns, whose rows too are whole blocks apart. Each vector has a
-  // block of each of some rows, kBlock rows apart, so that transposing 128 bits of kBlock vectors by themselves makes
-  // vectors of columns: values go from registers to their places, and are computed while others are written.
+  // A tile of several columns, kTileAcross bytes of each. A vector has a block of each of some rows, kBlock rows apart, so
+  // that transposing 128 bits of kBlock vectors by themselves makes vectors of columns: values go from registers to their
+  // places, and are computed while others are written.
   template <bool bypass>
   FASTINIT_NOINLINE void columns(const Tile& tile) const {
     using Working = typename T::Working;
     const G generator = generator_;
     const T transform = transform_;
-    constexpr int kColumnBytes = kGroupBlocks * kBlock * E::kBytes;  // of one column in kBlock groups
-    const std::uint64_t step = tile.row_index;                       // blocks from a row to the kBlock-th after it
-    const std::uint64_t to_row = std::uint64_t(std::int64_t(step) / kBlock);
+    constexpr int kUnitBytes = kGroupBlocks * kBlock * E::kBytes;  // of one column in kBlock groups
+    constexpr int kUnits = int(kTileAcross) / kUnitBytes;
+    const std::uint64_t step = tile.row_index;  // blocks from a row to the kBlock-th after it
     const std::ptrdiff_t stride = tile.stride;
+    std::uint64_t blocks[kBlock];  // of the first rows
+    Slide slides[kBlock];          // to where each begins in its block
+    for (int k = 0; k < kBlock; ++k) {
+      const std::uint64_t index = tile.first + std::uint64_t(k) * step;
+      blocks[k] = index / kBlock;
+      slides[k] = Slide(int(index % kBlock) * E::kWords);
+    }
+    const bool slide = (tile.first | step) % kBlock != 0;
+    U32 before[kUnits][kBlock][kGroup];  // the words of the block before
+    if (slide) {
+      for (int unit = 0; unit < kUnits; ++unit) {
+        for (int k = 0; k < kBlock; ++k) {
+          generator.group(blocks[k] + std::uint64_t(unit * kGroupBlocks) * step, step, before[unit][k]);
+        }
+      }
+      for (std::uint64_t& block : blocks) ++block;
+    }
     unsigned char* out = tile.out;
-    std::uint64_t block = tile.first / kBlock;
-    for (std::size_t n = tile.n / kBlock; n > 0; --n, ++block, out += kBlock * stride) {
-      std::uint64_t row = block;
-      for (std::size_t at = 0; at < kTileAcross; at += kColumnBytes, row += (kGroupBlocks - 1) * kBlock * to_row) {
-        U32 blocks[kBlock][kGroup];
+    for (std::size_t n = tile.n / kColumns; n > 0; --n, out += kColumns * stride) {
+      std::uint64_t row = 0;
+      for (int unit = 0; unit < kUnits; ++unit, row += kGroupBlocks * step) {
+        U32 made[kGroups][kGroup];
+        for (int c = 0; c < kColumns / kBlock; ++c) {
+          FASTINIT_ROLLED
+          for (int k = 0; k < kBlock; ++k) generator.group(blocks[k] + row + c, step, made[c * kBlock + k]);
+        }
+        if (slide) {
+          for (int g = 0; g < kGroups; ++g) {
+            for (int i = 0; i < kGroup; ++i) {
+              const U32 words = made[g][i];
+              made[g][i] = slides[g % kBlock](before[unit][g % kBlock][i], words);
+              before[unit][g % kBlock][i] = words;
+            }
+          }
+        }
+        alignas(64) unsigned char buffer[kGroups * kOfGroup * E::kBytes];
         FASTINIT_ROLLED
-        for (int g = 0; g < kBlock; ++g, row += to_row) generator.group(row, step, blocks[g]);
-        alignas(64) unsigned char buffer[kBlock * kOfGroup * E::kBytes];
-        FASTINIT_ROLLED
-        for (int g = 0; g < kBlock; ++g) {
+        for (int g = 0; g < kGroups; ++g) {
           typename Working::U words[kGroup];
-          for (int i = 0; i < kGroup; ++i) words[i] = as_words(blocks[g][i], static_cast<const Working*>(nullptr));
+          for (int i = 0; i < kGroup; ++i) words[i] = as_words(made[g][i], static_cast<const Working*>(nullptr));
           typename Working::F values[kGroup];
           transform(words, values);
           E::template put_group<false>(buffer + g * kOfGroup * E::kBytes, values);
         }
-        put_columns<bypass>(buffer, out + at, stride);
+        for (int c = 0; c < kColumns; c += kBlock) {
+          put_columns<bypass>(buffer + c * kOfGroup * E::kBytes, out + unit * kUnitBytes + c * stride, stride);
+        }
       }
+      for (std::uint64_t& block : blocks) block += kColumns / kBlock;
     }
   }
 
@@ -206,7 +238,7 @@ void fill(const Stream& stream, const Parameters& parameters, const Tile& tile) 
 // Every element the same: the pattern of the element, eight bytes long.
 template <class Element>
 struct Repeat {
-  static constexpr int kBlock = 0;  // it has no order of blocks
+  static constexpr int kColumns = 0;  // it makes rows alone
   std::uint64_t pattern;
 
   template <bool bypass>

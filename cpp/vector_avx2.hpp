@@ -218,6 +218,20 @@ inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
   const __m256i high = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
   return {_mm256_or_si256(low, _mm256_slli_epi32(high, 16))};
 }
+struct Slide {
+  __m256i turn;
+  __m256 later;
+  Slide() = default;
+  explicit Slide(int n) {
+    const __m256i place = _mm256_set_epi32(3, 2, 1, 0, 3, 2, 1, 0);
+    turn = _mm256_add_epi32(place, _mm256_set1_epi32(n));  // the low two bits count
+    later = _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), place));
+  }
+  U32 operator()(U32 a, U32 b) const {
+    const __m256 words = _mm256_blendv_ps(_mm256_castsi256_ps(a.v), _mm256_castsi256_ps(b.v), later);
+    return {_mm256_castps_si256(_mm256_permutevar_ps(words, turn))};
+  }
+};
 
 // --- 16-bit floating point
 inline U32 pack_float16(F32 a, F32 b) {

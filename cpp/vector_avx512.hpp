@@ -209,6 +209,16 @@ inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
   const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
   return {_mm512_or_si512(low, _mm512_slli_epi32(high, 16))};
 }
+struct Slide {
+  __m512i from;
+  Slide() = default;
+  explicit Slide(int n) {
+    std::uint32_t places[16];
+    for (int i = 0; i < 16; ++i) places[i] = std::uint32_t(i % 4 + n < 4 ? i + n : 16 + i + n - 4);
+    from = _mm512_loadu_si512(places);
+  }
+  U32 operator()(U32 a, U32 b) const { return {_mm512_permutex2var_epi32(a.v, from, b.v)}; }
+};
 
 // --- 16-bit floating point
 inline U32 pack_float16(F32 a, F32 b) {

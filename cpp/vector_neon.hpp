@@ -195,6 +195,19 @@ inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
   const uint16x4_t low = vreinterpret_u16_u8(vld1_u8(a)), high = vreinterpret_u16_u8(vld1_u8(b));
   return {vreinterpretq_u32_u16(vcombine_u16(vzip1_u16(low, high), vzip2_u16(low, high)))};
 }
+struct Slide {
+  uint8x16_t from;
+  Slide() = default;
+  explicit Slide(int n) {
+    std::uint8_t places[16];
+    for (int i = 0; i < 16; ++i) places[i] = std::uint8_t(4 * n + i);
+    from = vld1q_u8(places);
+  }
+  U32 operator()(U32 a, U32 b) const {
+    const uint8x16x2_t both = {{vreinterpretq_u8_u32(a.v), vreinterpretq_u8_u32(b.v)}};
+    return {vreinterpretq_u32_u8(vqtbl2q_u8(both, from))};
+  }
+};
 
 // --- 16-bit floating point
 inline U32 pack_float16(F32 a, F32 b) {

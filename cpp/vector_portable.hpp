@@ -209,6 +209,14 @@ inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
   FASTINIT_EACH(U32, low[i] | std::uint32_t(high[i]) << 16);
 }
 
+// In each 128 bits by themselves: from a's n-th word on, 0 <= n < 4, and then b's first n.
+struct Slide {
+  int n = 0;
+  Slide() = default;
+  explicit Slide(int words) : n(words) {}
+  U32 operator()(U32 a, U32 b) const { FASTINIT_EACH(U32, i + n < 4 ? a.lane[i + n] : b.lane[i + n - 4]); }
+};
+
 // --- 16-bit floating point, rounded to nearest even: a's lanes, then b's, packed into one vector
 inline U32 pack_float16(F32 a, F32 b) {
   const U32 x = bits(a), y = bits(b);
