@@ -25,11 +25,11 @@ struct Ars {
     }
   }
 
-  // The words of blocks block .. block + kGroupBlocks - 1
-  FASTINIT_INLINE void group(std::uint64_t block, U32 (&words)[kGroup]) const {
-    const Blocks counters = count_blocks(block);
+  // The words of kGroupBlocks blocks: block, block + step, block + 2 step ..
+  FASTINIT_INLINE void group(std::uint64_t block, std::uint64_t step, U32 (&words)[kGroup]) const {
+    const Blocks counters = count_blocks(block, step);
     for (int i = 0; i < kGroup; ++i) {
-      words[i] = words_of(encrypt<rounds>(later(counters, std::uint64_t(i * (kLanes32 / 4))), keys));
+      words[i] = words_of(encrypt<rounds>(later(counters, std::uint64_t(i * (kLanes32 / 4)) * step), keys));
     }
   }
 };
@@ -61,12 +61,12 @@ struct Philox {
     return merge_halves(low_halves(c0, c1), low_halves(c2, c3));
   }
 
-  // The words of blocks block .. block + kGroupBlocks - 1
-  FASTINIT_INLINE void group(std::uint64_t block, U32 (&words)[kGroup]) const {
+  // The words of kGroupBlocks blocks: block, block + step, block + 2 step ..
+  FASTINIT_INLINE void group(std::uint64_t block, std::uint64_t step, U32 (&words)[kGroup]) const {
     static_assert(kGroup % 2 == 0);
-    const U64 counters = count_lanes(block);
+    const U64 counters = count_lanes(block, step);
     for (int i = 0; i < kGroup; i += 2) {
-      const U64 blocks = counters + splat(std::uint64_t(i * (kLanes32 / 4)));
+      const U64 blocks = counters + splat(std::uint64_t(i * (kLanes32 / 4)) * step);
       const WordPair pair = encrypt(blocks, shift_right<32>(blocks), stream_low, stream_high);
       words[i] = pair.first;
       words[i + 1] = pair.second;

@@ -94,7 +94,7 @@ class Loop {
       const std::size_t here = n < kGroups ? n : kGroups;
       U32 blocks[kGroups][kGroup];
       FASTINIT_ROLLED
-      for (std::size_t g = 0; g < here; ++g, block += kGroupBlocks) generator.group(block, blocks[g]);
+      for (std::size_t g = 0; g < here; ++g, block += kGroupBlocks) generator.group(block, 1, blocks[g]);
       FASTINIT_ROLLED
       for (std::size_t g = 0; g < here; ++g, out += kOfGroup * E::kBytes) {
         typename Working::U words[kGroup];
@@ -124,8 +124,87 @@ class Loop {
     }
   }
 
+  // kBlock groups that lie in a buffer one after another, transposed: column c goes to out + c * stride.
+  template <bool bypass>
+  static FASTINIT_INLINE void put_columns(const unsigned char* buffer, unsigned char* out, std::ptrdiff_t stride) {
+    constexpr int kGroupBytes = kOfGroup * E::kBytes;
+    for (int i = 0; i < kGroupBytes; i += kVectorBytes) {
+      U32 columns[kBlock];
+      for (int g = 0; g < kBlock; ++g) columns[g] = load(buffer + g * kGroupBytes + i);
+      transpose(columns, typename E::Element());
+      for (int c = 0; c < kBlock; ++c) put<bypass>(out + c * stride + i, columns[c]);
+    }
+  }
+
  public:
+  // How many columns at once: a few groups have as many, whatever the elements.
+  static constexpr int kColumns = kGroups;
+
   Loop(const Stream& stream, const Parameters& parameters) : generator_(stream), transform_(parameters) {}
+
+  // A tile of several columns, kTileAcross bytes of each. A vector has a block of each of some rows, kBlock rows apart, so
+  // that transposing 128 bits of kBlock vectors by themselves makes vectors of columns: values go from registers to their
+  // places, and are computed while others are written.
+  template <bool bypass>
+  FASTINIT_NOINLINE void columns(const Tile& tile) const {
+    using Working = typename T::Working;
+    const G generator = generator_;
+    const T transform = transform_;
+    constexpr int kUnitBytes = kGroupBlocks * kBlock * E::kBytes;  // of one column in kBlock groups
+    constexpr int kUnits = int(kTileAcross) / kUnitBytes;
+    const std::uint64_t step = tile.row_index;  // blocks from a row to the kBlock-th after it
+    const std::ptrdiff_t stride = tile.stride;
+    std::uint64_t blocks[kBlock];  // of the first rows
+    Slide slides[kBlock];          // to where each begins in its block
+    for (int k = 0; k < kBlock; ++k) {
+      const std::uint64_t index = tile.first + std::uint64_t(k) * step;
+      blocks[k] = index / kBlock;
+      slides[k] = Slide(int(index % kBlock) * E::kWords);
+    }
+    const bool slide = (tile.first | step) % kBlock != 0;
+    U32 before[kUnits][kBlock][kGroup];  // the words of the block before
+    if (slide) {
+      for (int unit = 0; unit < kUnits; ++unit) {
+        for (int k = 0; k < kBlock; ++k) {
+          generator.group(blocks[k] + std::uint64_t(unit * kGroupBlocks) * step, step, before[unit][k]);
+        }
+      }
+      for (std::uint64_t& block : blocks) ++block;
+    }
+    unsigned char* out = tile.out;
+    for (std::size_t n = tile.n / kColumns; n > 0; --n, out += kColumns * stride) {
+      std::uint64_t row = 0;
+      for (int unit = 0; unit < kUnits; ++unit, row += kGroupBlocks * step) {
+        U32 made[kGroups][kGroup];
+        for (int c = 0; c < kColumns / kBlock; ++c) {
+          FASTINIT_ROLLED
+          for (int k = 0; k < kBlock; ++k) generator.group(blocks[k] + row + c, step, made[c * kBlock + k]);
+        }
+        if (slide) {
+          for (int g = 0; g < kGroups; ++g) {
+            for (int i = 0; i < kGroup; ++i) {
+              const U32 words = made[g][i];
+              made[g][i] = slides[g % kBlock](before[unit][g % kBlock][i], words);
+              before[unit][g % kBlock][i] = words;
+            }
+          }
+        }
+        alignas(64) unsigned char buffer[kGroups * kOfGroup * E::kBytes];
+        FASTINIT_ROLLED
+        for (int g = 0; g < kGroups; ++g) {
+          typename Working::U words[kGroup];
+          for (int i = 0; i < kGroup; ++i) words[i] = as_words(made[g][i], static_cast<const Working*>(nullptr));
+          typename Working::F values[kGroup];
+          transform(words, values);
+          E::template put_group<false>(buffer + g * kOfGroup * E::kBytes, values);
+        }
+        for (int c = 0; c < kColumns; c += kBlock) {
+          put_columns<bypass>(buffer + c * kOfGroup * E::kBytes, out + unit * kUnitBytes + c * stride, stride);
+        }
+      }
+      for (std::uint64_t& block : blocks) block += kColumns / kBlock;
+    }
+  }
 
   // Whole groups go straight to `out`. They start at a block and, in long stretches, at a cache line where one element
   // is both (NumPy's arrays start at a multiple of 16 bytes, and a block is 8 or 16 bytes of elements).
@@ -159,6 +238,7 @@ void fill(const Stream& stream, const Parameters& parameters, const Tile& tile) 
 // Every element the same: the pattern of the element, eight bytes long.
 template <class Element>
 struct Repeat {
+  static constexpr int kColumns = 0;  // it makes rows alone
   std::uint64_t pattern;
 
   template <bool bypass>

@@ -142,6 +142,7 @@ void fill_tile(const Tile& tile, const Make& make) {
   const bool columns = tile.row_stride == kBytes && tile.rows > 1;
   const bool lines = columns && tile.bypass &&
                      (reinterpret_cast<std::uintptr_t>(tile.out) | std::size_t(tile.stride)) % kCacheLine == 0;
+  const bool whole = columns && !consecutive && tile.rows == kTileAcross / sizeof(Element);
   const bool spreads = tile.rows == 1 && tile.n > kTileAlong && tile.stride % kBytes == 0 && tile.stride > kBytes &&
                        tile.stride <= kSpread * kBytes;
   const Spread spread(int(kBytes), spreads ? int(tile.stride / kBytes) : 0);
@@ -156,6 +157,18 @@ void fill_tile(const Tile& tile, const Make& make) {
     part.out += std::ptrdiff_t(column) * tile.stride;
     n = tile.n - column;
     if (!direct && n > kAlong) n = kAlong - part.first % 4;  // later pieces start at a block of words
+    if constexpr (Make::kColumns > 0) {
+      if (whole && n >= Make::kColumns) {
+        part.n = n -= n % Make::kColumns;
+        if (lines) {
+          make.template columns<true>(part);
+        } else {
+          prefetch_lines(part);
+          make.template columns<false>(part);
+        }
+        continue;
+      }
+    }
     part.n = n;
     if (!direct && !lines) prefetch_lines(part);
     const std::size_t stretches = consecutive ? 1 : tile.rows;

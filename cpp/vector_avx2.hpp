@@ -173,6 +173,29 @@ inline void prefetch(unsigned char* p) {
 }
 
 // --- transposition
+inline void transpose(U32 (&v)[2], std::uint64_t) {
+  const __m256i low = _mm256_unpacklo_epi64(v[0].v, v[1].v), high = _mm256_unpackhi_epi64(v[0].v, v[1].v);
+  v[0] = {low}, v[1] = {high};
+}
+inline void transpose(U32 (&v)[4], std::uint32_t) {
+  const __m256i low01 = _mm256_unpacklo_epi32(v[0].v, v[1].v), high01 = _mm256_unpackhi_epi32(v[0].v, v[1].v);
+  const __m256i low23 = _mm256_unpacklo_epi32(v[2].v, v[3].v), high23 = _mm256_unpackhi_epi32(v[2].v, v[3].v);
+  v[0] = {_mm256_unpacklo_epi64(low01, low23)};
+  v[1] = {_mm256_unpackhi_epi64(low01, low23)};
+  v[2] = {_mm256_unpacklo_epi64(high01, high23)};
+  v[3] = {_mm256_unpackhi_epi64(high01, high23)};
+}
+inline void transpose(U32 (&v)[4], std::uint16_t) {
+  // Four rows of four, from the lower halves and from the upper ones; then their columns together.
+  const __m256i low01 = _mm256_unpacklo_epi16(v[0].v, v[1].v), high01 = _mm256_unpackhi_epi16(v[0].v, v[1].v);
+  const __m256i low23 = _mm256_unpacklo_epi16(v[2].v, v[3].v), high23 = _mm256_unpackhi_epi16(v[2].v, v[3].v);
+  const __m256i first01 = _mm256_unpacklo_epi32(low01, low23), first23 = _mm256_unpackhi_epi32(low01, low23);
+  const __m256i last01 = _mm256_unpacklo_epi32(high01, high23), last23 = _mm256_unpackhi_epi32(high01, high23);
+  v[0] = {_mm256_unpacklo_epi64(first01, last01)};
+  v[1] = {_mm256_unpackhi_epi64(first01, last01)};
+  v[2] = {_mm256_unpacklo_epi64(first23, last23)};
+  v[3] = {_mm256_unpackhi_epi64(first23, last23)};
+}
 // 128 bits from each of rows 0 and step
 inline __m256i load_halves(const unsigned char* row, std::size_t step) {
   return _mm256_loadu2_m128i(reinterpret_cast<const __m128i*>(row + step), reinterpret_cast<const __m128i*>(row));
@@ -180,23 +203,35 @@ inline __m256i load_halves(const unsigned char* row, std::size_t step) {
 inline void load_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
   const __m256i r0 = load_halves(rows, 4 * pitch), r1 = load_halves(rows + pitch, 4 * pitch);
   const __m256i r2 = load_halves(rows + 2 * pitch, 4 * pitch), r3 = load_halves(rows + 3 * pitch, 4 * pitch);
-  const __m256i low01 = _mm256_unpacklo_epi32(r0, r1), high01 = _mm256_unpackhi_epi32(r0, r1);
-  const __m256i low23 = _mm256_unpacklo_epi32(r2, r3), high23 = _mm256_unpackhi_epi32(r2, r3);
-  columns[0] = {_mm256_unpacklo_epi64(low01, low23)};
-  columns[1] = {_mm256_unpackhi_epi64(low01, low23)};
-  columns[2] = {_mm256_unpacklo_epi64(high01, high23)};
-  columns[3] = {_mm256_unpackhi_epi64(high01, high23)};
+  U32 v[4] = {{r0}, {r1}, {r2}, {r3}};
+  transpose(v, std::uint32_t());
+  for (int c = 0; c < 4; ++c) columns[c] = v[c];
 }
 inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
   const __m256i r0 = load_halves(rows, 2 * pitch), r1 = load_halves(rows + pitch, 2 * pitch);
-  columns[0] = {_mm256_unpacklo_epi64(r0, r1)};
-  columns[1] = {_mm256_unpackhi_epi64(r0, r1)};
+  U32 v[2] = {{r0}, {r1}};
+  transpose(v, std::uint64_t());
+  columns[0] = v[0], columns[1] = v[1];
 }
 inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
   const __m256i low = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(a)));
   const __m256i high = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(b)));
   return {_mm256_or_si256(low, _mm256_slli_epi32(high, 16))};
 }
+struct Slide {
+  __m256i turn;
+  __m256 later;
+  Slide() = default;
+  explicit Slide(int n) {
+    const __m256i place = _mm256_set_epi32(3, 2, 1, 0, 3, 2, 1, 0);
+    turn = _mm256_add_epi32(place, _mm256_set1_epi32(n));  // the low two bits count
+    later = _mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(n), place));
+  }
+  U32 operator()(U32 a, U32 b) const {
+    const __m256 words = _mm256_blendv_ps(_mm256_castsi256_ps(a.v), _mm256_castsi256_ps(b.v), later);
+    return {_mm256_castps_si256(_mm256_permutevar_ps(words, turn))};
+  }
+};
 
 // --- 16-bit floating point
 inline U32 pack_float16(F32 a, F32 b) {
@@ -232,12 +267,14 @@ inline Blocks later(Blocks a, std::uint64_t n) {
   const __m128i step = _mm_set_epi64x(0, (long long)n);
   return {_mm_add_epi64(a.first, step), _mm_add_epi64(a.second, step)};
 }
-inline Blocks count_blocks(std::uint64_t block) {
+inline Blocks count_blocks(std::uint64_t block, std::uint64_t step) {
   const __m128i first = _mm_cvtsi64_si128((long long)block);
-  return {first, _mm_add_epi64(first, _mm_set_epi64x(0, 1))};
+  return {first, _mm_add_epi64(first, _mm_cvtsi64_si128((long long)step))};
 }
-inline U64 count_lanes(std::uint64_t block) {
-  return {_mm256_add_epi64(_mm256_set1_epi64x((long long)block), _mm256_set_epi64x(3, 1, 2, 0))};
+inline U64 count_lanes(std::uint64_t block, std::uint64_t step) {
+  const auto multiple = [step](std::uint64_t n) { return (long long)(n * step); };
+  return {_mm256_add_epi64(_mm256_set1_epi64x((long long)block),
+                           _mm256_set_epi64x(multiple(3), multiple(1), multiple(2), 0))};
 }
 struct WordPair {
   U32 first, second;

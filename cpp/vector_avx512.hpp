@@ -160,6 +160,29 @@ inline void prefetch(unsigned char* p) {
 }
 
 // --- transposition
+inline void transpose(U32 (&v)[2], std::uint64_t) {
+  const __m512i low = _mm512_unpacklo_epi64(v[0].v, v[1].v), high = _mm512_unpackhi_epi64(v[0].v, v[1].v);
+  v[0] = {low}, v[1] = {high};
+}
+inline void transpose(U32 (&v)[4], std::uint32_t) {
+  const __m512i low01 = _mm512_unpacklo_epi32(v[0].v, v[1].v), high01 = _mm512_unpackhi_epi32(v[0].v, v[1].v);
+  const __m512i low23 = _mm512_unpacklo_epi32(v[2].v, v[3].v), high23 = _mm512_unpackhi_epi32(v[2].v, v[3].v);
+  v[0] = {_mm512_unpacklo_epi64(low01, low23)};
+  v[1] = {_mm512_unpackhi_epi64(low01, low23)};
+  v[2] = {_mm512_unpacklo_epi64(high01, high23)};
+  v[3] = {_mm512_unpackhi_epi64(high01, high23)};
+}
+inline void transpose(U32 (&v)[4], std::uint16_t) {
+  // Four rows of four, from the lower halves and from the upper ones; then their columns together.
+  const __m512i low01 = _mm512_unpacklo_epi16(v[0].v, v[1].v), high01 = _mm512_unpackhi_epi16(v[0].v, v[1].v);
+  const __m512i low23 = _mm512_unpacklo_epi16(v[2].v, v[3].v), high23 = _mm512_unpackhi_epi16(v[2].v, v[3].v);
+  const __m512i first01 = _mm512_unpacklo_epi32(low01, low23), first23 = _mm512_unpackhi_epi32(low01, low23);
+  const __m512i last01 = _mm512_unpacklo_epi32(high01, high23), last23 = _mm512_unpackhi_epi32(high01, high23);
+  v[0] = {_mm512_unpacklo_epi64(first01, last01)};
+  v[1] = {_mm512_unpackhi_epi64(first01, last01)};
+  v[2] = {_mm512_unpacklo_epi64(first23, last23)};
+  v[3] = {_mm512_unpackhi_epi64(first23, last23)};
+}
 // 128 bits from each of rows 0, step, 2 step, 3 step
 inline __m512i load_quarters(const unsigned char* row, std::size_t step) {
   const auto quarter = [=](std::size_t i) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + i * step)); };
@@ -171,23 +194,31 @@ inline __m512i load_quarters(const unsigned char* row, std::size_t step) {
 inline void load_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
   const __m512i r0 = load_quarters(rows, 4 * pitch), r1 = load_quarters(rows + pitch, 4 * pitch);
   const __m512i r2 = load_quarters(rows + 2 * pitch, 4 * pitch), r3 = load_quarters(rows + 3 * pitch, 4 * pitch);
-  const __m512i low01 = _mm512_unpacklo_epi32(r0, r1), high01 = _mm512_unpackhi_epi32(r0, r1);
-  const __m512i low23 = _mm512_unpacklo_epi32(r2, r3), high23 = _mm512_unpackhi_epi32(r2, r3);
-  columns[0] = {_mm512_unpacklo_epi64(low01, low23)};
-  columns[1] = {_mm512_unpackhi_epi64(low01, low23)};
-  columns[2] = {_mm512_unpacklo_epi64(high01, high23)};
-  columns[3] = {_mm512_unpackhi_epi64(high01, high23)};
+  U32 v[4] = {{r0}, {r1}, {r2}, {r3}};
+  transpose(v, std::uint32_t());
+  for (int c = 0; c < 4; ++c) columns[c] = v[c];
 }
 inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
   const __m512i r0 = load_quarters(rows, 2 * pitch), r1 = load_quarters(rows + pitch, 2 * pitch);
-  columns[0] = {_mm512_unpacklo_epi64(r0, r1)};
-  columns[1] = {_mm512_unpackhi_epi64(r0, r1)};
+  U32 v[2] = {{r0}, {r1}};
+  transpose(v, std::uint64_t());
+  columns[0] = v[0], columns[1] = v[1];
 }
 inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
   const __m512i low = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(a)));
   const __m512i high = _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(b)));
   return {_mm512_or_si512(low, _mm512_slli_epi32(high, 16))};
 }
+struct Slide {
+  __m512i from;
+  Slide() = default;
+  explicit Slide(int n) {
+    std::uint32_t places[16];
+    for (int i = 0; i < 16; ++i) places[i] = std::uint32_t(i % 4 + n < 4 ? i + n : 16 + i + n - 4);
+    from = _mm512_loadu_si512(places);
+  }
+  U32 operator()(U32 a, U32 b) const { return {_mm512_permutex2var_epi32(a.v, from, b.v)}; }
+};
 
 // --- 16-bit floating point
 inline U32 pack_float16(F32 a, F32 b) {
@@ -242,11 +273,16 @@ inline Blocks repeat_block(std::uint64_t low, std::uint64_t high) {
 inline Blocks later(Blocks a, std::uint64_t n) {
   return {_mm512_add_epi64(a.v, _mm512_maskz_set1_epi64(0x55, (long long)n))};
 }
-inline Blocks count_blocks(std::uint64_t block) {
-  return {_mm512_maskz_add_epi64(0x55, _mm512_set1_epi64((long long)block), _mm512_set_epi64(0, 3, 0, 2, 0, 1, 0, 0))};
+inline __m512i multiples(__m512i of, std::uint64_t step) {
+  return _mm512_mullo_epi64(of, _mm512_set1_epi64((long long)step));
 }
-inline U64 count_lanes(std::uint64_t block) {
-  return {_mm512_add_epi64(_mm512_set1_epi64((long long)block), _mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0))};
+inline Blocks count_blocks(std::uint64_t block, std::uint64_t step) {
+  return {_mm512_maskz_add_epi64(0x55, _mm512_set1_epi64((long long)block),
+                                 multiples(_mm512_set_epi64(0, 3, 0, 2, 0, 1, 0, 0), step))};
+}
+inline U64 count_lanes(std::uint64_t block, std::uint64_t step) {
+  return {_mm512_add_epi64(_mm512_set1_epi64((long long)block),
+                           multiples(_mm512_set_epi64(7, 3, 6, 2, 5, 1, 4, 0), step))};
 }
 struct WordPair {
   U32 first, second;

@@ -157,27 +157,58 @@ inline void prefetch(unsigned char* p) {
 }
 
 // --- transposition
+inline void transpose(U32 (&v)[2], std::uint64_t) {
+  const uint64x2_t low = vzip1q_u64(pairs(v[0]).v, pairs(v[1]).v), high = vzip2q_u64(pairs(v[0]).v, pairs(v[1]).v);
+  v[0] = {vreinterpretq_u32_u64(low)}, v[1] = {vreinterpretq_u32_u64(high)};
+}
+inline void transpose(U32 (&v)[4], std::uint32_t) {
+  U32 low[2] = {{vzip1q_u32(v[0].v, v[1].v)}, {vzip1q_u32(v[2].v, v[3].v)}};
+  U32 high[2] = {{vzip2q_u32(v[0].v, v[1].v)}, {vzip2q_u32(v[2].v, v[3].v)}};
+  transpose(low, std::uint64_t());
+  transpose(high, std::uint64_t());
+  v[0] = low[0], v[1] = low[1], v[2] = high[0], v[3] = high[1];
+}
+inline void transpose(U32 (&v)[4], std::uint16_t) {
+  const auto halves = [](U32 a) { return vreinterpretq_u16_u32(a.v); };
+  const auto words = [](uint16x8_t a) { return vreinterpretq_u32_u16(a); };
+  // Pairs of rows; then four rows of two columns each; then eight rows of each column.
+  const uint32x4_t low01 = words(vzip1q_u16(halves(v[0]), halves(v[1])));
+  const uint32x4_t high01 = words(vzip2q_u16(halves(v[0]), halves(v[1])));
+  const uint32x4_t low23 = words(vzip1q_u16(halves(v[2]), halves(v[3])));
+  const uint32x4_t high23 = words(vzip2q_u16(halves(v[2]), halves(v[3])));
+  U32 columns01[2] = {{vzip1q_u32(low01, low23)}, {vzip1q_u32(high01, high23)}};
+  U32 columns23[2] = {{vzip2q_u32(low01, low23)}, {vzip2q_u32(high01, high23)}};
+  transpose(columns01, std::uint64_t());
+  transpose(columns23, std::uint64_t());
+  v[0] = columns01[0], v[1] = columns01[1], v[2] = columns23[0], v[3] = columns23[1];
+}
 inline void load_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
-  const uint32x4_t r0 = load(rows).v, r1 = load(rows + pitch).v;
-  const uint32x4_t r2 = load(rows + 2 * pitch).v, r3 = load(rows + 3 * pitch).v;
-  const uint64x2_t low01 = vreinterpretq_u64_u32(vzip1q_u32(r0, r1));
-  const uint64x2_t high01 = vreinterpretq_u64_u32(vzip2q_u32(r0, r1));
-  const uint64x2_t low23 = vreinterpretq_u64_u32(vzip1q_u32(r2, r3));
-  const uint64x2_t high23 = vreinterpretq_u64_u32(vzip2q_u32(r2, r3));
-  columns[0] = {vreinterpretq_u32_u64(vzip1q_u64(low01, low23))};
-  columns[1] = {vreinterpretq_u32_u64(vzip2q_u64(low01, low23))};
-  columns[2] = {vreinterpretq_u32_u64(vzip1q_u64(high01, high23))};
-  columns[3] = {vreinterpretq_u32_u64(vzip2q_u64(high01, high23))};
+  U32 v[4] = {load(rows), load(rows + pitch), load(rows + 2 * pitch), load(rows + 3 * pitch)};
+  transpose(v, std::uint32_t());
+  for (int c = 0; c < 4; ++c) columns[c] = v[c];
 }
 inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
-  const uint64x2_t r0 = pairs(load(rows)).v, r1 = pairs(load(rows + pitch)).v;
-  columns[0] = {vreinterpretq_u32_u64(vzip1q_u64(r0, r1))};
-  columns[1] = {vreinterpretq_u32_u64(vzip2q_u64(r0, r1))};
+  U32 v[2] = {load(rows), load(rows + pitch)};
+  transpose(v, std::uint64_t());
+  columns[0] = v[0], columns[1] = v[1];
 }
 inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
   const uint16x4_t low = vreinterpret_u16_u8(vld1_u8(a)), high = vreinterpret_u16_u8(vld1_u8(b));
   return {vreinterpretq_u32_u16(vcombine_u16(vzip1_u16(low, high), vzip2_u16(low, high)))};
 }
+struct Slide {
+  uint8x16_t from;
+  Slide() = default;
+  explicit Slide(int n) {
+    std::uint8_t places[16];
+    for (int i = 0; i < 16; ++i) places[i] = std::uint8_t(4 * n + i);
+    from = vld1q_u8(places);
+  }
+  U32 operator()(U32 a, U32 b) const {
+    const uint8x16x2_t both = {{vreinterpretq_u8_u32(a.v), vreinterpretq_u8_u32(b.v)}};
+    return {vreinterpretq_u32_u8(vqtbl2q_u8(both, from))};
+  }
+};
 
 // --- 16-bit floating point
 inline U32 pack_float16(F32 a, F32 b) {
@@ -210,8 +241,10 @@ inline Blocks repeat_block(std::uint64_t low, std::uint64_t high) {
 inline Blocks later(Blocks a, std::uint64_t n) {
   return {vreinterpretq_u8_u64(vaddq_u64(vreinterpretq_u64_u8(a.v), vcombine_u64(vcreate_u64(n), vcreate_u64(0))))};
 }
-inline Blocks count_blocks(std::uint64_t block) { return repeat_block(block, 0); }
-inline U64 count_lanes(std::uint64_t block) { return {vcombine_u64(vcreate_u64(block), vcreate_u64(block + 1))}; }
+inline Blocks count_blocks(std::uint64_t block, std::uint64_t) { return repeat_block(block, 0); }
+inline U64 count_lanes(std::uint64_t block, std::uint64_t step) {
+  return {vcombine_u64(vcreate_u64(block), vcreate_u64(block + step))};
+}
 struct WordPair {
   U32 first, second;
 };

@@ -186,6 +186,21 @@ inline void load_wide_columns(const unsigned char* rows, std::size_t pitch, U32*
     for (int c = 0; c < 2; ++c) std::memcpy(&columns[c].lane[2 * r], rows + 8 * c, 8);
   }
 }
+// The same from and to registers, in each 128 bits by themselves. Vector k holds row k, and becomes column k.
+template <class T, int n>
+void transpose_lanes(U32 (&v)[n]) {
+  constexpr int kRows = 16 / int(sizeof(T));
+  T from[n][kRows], to[n][kRows];
+  std::memcpy(from, v, sizeof(from));
+  for (int k = 0; k < n; ++k) {
+    for (int row = 0; row < kRows; ++row) to[k][row] = from[row % n][row / n * n + k];
+  }
+  std::memcpy(v, to, sizeof(to));
+}
+inline void transpose(U32 (&v)[4], std::uint32_t) { transpose_lanes<std::uint32_t>(v); }
+inline void transpose(U32 (&v)[2], std::uint64_t) { transpose_lanes<std::uint64_t>(v); }
+// Vector k holds four elements of row k and four of row 4 + k.
+inline void transpose(U32 (&v)[4], std::uint16_t) { transpose_lanes<std::uint16_t>(v); }
 // Lane i: the i-th 16 bits of a below those of b.
 inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
   std::uint16_t low[kLanes32], high[kLanes32];
@@ -193,6 +208,14 @@ inline U32 load_pairs(const unsigned char* a, const unsigned char* b) {
   std::memcpy(high, b, sizeof(high));
   FASTINIT_EACH(U32, low[i] | std::uint32_t(high[i]) << 16);
 }
+
+// In each 128 bits by themselves: from a's n-th word on, 0 <= n < 4, and then b's first n.
+struct Slide {
+  int n = 0;
+  Slide() = default;
+  explicit Slide(int words) : n(words) {}
+  U32 operator()(U32 a, U32 b) const { FASTINIT_EACH(U32, i + n < 4 ? a.lane[i + n] : b.lane[i + n - 4]); }
+};
 
 // --- 16-bit floating point, rounded to nearest even: a's lanes, then b's, packed into one vector
 inline U32 pack_float16(F32 a, F32 b) {
@@ -227,15 +250,15 @@ struct Blocks {
 inline Blocks repeat_block(std::uint64_t low, std::uint64_t high) {
   return {{{std::uint32_t(low), std::uint32_t(low >> 32), std::uint32_t(high), std::uint32_t(high >> 32)}}};
 }
-// (block, 0), (block + 1, 0), ...
-inline Blocks count_blocks(std::uint64_t block) { return repeat_block(block, 0); }
+// (block, 0), (block + step, 0), (block + 2 step, 0) ..
+inline Blocks count_blocks(std::uint64_t block, std::uint64_t) { return repeat_block(block, 0); }
 // n added to each block number
 inline Blocks later(Blocks a, std::uint64_t n) {
   const std::uint64_t block = (a.state.lane[0] | std::uint64_t(a.state.lane[1]) << 32) + n;
   return repeat_block(block, a.state.lane[2] | std::uint64_t(a.state.lane[3]) << 32);
 }
-// The numbers of kLanes64 blocks in the lanes where `merge_halves` wants them.
-inline U64 count_lanes(std::uint64_t block) { return {{block, block + 1}}; }
+// The numbers of kLanes64 such blocks in the lanes where `merge_halves` wants them.
+inline U64 count_lanes(std::uint64_t block, std::uint64_t step) { return {{block, block + step}}; }
 struct WordPair {
   U32 first, second;
 };
