@@ -20,9 +20,9 @@ constexpr std::size_t kMostBytesOfPart = 4 * kHugePage;
 // to take so much of that off it: some times of what it costs to wake one, as measured (docs/performance.md).
 constexpr std::size_t kTrialElements = std::size_t(1) << 14;
 constexpr double kSecondsPerHelper = 80e-6;
-// Stores go past the caches from this size on. Larger fills are slower with ordinary stores; after smaller ones, whoever
-// reads the values next would lose more than is gained here.
-constexpr std::size_t kBypassBytes = std::size_t(8) << 20;
+// Stores go past the caches from this size on. A smaller buffer is likely to be in a cache, from before or for whoever
+// reads the values next, and then these stores are slower than ordinary ones (docs/performance.md).
+constexpr std::size_t kBypassBytes = std::size_t(32) << 20;
 
 std::atomic<std::size_t> grain{0};  // 0: by time
 
