@@ -145,8 +145,7 @@ class Loop {
   // A tile of several columns, kTileAcross bytes of each. A vector has a block of each of some rows, kBlock rows apart, so
   // that transposing 128 bits of kBlock vectors by themselves makes vectors of columns: values go from registers to their
   // places, and are computed while others are written.
-  template <bool bypass>
-  FASTINIT_NOINLINE void columns(const Tile& tile) const {
+  FASTINIT_NOINLINE void columns(const Tile& tile, bool bypass) const {
     using Working = typename T::Working;
     const G generator = generator_;
     const T transform = transform_;
@@ -181,6 +180,7 @@ class Loop {
           for (int k = 0; k < kBlock; ++k) generator.group(blocks[k] + row + c, step, made[c * kBlock + k]);
         }
         if (slide) {
+          FASTINIT_ROLLED
           for (int g = 0; g < kGroups; ++g) {
             for (int i = 0; i < kGroup; ++i) {
               const U32 words = made[g][i];
@@ -199,7 +199,13 @@ class Loop {
           E::template put_group<false>(buffer + g * kOfGroup * E::kBytes, values);
         }
         for (int c = 0; c < kColumns; c += kBlock) {
-          put_columns<bypass>(buffer + c * kOfGroup * E::kBytes, out + unit * kUnitBytes + c * stride, stride);
+          const unsigned char* const from = buffer + c * kOfGroup * E::kBytes;
+          unsigned char* const to = out + unit * kUnitBytes + c * stride;
+          if (bypass) {
+            put_columns<true>(from, to, stride);
+          } else {
+            put_columns<false>(from, to, stride);
+          }
         }
       }
       for (std::uint64_t& block : blocks) block += kColumns / kBlock;

@@ -160,12 +160,8 @@ void fill_tile(const Tile& tile, const Make& make) {
     if constexpr (Make::kColumns > 0) {
       if (whole && n >= Make::kColumns) {
         part.n = n -= n % Make::kColumns;
-        if (lines) {
-          make.template columns<true>(part);
-        } else {
-          prefetch_lines(part);
-          make.template columns<false>(part);
-        }
+        if (!lines) prefetch_lines(part);
+        make.columns(part, lines);
         continue;
       }
     }
