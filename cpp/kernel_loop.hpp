@@ -142,15 +142,15 @@ class Loop {
 
   Loop(const Stream& stream, const Parameters& parameters) : generator_(stream), transform_(parameters) {}
 
-  // A tile of several columns, kTileAcross bytes of each. A vector has a block of each of some rows, kBlock rows apart, so
-  // that transposing 128 bits of kBlock vectors by themselves makes vectors of columns: values go from registers to their
-  // places, and are computed while others are written.
-  template <bool bypass>
-  FASTINIT_NOINLINE void columns(const Tile& tile) const {
+  // kTileAcross bytes of each of some columns. A vector has a block of each of some rows, kBlock rows apart, so that
+  // transposing 128 bits of kBlock vectors by themselves makes vectors of columns. Writing a few vectors after a few are
+  // computed was measured to be nearly as fast as a contiguous fill; a buffer of rows and then its columns was not.
+  FASTINIT_NOINLINE void columns(const Tile& tile, bool bypass) const {
     using Working = typename T::Working;
     const G generator = generator_;
     const T transform = transform_;
     constexpr int kUnitBytes = kGroupBlocks * kBlock * E::kBytes;  // of one column in kBlock groups
+    static_assert(kTileAcross % kUnitBytes == 0 && kColumns % kBlock == 0);
     constexpr int kUnits = int(kTileAcross) / kUnitBytes;
     const std::uint64_t step = tile.row_index;  // blocks from a row to the kBlock-th after it
     const std::ptrdiff_t stride = tile.stride;
@@ -181,6 +181,7 @@ class Loop {
           for (int k = 0; k < kBlock; ++k) generator.group(blocks[k] + row + c, step, made[c * kBlock + k]);
         }
         if (slide) {
+          FASTINIT_ROLLED
           for (int g = 0; g < kGroups; ++g) {
             for (int i = 0; i < kGroup; ++i) {
               const U32 words = made[g][i];
@@ -199,7 +200,13 @@ class Loop {
           E::template put_group<false>(buffer + g * kOfGroup * E::kBytes, values);
         }
         for (int c = 0; c < kColumns; c += kBlock) {
-          put_columns<bypass>(buffer + c * kOfGroup * E::kBytes, out + unit * kUnitBytes + c * stride, stride);
+          const unsigned char* const from = buffer + c * kOfGroup * E::kBytes;
+          unsigned char* const to = out + unit * kUnitBytes + c * stride;
+          if (bypass) {
+            put_columns<true>(from, to, stride);
+          } else {
+            put_columns<false>(from, to, stride);
+          }
         }
       }
       for (std::uint64_t& block : blocks) block += kColumns / kBlock;

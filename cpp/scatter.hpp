@@ -1,5 +1,5 @@
 // From a buffer of rows to their places in memory: what a kernel does with a tile whose elements do not lie side by
-// side. It knows the vector vocabulary and the tile's strides, not what the elements are.
+// side, unless it makes columns. It knows the vector vocabulary and the tile's strides, not what the elements are.
 #pragma once
 
 #include <cstring>
@@ -133,7 +133,8 @@ void transpose(const Tile& tile, const unsigned char* buffer, std::size_t pitch)
   }
 }
 
-// Fills a tile: make(first, n, out, bypass) writes elements side by side.
+// Fills a tile: make(first, n, out, bypass) writes elements side by side, make.columns(tile, bypass) whole columns of
+// kTileAcross bytes, kColumns at a time (0: it cannot).
 template <class Element, class Make>
 void fill_tile(const Tile& tile, const Make& make) {
   constexpr auto kBytes = std::ptrdiff_t(sizeof(Element));
@@ -160,12 +161,8 @@ void fill_tile(const Tile& tile, const Make& make) {
     if constexpr (Make::kColumns > 0) {
       if (whole && n >= Make::kColumns) {
         part.n = n -= n % Make::kColumns;
-        if (lines) {
-          make.template columns<true>(part);
-        } else {
-          prefetch_lines(part);
-          make.template columns<false>(part);
-        }
+        if (!lines) prefetch_lines(part);
+        make.columns(part, lines);
         continue;
       }
     }

@@ -256,6 +256,42 @@ void tiles(const KernelTable& table) {
   }
 }
 
+// Tiles that go from registers to columns: every place of a row's first element in its block, rows up and down in
+// index and across index 2^34, columns left over, with either kind of stores.
+void columns(const KernelTable& table) {
+  const Case& one = kCases[1];
+  const auto base = std::uint64_t(1) << 34;
+  for (int g = 0; g < kGenerators; ++g) {
+    for (int type = 0; type < kElementTypes; ++type) {
+      const std::size_t bytes = kTypeBytes[type], rows = kTileAcross / bytes;
+      const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
+      for (const std::uint64_t first : {base - 8, base - 7, base - 6, base - 5}) {
+        for (const std::int64_t row_index : {1000, 1001, 1002, 1003, -1000, -1001, -1002, -1003}) {
+          for (const std::size_t n : {3, 4, 9, 262}) {
+            Bytes whole;
+            for (std::size_t r = 0; r < rows; ++r) {
+              const Bytes row = values(kernels_of("portable"), g, one, type, first + r * std::uint64_t(row_index), n);
+              whole.insert(whole.end(), row.begin(), row.end());
+            }
+            const Placed p{n, rows, bytes, std::ptrdiff_t(kTileAcross) + 64, std::ptrdiff_t(bytes), 0, n};
+            const std::string what = std::string(table.target) + " " + kGeneratorNames[g] + " " + kTypeNames[type] +
+                                     " columns, row " + std::to_string(row_index) + " after row, from " +
+                                     std::to_string(first);
+            for (const std::size_t shift : {std::size_t(0), bytes}) {
+              check_placed(p, shift, whole, what, [&](unsigned char* out) {
+                const DefaultEnvironment environment;
+                table.fill[g][int(plan.transform)][type](
+                    kStream, plan.parameters,
+                    {first, n, out, p.stride, true, rows, std::uint64_t(row_index), p.row_stride});
+              });
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 // Matrices in Fortran order, their tiles cut at cache lines and shared by threads.
 void matrices() {
   set_grain(300);
@@ -539,6 +575,7 @@ int main(int argc, char** argv) {
     check(digests(table) == frozen.str(), name + ": the frozen digests");
     slices(table);
     tiles(table);
+    columns(table);
     set_target(name);
     boxes();
     matrices();
