@@ -47,7 +47,6 @@ inline U32 and_or(U32 a, U32 b, U32 c) { return (a & b) | c; }
 inline U64 and_or(U64 a, U64 b, U64 c) { return (a & b) | c; }
 inline U64 lesser(U64 a, U64 b) { return {vbslq_u64(vcltq_u64(a.v, b.v), a.v, b.v)}; }
 inline U32 lesser(U32 a, U32 b) { return {vminq_u32(a.v, b.v)}; }
-inline U64 lesser(U64 a, U64 b) { return {vbslq_u64(vcltq_u64(a.v, b.v), a.v, b.v)}; }
 inline U32 operator-(U32 a, U32 b) { return {vsubq_u32(a.v, b.v)}; }
 inline U64 operator-(U64 a, U64 b) { return {vsubq_u64(a.v, b.v)}; }
 inline U64 operator+(U64 a, U64 b) { return {vaddq_u64(a.v, b.v)}; }
