@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <climits>
 #include <cmath>
 #include <memory>
@@ -14,6 +15,7 @@
 #include <random>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -362,6 +364,26 @@ struct Common {
   }
 };
 
+// While it lives, other threads may run Python. An interpreter that shuts down ends every thread that asks for the GIL:
+// CPython before 3.14 by pthread_exit, which on glibc unwinds the stack like an exception, through a noexcept destructor
+// (then the process aborts) or through ones that touch Python's objects. Such a thread rests here until the process ends,
+// as in 3.14.
+class WithoutGil {
+  PyThreadState* const state_ = PyEval_SaveThread();
+
+ public:
+  WithoutGil() = default;
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+  ~WithoutGil() {
+    try {
+      PyEval_RestoreThread(state_);
+    } catch (...) {  // never left: this is no exception that could be
+      for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    }
+  }
+};
+
 // `plan` is made, everything is converted: from here on none of the caller's code runs, and only the array itself, its
 // place in the larger tensor and FASTINIT_TARGET can be refused.
 void run(py::array& array, const Plan& plan, bool bits, Element element, const Common& common) {
@@ -390,7 +412,7 @@ void run(py::array& array, const Plan& plan, bool bits, Element element, const C
     }
   };
   if (small) return write();
-  const py::gil_scoped_release release;
+  const WithoutGil without_gil;
   write();
 }
 

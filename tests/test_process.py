@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import pathlib
 import platform
+import signal
 import subprocess
 import sys
 import threading
@@ -261,6 +262,70 @@ for filler in fillers: filler.join()
 print(good, fill(3).tobytes() == expected)
 """
     assert run(FILL + code).split() == ["20", "True"]
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_interpreter_that_ends_during_fills(threads: int) -> None:
+    """CPython ends daemon threads where they ask for the GIL again: that is in a fill, or in any other call."""
+    code = f"""
+def keep_filling(n, **stream):
+    mine = np.zeros(n, np.float32)
+    while True: fastinit.normal(mine, seed=1, threads={threads}, **stream)
+for n in (2**22, 2**20, 2**16, 10):
+    threading.Thread(target=keep_filling, args=(n,), kwargs={{"stream": n if n > 10 else "w"}}, daemon=True).start()
+time.sleep(0.1)
+print("the end")
+"""
+    for _ in range(3):
+        assert run(FILL + code) == "the end"
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
+def test_a_fill_ends_before_ctrl_c_is_heard() -> None:
+    code = """
+expected = fill(1).tobytes()
+fastinit._core.set_target("portable")  # the slow one: some tenths of a second
+out[:] = 0
+seen = []
+def press(): seen.append(out.tobytes() == expected) or os.kill(os.getpid(), signal.SIGINT)
+threading.Timer(0.05, press).start()
+try:
+    for _ in range(100): fill(2)
+except KeyboardInterrupt:
+    print(seen, out.tobytes() == expected)
+"""
+    assert run(FILL + code) == "[False] True"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs affinity masks")
+def test_one_cpu_and_more_threads_than_anyone_has() -> None:
+    code = """
+expected = fill(1).tobytes()
+for threads in (None, 2, 10**6):
+    out[:] = 0
+    print(fill(threads).tobytes() == expected)
+"""
+    one_cpu = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
+    assert run(FILL + code).split() == ["True"] * 3
+    assert run(FILL + one_cpu + code).split() == ["True"] * 3
+
+
+@needs_proc
+def test_a_fill_ends_where_there_is_no_memory() -> None:
+    """Not for a helper's stack, nor for a new array, which is refused."""
+    code = """
+import resource
+expected = fill(1).tobytes()
+out[:] = 0
+with open("/proc/self/statm") as file: used = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 2**22, used + 2**22))
+before = len(tasks())
+print(memoryview(fill(8)).cast("B") == expected, len(tasks()) - before)
+try: fastinit.empty(2**26)
+except MemoryError as error: print(error)
+print(fill(8).ravel()[0] == np.frombuffer(expected, np.float32)[0])
+"""
+    assert run(FILL + code).split("\n") == ["True 0", "cannot allocate 268435456 bytes", "True"]
 
 
 def test_the_gil_is_released_in_large_fills() -> None:
