@@ -24,6 +24,7 @@
 #include "fill.hpp"
 #include "memory.hpp"
 #include "parameters.hpp"
+#include "pool.hpp"
 #include "threads.hpp"
 
 namespace py = pybind11;
@@ -406,7 +407,7 @@ void run(py::array& array, const Plan& plan, bool bits, Element element, const C
   }
   const auto write = [&] {
     if (plan.constant) {
-      fill_constant(kernels(), plan.parameters.constant_bits, box, threads);
+      fill_constant(table, plan.parameters.constant_bits, box, threads);
     } else {
       fill(task, box, threads);
     }
@@ -554,6 +555,7 @@ std::vector<std::uint32_t> py_known_answer(const std::string& target, py::handle
 }  // namespace fastinit
 
 PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
+  prepare_for_forks();
   using namespace fastinit;
   module.doc() = "The compiled core of fastinit. Private.";
   module.attr("__version__") = FASTINIT_VERSION;

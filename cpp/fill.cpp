@@ -16,12 +16,13 @@ constexpr int kMostThreads = 512;  // more are a slip of the keyboard
 // Threads take the parts of a fill one by one, so that one which comes late or shares its CPU takes fewer.
 constexpr std::size_t kPartsPerThread = 8;
 constexpr std::size_t kMostBytesOfPart = 4 * kHugePage;
-// A fill on several threads begins with a trial on one, which tells how long the rest would take there. Each helper has
-// to take so much of that off it: some times of what it costs to wake one, as measured (docs/performance.md).
+// A fill on several threads begins with a trial on one, which tells how long the rest would take there. For every so many
+// seconds of that, one helper is woken: some times of what it costs to wake one, as measured (docs/performance.md).
 constexpr std::size_t kTrialElements = std::size_t(1) << 14;
 constexpr double kSecondsPerHelper = 80e-6;
 // Stores go past the caches from this size on. A smaller buffer is likely to be in a cache, from before or for whoever
 // reads the values next, and then these stores are slower than ordinary ones (docs/performance.md).
+// (Nor from memory that the OS has not given yet: it is cleared when first touched, and is then in a cache.)
 constexpr std::size_t kBypassBytes = std::size_t(32) << 20;
 
 std::atomic<std::size_t> grain{0};  // 0: by time
@@ -49,10 +50,6 @@ void do_parts(std::size_t n, int threads, const Part& part) {
   in_parallel(n, threads, std::cref(protect));
 }
 
-// Memory that the OS has not given yet is cleared when it is first touched, and is then in a cache: there is nothing to
-// bypass.
-bool may_bypass(const void* p) { return is_resident(p); }
-
 // How many steps take one through n elements, if the first step is shorter by `skipped`.
 std::size_t steps(std::size_t n, std::size_t skipped, std::size_t step) { return (skipped + n + step - 1) / step; }
 
@@ -64,7 +61,7 @@ void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
   const auto fill_stretch = [&](std::size_t from, std::size_t to) {
     unsigned char* const out = box.data + from * size;
     task.kernel(task.stream, task.parameters,
-                {box.first + from, to - from, out, std::ptrdiff_t(size), large && may_bypass(out)});
+                {box.first + from, to - from, out, std::ptrdiff_t(size), large && is_resident(out)});
   };
   std::size_t done = 0;
   if (threads > 1) {
@@ -227,7 +224,7 @@ void fill_tiles(const Task& task, const Box& box, std::size_t n, int threads) {
   const Tiling tiling(box);
   const bool large = n * box.element_bytes >= kBypassBytes;
   const auto fill_some = [&](std::size_t from, std::size_t to) {
-    const bool bypass = large && may_bypass(tiling.tile(from).out);
+    const bool bypass = large && is_resident(tiling.tile(from).out);
     for (std::size_t i = from; i < to; ++i) {
       Tile tile = tiling.tile(i);
       tile.bypass = bypass;
@@ -237,7 +234,9 @@ void fill_tiles(const Task& task, const Box& box, std::size_t n, int threads) {
   std::size_t done = 0;
   if (threads > 1) {
     done = 1;
-    threads = threads_that_pay(threads, double(tiling.n_tiles - 1), [&] { fill_some(0, 1); });
+    const Tile first = tiling.tile(0);
+    const double of_first = double(first.n) * double(first.rows);
+    threads = threads_that_pay(threads, (double(n) - of_first) / of_first, [&] { fill_some(0, 1); });
   }
   const std::size_t tiles = tiling.n_tiles - done;
   const std::size_t parts = std::min(tiles, threads > 1 ? std::size_t(threads) * kPartsPerThread : 1);

@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
-// The hot loop is one function: compilers, left to themselves, called the transform for every group, which cost a quarter
-// of the speed of the float32 normal (gcc 12).
+// The hot loop is one function: gcc 12, left to itself, called the transform for every group, which cost the float32
+// normal 4 to 15 % of its speed.
 #if defined(_MSC_VER)
 #define FASTINIT_INLINE __forceinline
 #define FASTINIT_NOINLINE __declspec(noinline)

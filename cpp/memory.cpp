@@ -54,7 +54,7 @@ void release(void* memory, std::size_t n_bytes) noexcept {
 
 bool is_resident(const void* p) noexcept {
 #if defined(__linux__)
-  static const auto page = std::uintptr_t(sysconf(_SC_PAGESIZE));
+  const auto page = std::uintptr_t(sysconf(_SC_PAGESIZE));
   unsigned char resident = 1;
   if (mincore(reinterpret_cast<void*>(reinterpret_cast<std::uintptr_t>(p) / page * page), 1, &resident) != 0) return true;
   return resident & 1;

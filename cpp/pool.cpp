@@ -41,16 +41,18 @@ class Affinity {
 #endif
 };
 
-// While it lives, this thread, and those that it starts, take no signals: they are for the program's own threads.
+// While it lives, this thread, and those that it starts, take no signals: they are for the program's own threads. Only
+// those that tell of the thread's own fault: a fill of a memmap whose file was cut off has to reach its handler.
 class NoSignals {
 #if defined(FASTINIT_POSIX)
   sigset_t saved_;
 
  public:
   NoSignals() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &saved_);
+    sigset_t blocked;
+    sigfillset(&blocked);
+    for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS}) sigdelset(&blocked, own);
+    pthread_sigmask(SIG_SETMASK, &blocked, &saved_);
   }
   ~NoSignals() { pthread_sigmask(SIG_SETMASK, &saved_, nullptr); }
 #else
@@ -130,9 +132,6 @@ std::atomic<Pool*> the_pool{nullptr};
 
 // nullptr if there is no memory.
 Pool* pool() {
-#if defined(FASTINIT_POSIX)
-  [[maybe_unused]] static const int registered = pthread_atfork(nullptr, nullptr, [] { the_pool.store(nullptr); });
-#endif
   Pool* current = the_pool.load();
   if (current != nullptr) return current;
   Pool* const mine = new (std::nothrow) Pool;
@@ -142,6 +141,12 @@ Pool* pool() {
 }
 
 }  // namespace
+
+void prepare_for_forks() {
+#if defined(FASTINIT_POSIX)
+  [[maybe_unused]] static const int registered = pthread_atfork(nullptr, nullptr, [] { the_pool.store(nullptr); });
+#endif
+}
 
 void in_parallel(std::size_t n, int threads, const std::function<void(std::size_t)>& part) {
   Pool* const helpers = n > 1 && threads > 1 ? pool() : nullptr;

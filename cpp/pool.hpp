@@ -11,8 +11,11 @@
 namespace fastinit {
 
 // Calls part(0) .. part(n - 1), each once, on this thread and at most threads - 1 helpers, and returns when all are done.
-// Fewer helpers come where no more can be started. Many threads may call it at once. A child after fork() has no helpers
-// and starts its own.
+// Fewer helpers come where no more can be started, or where they work for others: many threads may call it at once, and
+// there are only as many helpers as the one that wants most has asked for. No part may throw.
 void in_parallel(std::size_t n, int threads, const std::function<void(std::size_t)>& part);
+
+// To be called once, before the first fork: a child then knows that it has no helpers, and starts its own.
+void prepare_for_forks();
 
 }  // namespace fastinit

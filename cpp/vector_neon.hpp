@@ -59,7 +59,6 @@ U64 shift_right(U64 a) {
   return {vshrq_n_u64(a.v, n)};
 }
 inline U64 shift_left_32(U64 a) { return {vshlq_n_u64(a.v, 32)}; }
-// Shifts a left and inserts it into all ones, whose last bit stays.
 inline U64 multiply_low_halves(U64 a, U64 b) { return {vmull_u32(vmovn_u64(a.v), vmovn_u64(b.v))}; }
 
 // --- floating point

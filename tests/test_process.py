@@ -188,20 +188,22 @@ print(time.process_time() - start < 0.02)
 
 @needs_proc
 def test_helpers_take_no_signals() -> None:
-    """Those are for the program's own threads: a handler that runs in a helper would surprise everyone."""
+    """Those are for the program's own threads. But a fault of a helper's own must reach its handler."""
     code = """
 others = set(tasks())
 fill(3)
-catchable = sum(1 << (s - 1) for s in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP})
+own = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGTRAP, signal.SIGABRT, signal.SIGSYS}
+catchable = sum(1 << (s - 1) for s in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP} - own)
 masks = [int(status(helper, "SigBlk"), 16) for helper in set(tasks()) - others]
 print([mask & catchable == catchable for mask in masks] == [True, True])
+print(any(mask >> (s - 1) & 1 for mask in masks for s in own))
 print(signal.pthread_sigmask(signal.SIG_BLOCK, []) == set())
 """
-    assert run(FILL + code).split() == ["True", "True"]
+    assert run(FILL + code).split() == ["True", "False", "True"]
 
 
 @needs_proc
-@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two CPUs")
 def test_helpers_follow_the_callers_affinity_mask() -> None:
     code = """
 others = set(tasks())
@@ -209,8 +211,11 @@ fill(2)
 (helper,) = set(tasks()) - others
 for n in (1, 2):
     os.sched_setaffinity(0, sorted(available)[:n])
-    fill(2)
-    print(status(helper, "Cpus_allowed_list") == status(threading.get_native_id(), "Cpus_allowed_list"))
+    wanted = status(threading.get_native_id(), "Cpus_allowed_list")
+    deadline = time.monotonic() + 20
+    while status(helper, "Cpus_allowed_list") != wanted and time.monotonic() < deadline:
+        fill(2)  # a helper may come too late for one fill
+    print(status(helper, "Cpus_allowed_list") == wanted)
 """
     assert run(FILL + "available = os.sched_getaffinity(0)" + code).split() == ["True", "True"]
 

@@ -1,6 +1,6 @@
 // Tests of the core without Python, so that they run wherever a compiler (and an emulator) does:
 //   core_test FILE       checks every target that runs here, also against the frozen digests in FILE
-//   core_test --print    prints the digests; a change of any is a new version of the stream format
+//   core_test --print    prints the digests; a change of any is a change of the stream format
 #include <algorithm>
 #include <cfenv>
 #include <cstdio>
@@ -387,6 +387,19 @@ void boxes() {
   set_grain(0);
 }
 
+// What decides whether stores may go past the caches.
+void residence() {
+#if defined(__linux__)
+  constexpr std::size_t n_bytes = 4 * kHugePage;
+  auto* const memory = static_cast<unsigned char*>(allocate(n_bytes));
+  check(!is_resident(memory) && !is_resident(memory + kHugePage), "fresh memory is not resident");
+  memory[5] = 1;
+  check(is_resident(memory) && !is_resident(memory + 2 * kHugePage), "a touched page is resident, others are not");
+  release(memory, n_bytes);
+  check(is_resident(nullptr), "what is no memory counts as resident");
+#endif
+}
+
 void threads() {
   const std::size_t n = 50021;
   set_grain(700);  // so that 64 threads start
@@ -580,6 +593,7 @@ int main(int argc, char** argv) {
     boxes();
     matrices();
     threads();
+    residence();
     environment();
     std::printf("target %s: %s\n", name.c_str(), failures == before ? "good" : "FAILED");
   }
