@@ -555,7 +555,7 @@ std::vector<std::uint32_t> py_known_answer(const std::string& target, py::handle
 }  // namespace fastinit
 
 PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
-  prepare_for_forks();
+  fastinit::prepare_for_forks();
   using namespace fastinit;
   module.doc() = "The compiled core of fastinit. Private.";
   module.attr("__version__") = FASTINIT_VERSION;
