@@ -1,0 +1,208 @@
+"""Promise: no byte outside of `out` is touched, not even read; any amount of memory is filled, and a lack of it is a
+MemoryError."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import math
+import mmap
+import multiprocessing
+import pathlib
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+import fastinit
+from conftest import DTYPES, TARGETS
+from fastinit import _core
+
+Array = npt.NDArray[Any]
+UNTOUCHED = 0xA5
+
+
+# --- guard pages ------------------------------------------------------------------------------------------------------
+
+
+def between_guards(n_bytes: int) -> Array:
+    """Whole pages, at least n_bytes, with a page before and a page after them that kill whoever reads or writes there."""
+    page = mmap.PAGESIZE
+    pages = -(-n_bytes // page) * page
+    memory = np.frombuffer(mmap.mmap(-1, pages + 2 * page), np.uint8)
+    libc = ctypes.CDLL(None, use_errno=True)
+    for guard in (memory[:page], memory[-page:]):
+        no_access = 0  # PROT_NONE
+        assert libc.mprotect(ctypes.c_void_p(guard.ctypes.data), ctypes.c_size_t(page), no_access) == 0
+    return memory[page:-page]
+
+
+# Around the ends of vectors, of groups and blocks of them, of tiles' rows, and of what the kernels do in one go: from 1 to
+# 1024 elements.
+LENGTHS = sorted({edge + k for edge in (8, 16, 32, 64, 128, 256, 512, 1024) for k in (-1, 0, 1)} | set(range(1, 7)))
+
+# Shape, and strides in elements.
+Form = Callable[[int], tuple[tuple[int, ...], tuple[int, ...]]]
+FORMS: dict[str, Form] = {
+    "contiguous": lambda n: ((n,), (1,)),
+    "reversed": lambda n: ((n,), (-1,)),
+    "every 2nd": lambda n: ((n,), (2,)),
+    "every 3rd": lambda n: ((n,), (3,)),
+    "every 4th": lambda n: ((n,), (4,)),
+    "every 5th": lambda n: ((n,), (5,)),
+    "every 3rd, reversed": lambda n: ((n,), (-3,)),
+    "Fortran": lambda n: ((n, 5), (1, n)),
+    "Fortran, wide": lambda n: ((5, n), (1, 5)),
+    "Fortran, reversed": lambda n: ((n, 7), (-1, -n)),
+    "Fortran, every 2nd": lambda n: ((n, 3), (2, 2 * n)),
+    "rows of a wider one": lambda n: ((3, n), (n + 3, 1)),
+    "short rows": lambda n: ((n, 3), (4, 1)),
+}
+
+
+def placed(memory: Array, dtype: np.dtype[Any], form: Form, n: int) -> Iterator[Array]:
+    """Arrays of that form which begin at memory's first byte, and which end at its last one."""
+    shape, strides = form(n)
+    reach = [(size - 1) * stride for size, stride in zip(shape, strides, strict=True)]
+    before = -sum(min(r, 0) for r in reach)
+    extent = (before + sum(max(r, 0) for r in reach) + 1) * dtype.itemsize
+    for start in (0, memory.size - extent):
+        yield np.ndarray(
+            shape, dtype, memory.data, start + before * dtype.itemsize, [s * dtype.itemsize for s in strides]
+        )
+
+
+def fills(dtype: np.dtype[Any]) -> dict[str, Callable[..., Any]]:
+    if dtype.kind == "u":
+        return {"words": fastinit.random_bits}
+    return {
+        "normal": fastinit.normal,
+        "near": lambda out, **key: fastinit.truncated_normal(out, low=-1, high=3, **key),
+        "philox": lambda out, **key: fastinit.uniform(out, rng="philox", **key),
+        "constant": lambda out, **_: fastinit.constant(out, 3),
+    }
+
+
+def fill_between_guards(target: str) -> None:
+    _core.set_target(target)
+    for dtype in [*DTYPES.values(), np.dtype(np.uint32), np.dtype(np.uint64)]:
+        memory = between_guards(8 * max(LENGTHS) * dtype.itemsize)
+        for (fill_name, fill), form in itertools.product(fills(dtype).items(), FORMS):
+            whole = np.zeros(8 * max(LENGTHS), dtype)
+            fill(whole, seed=3)
+            for n in LENGTHS:
+                for out in placed(memory, dtype, FORMS[form], n):
+                    memory[...] = UNTOUCHED
+                    fill(out, seed=3)
+                    case = (target, dtype, fill_name, form, n)
+                    assert out.tobytes() == whole[: out.size].tobytes(), case
+                    out.view(f"u{dtype.itemsize}")[...] = int.from_bytes(bytes([UNTOUCHED] * dtype.itemsize), "little")
+                    assert (memory == UNTOUCHED).all(), case
+
+
+def survives(function: Callable[..., None], *arguments: Any) -> bool:
+    """In a process of its own: a touch of a guard page ends it."""
+    process = multiprocessing.get_context("spawn").Process(target=function, args=arguments)
+    process.start()
+    process.join()
+    return process.exitcode == 0
+
+
+def touch_a_guard() -> None:
+    memory = between_guards(1)
+    ctypes.memset(memory.ctypes.data + memory.size, 0, 1)
+
+
+needs_mprotect = pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="needs mprotect")
+
+
+@needs_mprotect
+def test_guard_pages_guard() -> None:
+    assert not survives(touch_a_guard)
+
+
+@needs_mprotect
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_beyond_the_ends_is_touched(target: str) -> None:
+    assert survives(fill_between_guards, target)
+
+
+@needs_mprotect
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_beyond_the_ends_is_touched_past_the_caches(target: str) -> None:
+    """Fills of more than 8 MiB, on two threads."""
+    assert survives(fill_large_between_guards, target)
+
+
+def fill_large_between_guards(target: str) -> None:
+    _core.set_target(target)
+    for dtype in DTYPES.values() if target != "portable" else [np.dtype(np.float32)]:  # it is slow
+        n = 9 * 2**20 // dtype.itemsize + 1
+        memory = between_guards(2 * (n + 5) * dtype.itemsize)
+        expected = fastinit.he_uniform(np.zeros(n + 5, dtype), 50, seed=3)
+        for form in ("contiguous", "reversed", "every 2nd", "Fortran", "Fortran, wide"):
+            for out in placed(memory, dtype, FORMS[form], n // 5 if "Fortran" in form else n):
+                memory[...] = UNTOUCHED
+                fastinit.he_uniform(out, 50, seed=3, threads=2)
+                assert np.array_equal(out.ravel(), expected[: out.size]), (target, dtype, form)
+                out.view(f"u{dtype.itemsize}")[...] = int.from_bytes(bytes([UNTOUCHED] * dtype.itemsize), "little")
+                assert (memory == UNTOUCHED).all(), (target, dtype, form)
+
+
+# --- a lot of it ------------------------------------------------------------------------------------------------------
+
+
+def differs_from_its_boxes(out: Array, places: list[int]) -> list[int]:
+    """The places where 1000 elements of a filled vector are not what a fill of these alone gives."""
+    wrong = []
+    for place in places:
+        piece = np.zeros(1000, out.dtype)
+        fastinit.normal(piece, seed=5, stream="large", global_shape=out.shape, offset=(place,))
+        if out[place : place + 1000].tobytes() != piece.tobytes():
+            wrong.append(place)
+    return wrong
+
+
+@pytest.mark.large
+def test_more_than_2_32_elements() -> None:
+    """8 GiB. Forwards, backwards, and as the columns of a matrix."""
+    n = 2**32 + 2**16
+    places = [0, 2**31 - 500, 2**32 - 500, 2**32 + 77, n - 1000]
+    memory = fastinit.empty(n, ml_dtypes.bfloat16)
+    assert differs_from_its_boxes(fastinit.normal(memory, seed=5, stream="large"), places) == []
+    backwards = memory[::-1]
+    assert differs_from_its_boxes(fastinit.normal(backwards, seed=5, stream="large"), places) == []
+    matrix = memory.reshape(2**16, 2**16 + 1).T
+    fastinit.normal(matrix, seed=5, stream="large")
+    for row in (0, 2**15, 2**16):
+        one = np.zeros((1, 2**16), memory.dtype)
+        fastinit.normal(one, seed=5, stream="large", global_shape=matrix.shape, offset=(row, 0))
+        assert matrix[row].tobytes() == one.tobytes()
+
+
+@pytest.mark.large
+def test_a_large_memmap(tmp_path: pathlib.Path) -> None:
+    """4 GiB of a file, every byte written, flushed and read again from the file."""
+    n = 2**30
+    mapped = np.memmap(tmp_path / "w.bin", np.float32, "w+", shape=(n,))
+    fastinit.normal(mapped, seed=5, stream="large")
+    mapped.flush()
+    del mapped
+    step = 2**26
+    for place in range(0, n, step):
+        expected = np.zeros(step, np.float32)
+        fastinit.normal(expected, seed=5, stream="large", global_shape=(n,), offset=(place,))
+        got = np.fromfile(tmp_path / "w.bin", np.float32, step, offset=4 * place)
+        assert got.tobytes() == expected.tobytes(), place
+
+
+@pytest.mark.parametrize("n", [2**48, sys.maxsize // 8])
+def test_memory_that_nobody_has(n: int) -> None:
+    with pytest.raises(MemoryError, match=str(8 * n)):
+        fastinit.empty(n, np.float64)
+    with pytest.raises(MemoryError):
+        fastinit.empty((math.isqrt(n), math.isqrt(n)), np.float64)
