@@ -30,7 +30,7 @@ UNTOUCHED = 0xA5
 
 
 def between_guards(n_bytes: int) -> Array:
-    """Whole pages, at least n_bytes, with a page before and a page after them that kill whoever reads or writes there."""
+    """Whole pages, at least n_bytes; whoever reads or writes in the page before or after them is killed."""
     page = mmap.PAGESIZE
     pages = -(-n_bytes // page) * page
     memory = np.frombuffer(mmap.mmap(-1, pages + 2 * page), np.uint8)
@@ -41,8 +41,8 @@ def between_guards(n_bytes: int) -> Array:
     return memory[page:-page]
 
 
-# Around the ends of vectors, of groups and blocks of them, of tiles' rows, and of what the kernels do in one go: from 1 to
-# 1024 elements.
+# Around the ends of vectors, of groups and blocks of them, of tiles' rows, and of what the kernels do in one go: from 1
+# to 1024 elements.
 LENGTHS = sorted({edge + k for edge in (8, 16, 32, 64, 128, 256, 512, 1024) for k in (-1, 0, 1)} | set(range(1, 7)))
 
 # Shape, and strides in elements.
