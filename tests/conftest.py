@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,9 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "float16": np.dtype(np.float16),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
+
+# Sanitizers keep memory of their own, which no limit leaves room for (.ci/run sets the variable).
+not_sanitized = pytest.mark.skipif("FASTINIT_SANITIZED" in os.environ, reason="measures or limits memory")
 
 # The initialisers that take fans.
 NAMED = [

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastinit
+from conftest import not_sanitized
 
 Array = npt.NDArray[Any]
 
@@ -198,6 +199,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's unit of ru_maxrss")
+@not_sanitized
 @pytest.mark.parametrize("view", [":", ":, ::2", ":, ::-1", ":, 1:-1", "..., None"])
 def test_no_temporaries(view: str) -> None:
     """The peak of memory grows by less than 2 MiB (two threads' stacks) when 64 to 128 MiB are filled."""

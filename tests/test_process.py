@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 
 import fastinit
+from conftest import not_sanitized
 from fastinit import _core
 
 
@@ -316,6 +317,7 @@ for threads in (None, 2, 10**6):
 
 
 @needs_proc
+@not_sanitized
 def test_a_fill_ends_where_there_is_no_memory() -> None:
     """Not for a helper's stack, nor for a new array, which is refused."""
     code = """

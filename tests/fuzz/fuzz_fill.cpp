@@ -238,6 +238,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t n_b
   } else {
     fill(task, box, threads);
   }
-  if (std::memcmp(begin, expected.data(), expected.size()) != 0) fail("wrong bits, or a write outside of the box");
-  return 0;
+  if (std::memcmp(begin, expected.data(), expected.size()) == 0) return 0;
+  what_came += ", box at " + std::to_string(box.first);
+  for (int i = 0; i < box.n_dimensions; ++i) {
+    const Dimension& d = box.dimensions[i];
+    what_came += ", (" + std::to_string(d.n) + " elements, " + std::to_string(d.memory_stride) + " bytes, " +
+                 std::to_string(d.index_stride) + " indices apart)";
+  }
+  fail("wrong bits, or a write outside of the box");
 }
