@@ -11,7 +11,7 @@ import pytest
 
 from fastinit import _core
 
-CHECK = pathlib.Path(__file__).parent / "build" / "check_objects.py"
+CHECK = pathlib.Path(__file__).parent / "check_objects.py"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux") or shutil.which("nm") is None, reason="needs Linux and nm")

@@ -1,5 +1,5 @@
-// A coverage-guided fuzzer of the core: bytes to a distribution with its parameters, a target, a box of a tensor and its
-// place in memory. Whatever comes, the core either refuses it with std::invalid_argument, or writes exactly the box:
+// A coverage-guided fuzzer of the core: bytes to a distribution with its parameters, a target, a box of a tensor and
+// its place in memory. Whatever comes, the core refuses it with std::invalid_argument, or writes exactly the box:
 //   - each element has the bits that the plain C++ kernel gives its index, is finite, and lies within the bounds;
 //   - no other byte changes. The box touches a page without access before its first byte or after its last one.
 // It needs clang (libFuzzer); tests/fuzz/README.md has the commands. It knows the core's interface and no arrays.
@@ -29,7 +29,7 @@ using namespace fastinit;
 namespace {
 
 constexpr std::size_t kTypeBytes[kElementTypes] = {4, 8, 2, 2};
-constexpr std::size_t kMostElements = 6000;  // some tiles, and more than a kernel does between two looks at its arguments
+constexpr std::size_t kMostElements = 6000;  // some tiles
 constexpr unsigned char kUntouched = 0xA5;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
@@ -59,9 +59,9 @@ class Arena {
 };
 
 double any_number(FuzzedDataProvider& data) {
-  constexpr double kNumbers[] = {0,       -0.0,  1,      -1,     2,         -2,        0.02,      0.5,     5,       6.3, 9.1, 38, 39,
-                                 65504,   65520, 3.4e38, 1e308,  -1e308,    1e-45,     5e-324,    1e-8,    6e-8,    1e-38,
-                                 0x1p-24, 3,     -3,     1e-300, kInfinity, -kInfinity, std::numeric_limits<double>::quiet_NaN()};
+  constexpr double kNumbers[] = {
+      0, -0.0, 1, -1, 2, -2, 3, -3, 0.02, 0.5, 5, 6.3, 9.1, 38, 39, 65504, 65520, 3.4e38, 1e308, -1e308,
+      1e-45, 5e-324, 1e-8, 6e-8, 1e-38, 0x1p-24, 1e-300, kInfinity, -kInfinity, std::numeric_limits<double>::quiet_NaN()};
   switch (data.ConsumeIntegralInRange(0, 2)) {
     case 0: return data.PickValueInArray(kNumbers);
     case 1: return std::bit_cast<double>(data.ConsumeIntegral<std::uint64_t>());
@@ -103,17 +103,18 @@ Box any_box(FuzzedDataProvider& data, std::size_t bytes, std::size_t& n_elements
   std::uint64_t index_stride = 1;
   for (int i = box.n_dimensions - 1; i >= 0; --i) {
     Dimension& dimension = box.dimensions[i];
-    const std::size_t most = std::max<std::size_t>(kMostElements / std::max<std::size_t>(n_elements, 1), 1);
-    const bool long_one = data.ConsumeBool();
-    dimension.n = data.ConsumeIntegralInRange<std::size_t>(0, long_one ? most : std::min<std::size_t>(most, 70));
-    dimension.index_stride = index_stride;
-    n_elements *= dimension.n;
     // The whole tensor is a little or much longer, with at most 2^63 elements.
     const std::uint64_t longest = (std::uint64_t(1) << 63) / index_stride;
-    const std::uint64_t rest = longest - std::min<std::uint64_t>(longest, dimension.n);
-    std::uint64_t more = data.ConsumeBool() ? data.ConsumeIntegral<std::uint8_t>() : data.ConsumeIntegral<std::uint64_t>();
-    more = std::min(more, rest);
-    if (dimension.n == 0 || longest < dimension.n) continue;
+    const std::size_t room = std::max<std::size_t>(kMostElements / std::max<std::size_t>(n_elements, 1), 1);
+    const std::size_t most = std::min({room, std::size_t(longest), std::size_t(data.ConsumeBool() ? kMostElements : 70)});
+    dimension.n = data.ConsumeIntegralInRange<std::size_t>(0, most);
+    dimension.index_stride = index_stride;
+    n_elements *= dimension.n;
+    const std::uint64_t rest = longest - dimension.n;
+    const bool much = data.ConsumeBool();
+    const std::uint64_t wished = much ? data.ConsumeIntegral<std::uint64_t>() : data.ConsumeIntegral<std::uint8_t>();
+    const std::uint64_t more = std::min(wished, rest);
+    if (dimension.n == 0) continue;
     box.first += index_stride * data.ConsumeIntegralInRange<std::uint64_t>(0, more);
     index_stride *= dimension.n + more;
     std::swap(order[i], order[data.ConsumeIntegralInRange(i, box.n_dimensions - 1)]);
@@ -157,7 +158,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t n_b
   Arguments arguments{};
   for (double& argument : arguments) argument = any_number(data);
   char text[256];
-  std::snprintf(text, sizeof(text), "target %s, generator %d, distribution %d, scaled %d, element type %d, arguments %a %a %a %a",
+  std::snprintf(text, sizeof(text), "target %s, generator %d, distribution %d, scaled %d, type %d, arguments %a %a %a %a",
                 table.target, generator, int(distribution), scaled, int(type), arguments[0], arguments[1], arguments[2],
                 arguments[3]);
   what_came = text;
@@ -178,7 +179,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t n_b
   std::size_t n_elements, extent;
   Box box = any_box(data, size, n_elements, extent);
   const bool at_end = data.ConsumeBool();
-  const std::size_t away = data.ConsumeIntegralInRange<std::size_t>(0, 3) == 0 ? data.ConsumeIntegralInRange<std::size_t>(0, 130) : 0;
+  const std::size_t away = data.ConsumeBool() ? data.ConsumeIntegral<std::uint8_t>() : 0;
   const std::size_t from = std::min(away, Arena::kBytes - extent);
   unsigned char* const lowest = at_end ? arena.end() - extent - from : arena.begin() + from;
   box.data = lowest;
@@ -199,7 +200,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t n_b
   unsigned char* const end = lowest + extent + std::min<std::size_t>(1024, std::size_t(arena.end() - lowest) - extent);
   std::memset(begin, kUntouched, std::size_t(end - begin));
   std::vector<unsigned char> expected(begin, end);
-  const Kernel reference = bits ? portable.bits[generator][size == 8] : portable.fill[generator][int(plan.transform)][int(type)];
+  const Kernel reference =
+      bits ? portable.bits[generator][size == 8] : portable.fill[generator][int(plan.transform)][int(type)];
   const Dimension none{1, 0, 1};
   const int last = box.n_dimensions - 1;
   const Dimension& along = last >= 0 ? box.dimensions[last] : none;
@@ -215,7 +217,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t n_b
       first += box.dimensions[i].index_stride * here;
     }
     if (plan.constant) {
-      for (std::size_t i = 0; i < along.n; ++i) std::memcpy(row.data() + i * size, &plan.parameters.constant_bits, size);
+      const std::uint64_t element = plan.parameters.constant_bits;
+      for (std::size_t i = 0; i < along.n; ++i) std::memcpy(row.data() + i * size, &element, size);
     } else {
       const DefaultEnvironment environment;
       reference(task.stream, task.parameters, {first, along.n, row.data(), std::ptrdiff_t(size)});
