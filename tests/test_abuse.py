@@ -20,8 +20,9 @@ from fastinit import _core
 Array = npt.NDArray[Any]
 
 FUNCTIONS = [*NAMED, "uniform", "normal", "truncated_normal", "constant", "zeros", "ones", "random_bits"]
-WORDS = [np.dtype(np.uint32), np.dtype(np.uint64)]
-ODD_DTYPES = [np.dtype(t) for t in (">f4", "i4", "?", "c8", "O", "S3", "u2", "m8[s]", "f4,i2", np.longdouble)]
+WORDS: list[np.dtype[Any]] = [np.dtype(np.uint32), np.dtype(np.uint64)]
+ODD = (">f4", "i4", "?", "c8", "O", "S3", "u2", "m8[s]", "f4,i2", "g")  # the last one is long double
+ODD_DTYPES: list[np.dtype[Any]] = [np.dtype(t) for t in ODD]
 
 JUNK = st.sampled_from(
     [
@@ -79,13 +80,11 @@ def arrays(draw: st.DrawFn, dtypes: list[np.dtype[Any]]) -> tuple[Array, Array]:
     skipped = draw(st.integers(0, 3))  # bytes, so that elements need not be aligned
     memory = np.full(n + skipped + 64, 0xA5, np.uint8) if not dtype.hasobject else np.zeros(1, np.uint8)
     whole = np.zeros(wide, dtype) if dtype.hasobject else memory[skipped : skipped + n].view(dtype).reshape(wide)
-    cut = tuple(
-        slice(draw(st.integers(0, 3)), None, draw(st.sampled_from([1, 1, 2, 3, -1])))
-        if draw(st.booleans())
-        else slice(None)
-        for _ in wide
-    )
-    out = whole[(*cut, ...)].transpose(draw(st.permutations(range(len(wide)))))
+    cut: list[Any] = [...]  # a view also of an array without dimensions
+    for _ in wide:
+        step = draw(st.sampled_from([1, 1, 2, 3, -1]))
+        cut.insert(-1, slice(draw(st.integers(0, 3)), None, step) if draw(st.booleans()) else slice(None))
+    out = whole[tuple(cut)].transpose(draw(st.permutations(range(len(wide)))))
     if draw(st.integers(0, 19)) == 0:
         out = np.broadcast_to(out, (2, *out.shape))  # read-only, and it overlaps
     return out, memory

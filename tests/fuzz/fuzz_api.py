@@ -8,7 +8,7 @@ from __future__ import annotations
 import pathlib
 import sys
 
-import atheris
+import atheris  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
 with atheris.instrument_imports(include=["fastinit"]):
     import fastinit  # noqa: F401
