@@ -134,17 +134,17 @@ def test_nothing_beyond_the_ends_is_touched(target: str) -> None:
 @needs_mprotect
 @pytest.mark.parametrize("target", TARGETS)
 def test_nothing_beyond_the_ends_is_touched_past_the_caches(target: str) -> None:
-    """Fills of more than 8 MiB, on two threads."""
+    """Fills of more than 32 MiB, on two threads."""
     assert survives(fill_large_between_guards, target)
 
 
 def fill_large_between_guards(target: str) -> None:
     _core.set_target(target)
     for dtype in DTYPES.values() if target != "portable" else [np.dtype(np.float32)]:  # it is slow
-        n = 9 * 2**20 // dtype.itemsize + 1
-        memory = between_guards(2 * (n + 5) * dtype.itemsize)
+        n = 33 * 2**20 // dtype.itemsize + 1
+        memory = between_guards((n + 5) * dtype.itemsize)
         expected = fastinit.he_uniform(np.zeros(n + 5, dtype), 50, seed=3)
-        for form in ("contiguous", "reversed", "every 2nd", "Fortran", "Fortran, wide"):
+        for form in ("contiguous", "Fortran"):
             for out in placed(memory, dtype, FORMS[form], n // 5 if "Fortran" in form else n):
                 memory[...] = UNTOUCHED
                 fastinit.he_uniform(out, 50, seed=3, threads=2)
