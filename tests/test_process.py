@@ -287,6 +287,7 @@ print("the end")
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
+@not_sanitized
 def test_a_fill_ends_before_ctrl_c_is_heard() -> None:
     code = """
 expected = fill(1).tobytes()
