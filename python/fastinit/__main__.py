@@ -1,4 +1,4 @@
-"""``python -m fastinit``: what was built and found here; ``python -m fastinit demo``: two real networks, filled."""
+"""``python -m fastinit``: what was built and found here; ``demo``: two real networks, filled; ``bits``: raw words."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Sequence
 
 import fastinit
 
-from . import _demo
+from . import _bits, _demo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m fastinit", description="What was built and found on this machine, and a demo."
+        prog="python -m fastinit", description="What was built and found on this machine, a demo, and raw words."
     )
     commands = parser.add_subparsers(dest="command", title="commands")
     commands.add_parser("config", help="print version, stream format, compiler, targets and threads (the default)")
@@ -25,9 +25,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "name; print expected and measured moments, and elements per second beside NumPy's.",
     )
     _demo.add_arguments(demo)
+    bits = commands.add_parser(
+        "bits",
+        help="write a generator's raw words to standard output, for programs that test generators",
+        description="Write the 32-bit words of a stream, in this machine's byte order, to standard output, which must "
+        "be a pipe or a file. It ends after --bytes, or without an error when the reader closes the pipe.",
+    )
+    _bits.add_arguments(bits)
     options = parser.parse_args(arguments)
     if options.command == "demo":
         return _demo.main(demo, options)
+    if options.command == "bits":
+        return _bits.main(bits, options)
     fastinit.show_config()
     return 0
 
