@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Those tests of dieharder (Debian's package) that are quick, on one generator: tests/dieharder.sh ars
 #
-# Each test reads a stream of its own, so the same version of dieharder gives the same p-values every time. It calls a p-value
-# FAILED if it lies within 1e-6 of 0 or 1, WEAK within 0.005: of good words one in a hundred is WEAK, and one in half
-# a million FAILED. So this script fails on FAILED alone, and also if a p-value is missing.
+# Each test reads a stream of its own, so the same version of dieharder gives the same p-values every time. It calls a
+# p-value FAILED if it lies within 1e-6 of 0 or 1, WEAK within 0.005: of good words one in a hundred is WEAK, and one in
+# half a million FAILED. So this script fails on FAILED alone, and if a p-value is missing.
 set -euo pipefail
 rng=$1
 results=$(
