@@ -393,41 +393,66 @@ def test_the_targets_of_this_machine() -> None:
 # --- floating-point environment -------------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(ctypes.util.find_library("m") is None, reason="needs libm")
-def test_a_rounding_mode_of_the_caller_is_neither_obeyed_nor_changed(dtype: np.dtype[Any]) -> None:
-    libm = ctypes.CDLL(ctypes.util.find_library("m"))
-    modes = {"x86_64": (0x400, 0x800, 0xC00), "aarch64": (0x400000, 0x800000, 0xC00000)}.get(platform.machine(), ())
+class Environment(ctypes.Structure):
+    """glibc's fenv_t: the control register that matters is in the last 4 bytes on x86-64, the first 4 on aarch64."""
 
-    def fills() -> bytes:
-        shape = (40, 30)
-        return b"".join(
-            [
-                fastinit.he_normal(np.zeros(shape, dtype), 7, a=0.3, seed=1).tobytes(),
-                fastinit.xavier_uniform(np.zeros(shape, dtype), 7, 11, gain=5 / 3, seed=1).tobytes(),
-                fastinit.variance_scaling(
-                    np.zeros(shape, dtype),
-                    scale=0.7,
-                    mode="fan_geo",
-                    distribution="truncated_normal",
-                    layout="torch",
-                    seed=1,
-                ).tobytes(),
-                fastinit.truncated_normal(np.zeros(shape, dtype), low=-1.7, high=0.3, mean=0.1, seed=1).tobytes(),
-                fastinit.truncated_normal(np.zeros(shape, dtype), low=5.1, high=6.3, seed=1).tobytes(),
-                fastinit.uniform(np.zeros(shape, dtype), low=-0.1, high=0.7, seed=1).tobytes(),
-            ]
+    _fields_ = (("words", ctypes.c_uint32 * 8),)
+
+
+# Where it is, the bit where the rounding mode begins, and what flushes subnormal results, operands, or both.
+CONTROL = {
+    "x86_64": (7, 13, (0, 0x8000, 0x0040, 0x8040)),
+    "aarch64": (0, 22, (0, 1 << 24)),
+}
+GLIBC = platform.libc_ver()[0] == "glibc" and platform.machine() in CONTROL
+
+
+def fills(dtype: np.dtype[Any]) -> bytes:
+    def new() -> Any:
+        return np.zeros((40, 30), dtype)
+
+    return b"".join(
+        x.tobytes()
+        for x in (
+            fastinit.he_normal(new(), 7, a=0.3, seed=1),
+            fastinit.xavier_uniform(new(), 7, 11, gain=5 / 3, seed=1),
+            fastinit.variance_scaling(
+                new(), scale=0.7, mode="fan_geo", distribution="truncated_normal", layout="torch", seed=1
+            ),
+            fastinit.truncated_normal(new(), low=-1.7, high=0.3, mean=0.1, seed=1),
+            fastinit.truncated_normal(new(), low=5.1, high=6.3, seed=1),
+            fastinit.uniform(new(), low=-0.1, high=0.7, seed=1),
+            # Subnormal parameters and values.
+            fastinit.normal(new(), std=1e-39, seed=1, threads=2),
+            fastinit.normal(new(), std=1e-310, seed=1),
+            fastinit.constant(new(), 1e-39),
         )
+    )
 
-    expected = fills()
-    for mode in modes:
-        assert libm.fesetround(mode) == 0
+
+@pytest.mark.skipif(not GLIBC, reason="needs glibc's fenv_t")
+@pytest.mark.parametrize("rounding", range(4))
+def test_the_callers_floating_point_environment_is_neither_obeyed_nor_changed(
+    target: str, dtype: np.dtype[Any], rounding: int
+) -> None:
+    """Each rounding mode, with and without flushing of subnormals (as torch.set_flush_denormal does)."""
+    libm = ctypes.CDLL(ctypes.util.find_library("m"))
+    place, bit, flushes = CONTROL[platform.machine()]
+    usual, now = Environment(), Environment()
+    assert libm.fegetenv(ctypes.byref(usual)) == 0
+    expected = fills(dtype)
+    for flush in flushes:
+        foreign = Environment.from_buffer_copy(usual)
+        foreign.words[place] = (usual.words[place] & ~(3 << bit)) | rounding << bit | flush
+        assert libm.fesetenv(ctypes.byref(foreign)) == 0
         try:
-            got = fills()
-            kept = libm.fegetround()
+            got = fills(dtype)
+            libm.fegetenv(ctypes.byref(now))
         finally:
-            libm.fesetround(0)
-        assert kept == mode
-        assert got == expected
+            libm.fesetenv(ctypes.byref(usual))
+        flags = 0x3F if platform.machine() == "x86_64" else 0  # which Python's own arithmetic raises
+        assert now.words[place] | flags == foreign.words[place] | flags
+        assert got == expected, hex(flush)
 
 
 # --- import -----------------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 //   core_test FILE       checks every target that runs here, also against the frozen digests in FILE
 //   core_test --print    prints the digests; a change of any is a change of the stream format
 #include <algorithm>
-#include <cfenv>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -46,7 +45,7 @@ struct Case {
   Distribution distribution;
   Arguments arguments;
 };
-// One for each form of each transform. tests/test_digests.py has the same list.
+// One for each form of each transform, and subnormal values. tests/test_bits.py has the same list.
 const Case kCases[] = {
     {"uniform", Distribution::kUniform, {-0.5, 0.25, 0, 0}},
     {"normal", Distribution::kNormal, {0.125, 0.02, 0, 0}},
@@ -56,6 +55,8 @@ const Case kCases[] = {
     {"narrow", Distribution::kTruncated, {0, 1, -0.001, 0.001}},
     {"far", Distribution::kTruncated, {0, 1, 5, 6}},
     {"far_below", Distribution::kTruncated, {0, 1, -kInfinity, -7}},
+    {"tiny", Distribution::kNormal, {0, 1e-39, 0, 0}},
+    {"tinier", Distribution::kNormal, {0, 1e-310, 0, 0}},
 };
 const char* const kTypeNames[kElementTypes] = {"float32", "float64", "float16", "bfloat16"};
 const std::size_t kTypeBytes[kElementTypes] = {4, 8, 2, 2};
@@ -72,38 +73,110 @@ Bytes values(const KernelTable& table, int generator, const Case& one, int type,
   return Bytes(out.begin() + std::ptrdiff_t(shift), out.end());
 }
 
-std::uint64_t fnv1a(const Bytes& bytes) {
-  std::uint64_t hash = 0xCBF29CE484222325;
-  for (const unsigned char byte : bytes) hash = (hash ^ byte) * 0x100000001B3;
-  return hash;
+// The caller's floating-point environment as a number: rounding mode, what is flushed, flags.
+#if defined(FASTINIT_X86_64)
+std::uint64_t environment_now() { return _mm_getcsr(); }
+void set_environment(std::uint64_t mxcsr) { _mm_setcsr(unsigned(mxcsr)); }
+constexpr std::uint64_t kNoFlags = 0x1F80;
+constexpr int kRoundingBit = 13;
+constexpr std::uint64_t kFlushes[] = {0, 0x8000, 0x0040, 0x8040};  // results, operands, both
+#elif defined(FASTINIT_AARCH64)
+std::uint64_t environment_now() {
+  std::uint64_t control, status;
+  __asm__ volatile("mrs %0, fpcr\n\tmrs %1, fpsr" : "=r"(control), "=r"(status) : : "memory");
+  return control | status << 32;
+}
+void set_environment(std::uint64_t both) {
+  __asm__ volatile("msr fpcr, %0\n\tmsr fpsr, %1" : : "r"(both & 0xFFFFFFFF), "r"(both >> 32) : "memory");
+}
+constexpr std::uint64_t kNoFlags = 0;
+constexpr int kRoundingBit = 22;
+// Flush to zero, default NaN, float16 without infinities, all.
+constexpr std::uint64_t kFlushes[] = {0, 1 << 24, 1 << 25, 1 << 26, 7 << 24};
+#else
+std::uint64_t environment_now() { return std::uint64_t(std::fegetround()); }
+void set_environment(std::uint64_t mode) { std::fesetround(int(mode)); }
+constexpr std::uint64_t kNoFlags = FE_TONEAREST;
+constexpr int kRoundingBit = 0;
+constexpr std::uint64_t kFlushes[] = {FE_TONEAREST, FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO};
+#endif
+
+// CRC-32 as in zlib, in pieces.
+std::uint32_t crc32(std::uint32_t crc, const Bytes& bytes) {
+  static const auto table = [] {
+    std::vector<std::uint32_t> of(256);
+    for (std::uint32_t i = 0; i < 256; ++i) {
+      of[i] = i;
+      for (int bit = 0; bit < 8; ++bit) of[i] = of[i] >> 1 ^ (of[i] & 1 ? 0xEDB88320 : 0);
+    }
+    return of;
+  }();
+  crc = ~crc;
+  for (const unsigned char byte : bytes) crc = crc >> 8 ^ table[(crc ^ byte) & 255];
+  return ~crc;
 }
 
-// 1021 elements across index 2^32, and 64-bit words across 2^32 blocks
-constexpr std::uint64_t kDigestFirst = (std::uint64_t(1) << 33) - 500;
-constexpr std::size_t kDigestLength = 1021;
+// A row for each generator, transform and type, a digest in it for each first index: from the beginning, from within a
+// block, across index 2^33 (64-bit words: block 2^32), up to the last index. Each is over fills of several lengths.
+constexpr std::uint64_t kDigestFirsts[] = {0, 3, (std::uint64_t(1) << 33) - 500, (std::uint64_t(1) << 63) - 3001};
+constexpr std::size_t kDigestLengths[] = {1, 7, 64, 1021, 3001};
+constexpr int kDigestThreads[] = {1, 2, 7};
 
-std::string digests(const KernelTable& table) {
-  std::string lines;
-  char line[128];
+std::string digests(const KernelTable& table, int threads) {
+  std::string lines =
+      "# CRC-32 of fills of 1, 7, 64, 1021, 3001 elements, one after the other, from 0, 3, 2^33 - 500, 2^63 - 3001\n";
+  set_grain(300);  // so that all threads have a part in the longest
+  const auto add = [&](int generator, const char* name, const char* type, std::size_t bytes, const auto& task_of) {
+    const std::string row = std::string(kGeneratorNames[generator]) + " " + name + " " + type;
+    lines += row;
+    for (const std::uint64_t first : kDigestFirsts) {
+      std::uint32_t crc = 0;
+      for (const std::size_t n : kDigestLengths) {
+        Bytes out(n * bytes);
+        const std::uint64_t before = environment_now();
+        fill(task_of(), {out.data(), bytes, first, 1, {{n, std::ptrdiff_t(bytes), 1}}}, threads);
+        check(environment_now() == before, table.target + (" " + row) + ": the caller's environment is kept");
+        crc = crc32(crc, out);
+      }
+      char digest[16];
+      std::snprintf(digest, sizeof(digest), " %08x", unsigned(crc));
+      lines += digest;
+    }
+    lines += "\n";
+  };
   for (int g = 0; g < kGenerators; ++g) {
     for (const Case& one : kCases) {
       for (int type = 0; type < kElementTypes; ++type) {
-        const std::uint64_t hash = fnv1a(values(table, g, one, type, kDigestFirst, kDigestLength));
-        std::snprintf(line, sizeof(line), "%s %s %s %016llx\n", kGeneratorNames[g], one.name, kTypeNames[type],
-                      (unsigned long long)hash);
-        lines += line;
+        add(g, one.name, kTypeNames[type], kTypeBytes[type], [&] {
+          const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
+          return Task{table.fill[g][int(plan.transform)][type], kStream, plan.parameters};
+        });
       }
     }
-    Bytes words(kDigestLength * 4);
-    table.bits[g][0](kStream, Parameters{}, {kDigestFirst, kDigestLength, words.data(), 4});
-    std::snprintf(line, sizeof(line), "%s bits uint32 %016llx\n", kGeneratorNames[g], (unsigned long long)fnv1a(words));
-    lines += line;
-    Bytes wide(kDigestLength * 8);
-    table.bits[g][1](kStream, Parameters{}, {kDigestFirst, kDigestLength, wide.data(), 8});
-    std::snprintf(line, sizeof(line), "%s bits uint64 %016llx\n", kGeneratorNames[g], (unsigned long long)fnv1a(wide));
-    lines += line;
+    add(g, "bits", "uint32", 4, [&] { return Task{table.bits[g][0], kStream, Parameters{}}; });
+    add(g, "bits", "uint64", 8, [&] { return Task{table.bits[g][1], kStream, Parameters{}}; });
   }
+  set_grain(0);
   return lines;
+}
+
+// The frozen digests on any number of threads, and whatever rounding mode and flushing of subnormals the caller set.
+void frozen(const KernelTable& table, const std::string& expected) {
+  for (const int n : kDigestThreads) {
+    check(digests(table, n) == expected, table.target + (": digests on " + std::to_string(n)) + " threads");
+  }
+  const std::uint64_t usual = environment_now();
+  for (const std::uint64_t flush : kFlushes) {
+    for (std::uint64_t rounding = 0; rounding < (kRoundingBit > 0 ? 4 : 1); ++rounding) {
+      const std::uint64_t foreign = kNoFlags | rounding << kRoundingBit | flush;
+      set_environment(foreign);
+      const std::string got = digests(table, 2);
+      set_environment(usual);
+      char text[64];
+      std::snprintf(text, sizeof(text), ": digests in the environment %llx", (unsigned long long)foreign);
+      check(got == expected, std::string(table.target) + text);
+    }
+  }
 }
 
 // Random123 1.14: tests/kat_vectors with 10 rounds, tests/old_kat_vectors with 7. tests/test_reference.py has more.
@@ -420,53 +493,6 @@ void threads() {
   set_grain(0);
 }
 
-// The caller's rounding mode, flushing of subnormals and flags: not obeyed, not changed.
-void environment() {
-  const std::size_t n = 4099;
-  for (const Case& one : kCases) {
-    const auto run = [&](std::vector<double>& out) {
-      const Plan plan = make_plan(one.distribution, ElementType::kFloat64, one.arguments);
-      const Task task{kernels().fill[0][int(plan.transform)][1], kStream, plan.parameters};
-      fill(task, {reinterpret_cast<unsigned char*>(out.data()), 8, 0, 1, {{n, 8, 1}}}, 1);
-    };
-    std::vector<double> expected(n);
-    run(expected);
-    for (const int mode : {FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO}) {
-      std::vector<double> got(n);
-      std::fesetround(mode);
-      std::feclearexcept(FE_ALL_EXCEPT);
-      run(got);
-      const bool kept = std::fegetround() == mode && std::fetestexcept(FE_ALL_EXCEPT) == 0;
-      std::fesetround(FE_TONEAREST);
-      check(got == expected, std::string("rounding mode ignored: ") + one.name);
-      check(kept, std::string("environment kept: ") + one.name);
-    }
-  }
-  // Subnormal results survive a caller who flushes them.
-  const Plan plan = make_plan(Distribution::kNormal, ElementType::kFloat32, {0, 1e-41, 0, 0});
-  const Task task{kernels().fill[0][int(plan.transform)][0], kStream, plan.parameters};
-  std::vector<std::uint32_t> out(64);
-#if defined(FASTINIT_X86_64)
-  const unsigned before = _mm_getcsr();
-  _mm_setcsr(before | 0x8040);  // flush to zero, denormals are zero
-#elif defined(FASTINIT_AARCH64)
-  constexpr std::uint64_t flush = std::uint64_t(1) << 24;  // FZ
-  std::uint64_t before, after;
-  __asm__ volatile("mrs %0, fpcr\n\tmsr fpcr, %1" : "=&r"(before) : "r"(flush));
-#endif
-  fill(task, {reinterpret_cast<unsigned char*>(out.data()), 4, 0, 1, {{64, 4, 1}}}, 1);
-#if defined(FASTINIT_X86_64)
-  check((_mm_getcsr() & 0x8040) == 0x8040, "flushing kept");
-  _mm_setcsr(before);
-#elif defined(FASTINIT_AARCH64)
-  __asm__ volatile("mrs %0, fpcr\n\tmsr fpcr, %1" : "=&r"(after) : "r"(before));
-  check(after == flush, "flushing kept");
-#endif
-  int nonzero = 0;
-  for (const std::uint32_t bits : out) nonzero += (bits & 0x7FFFFFFF) != 0;
-  check(nonzero > 60, "subnormal values are not flushed");
-}
-
 void refusals() {
   const auto refused = [](Distribution distribution, ElementType type, const Arguments& arguments, const char* name) {
     try {
@@ -567,7 +593,7 @@ void memory() {
 
 int main(int argc, char** argv) {
   if (argc == 2 && std::strcmp(argv[1], "--print") == 0) {
-    std::fputs(digests(kernels_of("portable")).c_str(), stdout);
+    std::fputs(digests(kernels_of("portable"), 1).c_str(), stdout);
     return 0;
   }
   if (argc != 2) {
@@ -575,8 +601,8 @@ int main(int argc, char** argv) {
     return 2;
   }
   std::ifstream file(argv[1]);
-  std::stringstream frozen;
-  frozen << file.rdbuf();
+  std::stringstream expected;
+  expected << file.rdbuf();
   sixteen_bits();
   refusals();
   memory();
@@ -585,7 +611,7 @@ int main(int argc, char** argv) {
     const KernelTable& table = kernels_of(name);
     const int before = failures;
     known_answers(table);
-    check(digests(table) == frozen.str(), name + ": the frozen digests");
+    frozen(table, expected.str());
     slices(table);
     tiles(table);
     columns(table);
@@ -594,7 +620,6 @@ int main(int argc, char** argv) {
     matrices();
     threads();
     residence();
-    environment();
     std::printf("target %s: %s\n", name.c_str(), failures == before ? "good" : "FAILED");
   }
   std::printf("%d passed, %d failed\n", checks - failures, failures);
