@@ -1,0 +1,19 @@
+// What walk wants of a target: the values of given words, by the very transforms and stores of its kernels, and the
+// quantile's ratio in float64. A KernelTable will not do: kernels make their own words.
+#pragma once
+
+#include "kernel.hpp"
+
+namespace fastinit {
+
+constexpr std::size_t kWalkChunk = 4096;  // words of a call: a multiple of every target's group
+
+struct WalkTable {
+  const char* target;
+  // Words of the element type's width, to elements.
+  void (*values[kTransforms][kElementTypes])(const Parameters& parameters, const void* words, void* out);
+  // R(f) of docs/stream-format.md, in float64: quantile over h at p = 2^-66 f.
+  void (*ratios)(const double* f, double* ratio);
+};
+
+}  // namespace fastinit

@@ -1,0 +1,8 @@
+// Given words through the transforms of the target "avx512", with its instructions.
+#include "vector_avx512.hpp"
+#include "walk_target.hpp"
+
+namespace fastinit {
+extern const WalkTable kWalkAvx512;
+constexpr WalkTable kWalkAvx512 = make_walk_table("avx512");
+}  // namespace fastinit

@@ -1,0 +1,8 @@
+// Given words through the transforms of the target "portable", with its instructions.
+#include "vector_portable.hpp"
+#include "walk_target.hpp"
+
+namespace fastinit {
+extern const WalkTable kWalkPortable;
+constexpr WalkTable kWalkPortable = make_walk_table("portable");
+}  // namespace fastinit
