@@ -17,9 +17,9 @@ constexpr int kMostThreads = 512;  // more are a slip of the keyboard
 constexpr std::size_t kPartsPerThread = 8;
 constexpr std::size_t kMostBytesOfPart = 4 * kHugePage;
 // A fill on several threads begins with a trial on one, which tells how long the rest would take there. For every so many
-// seconds of that, one helper is woken: some times of what it costs to wake one, as measured (docs/performance.md).
+// nanoseconds of that, one helper is woken: some times of what it costs to wake one, as measured (docs/performance.md).
 constexpr std::size_t kTrialElements = std::size_t(1) << 14;
-constexpr double kSecondsPerHelper = 80e-6;
+constexpr std::uint64_t kNanosecondsPerHelper = 80'000;
 // Stores go past the caches from this size on. A smaller buffer is likely to be in a cache, from before or for whoever
 // reads the values next, and then these stores are slower than ordinary ones (docs/performance.md).
 // (Nor from memory that the OS has not given yet: it is cleared when first touched, and is then in a cache.)
@@ -27,17 +27,20 @@ constexpr std::size_t kBypassBytes = std::size_t(32) << 20;
 
 std::atomic<std::size_t> grain{0};  // 0: by time
 
-// Does the trial and returns how many of the threads pay for the rest, which is `rest` times as much work.
+// Does the trial, which fills n of the elements, and returns how many of the threads pay for the rest. (In integers: the
+// caller's floating-point flags are kept.)
 template <class Trial>
-int threads_that_pay(int threads, double rest, const Trial& trial) {
-  const auto start = std::chrono::steady_clock::now();
+int threads_that_pay(int threads, std::size_t n, std::size_t rest, const Trial& trial) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
   {
     const DefaultEnvironment environment;
     trial();
   }
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const auto taken = std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now() - start).count();
   if (grain.load(std::memory_order_relaxed) > 0) return threads;
-  return 1 + int(std::min(threads - 1.0, seconds.count() * rest / kSecondsPerHelper));
+  const std::uint64_t elements_per_helper = n * kNanosecondsPerHelper / std::max<std::uint64_t>(taken, 1);
+  return 1 + int(std::min<std::uint64_t>(threads - 1, rest / std::max<std::uint64_t>(elements_per_helper, 1)));
 }
 
 // Calls part(0) .. part(n - 1), each in the default environment.
@@ -66,7 +69,7 @@ void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
   std::size_t done = 0;
   if (threads > 1) {
     done = std::min(kTrialElements, n / 2);
-    threads = threads_that_pay(threads, double(n - done) / double(done), [&] { fill_stretch(0, done); });
+    threads = threads_that_pay(threads, done, n - done, [&] { fill_stretch(0, done); });
   }
   // Parts begin at a cache line, in a large buffer at a huge page, so that no two threads write to one.
   const std::size_t bytes = (n - done) * size;
@@ -235,8 +238,8 @@ void fill_tiles(const Task& task, const Box& box, std::size_t n, int threads) {
   if (threads > 1) {
     done = 1;
     const Tile first = tiling.tile(0);
-    const double of_first = double(first.n) * double(first.rows);
-    threads = threads_that_pay(threads, (double(n) - of_first) / of_first, [&] { fill_some(0, 1); });
+    const std::size_t of_first = first.n * first.rows;
+    threads = threads_that_pay(threads, of_first, n - of_first, [&] { fill_some(0, 1); });
   }
   const std::size_t tiles = tiling.n_tiles - done;
   const std::size_t parts = std::min(tiles, threads > 1 ? std::size_t(threads) * kPartsPerThread : 1);

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <charconv>
 #include <climits>
-#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
@@ -43,9 +42,11 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
-constexpr double kNoQuota = 1e9;
-
-double quota_of(double time, double period) { return time > 0 && period > 0 ? time / period : kNoQuota; }
+// CPUs that a quota of so much time in each period pays for, rounded up; INT_MAX without one. (In integers: the caller's
+// floating-point flags are kept.)
+int cpus_of(long long time, long long period) {
+  return time > 0 && period > 0 ? int(std::min((time - 1) / period + 1, (long long)(INT_MAX))) : INT_MAX;
+}
 
 std::atomic<int> set_by_user{0};
 
@@ -66,11 +67,11 @@ int threads_from_environment() {
 
 // Version 2: cpu.max, "max 100000" or "50000 100000". Version 1: cpu.cfs_quota_us, -1 for none. The least of its group's
 // and all its parents'. In a container the group's own path may not be visible; the root of the mount is then the group.
-double cgroup_quota(const std::string& groups_file, const std::string& mount) {
-  double least = kNoQuota;
-  const auto walk = [&least](const std::string& top, std::string group, const auto& quota_at) {
+int cgroup_cpus(const std::string& groups_file, const std::string& mount) {
+  int least = INT_MAX;
+  const auto walk = [&least](const std::string& top, std::string group, const auto& cpus_at) {
     for (;;) {
-      least = std::min(least, quota_at(top + group));
+      least = std::min(least, cpus_at(top + group));
       const auto slash = group.rfind('/');
       if (slash == std::string::npos) return;
       group.resize(slash);
@@ -79,12 +80,12 @@ double cgroup_quota(const std::string& groups_file, const std::string& mount) {
   const auto version_2 = [](const std::string& path) {
     const std::string line = first_line(path + "/cpu.max");
     const auto space = line.find(' ');
-    if (space == std::string::npos) return kNoQuota;
-    return quota_of(std::atof(line.c_str()), std::atof(line.c_str() + space));  // "max" reads as 0
+    if (space == std::string::npos) return INT_MAX;
+    return cpus_of(std::atoll(line.c_str()), std::atoll(line.c_str() + space));  // "max" reads as 0
   };
   const auto version_1 = [](const std::string& path) {
-    return quota_of(std::atof(first_line(path + "/cpu.cfs_quota_us").c_str()),
-                    std::atof(first_line(path + "/cpu.cfs_period_us").c_str()));
+    return cpus_of(std::atoll(first_line(path + "/cpu.cfs_quota_us").c_str()),
+                   std::atoll(first_line(path + "/cpu.cfs_period_us").c_str()));
   };
   std::ifstream groups(groups_file);  // lines "number:controllers:/group"
   for (std::string line; std::getline(groups, line);) {
@@ -105,9 +106,9 @@ double cgroup_quota(const std::string& groups_file, const std::string& mount) {
 
 int available_cpus() {
 #if defined(__linux__)
-  static const double quota = cgroup_quota("/proc/self/cgroup", "/sys/fs/cgroup");
+  static const int quota = cgroup_cpus("/proc/self/cgroup", "/sys/fs/cgroup");
   const int cpus = affinity_cpus();
-  if (cpus > 0) return std::max(1, int(std::min(double(cpus), std::ceil(quota))));
+  if (cpus > 0) return std::min(cpus, quota);
 #endif
   return std::max(1, int(std::thread::hardware_concurrency()));
 }

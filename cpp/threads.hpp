@@ -13,8 +13,8 @@ int available_cpus();
 int wished_threads();
 void set_wished_threads(int threads);
 
-// CPUs' worth of time by a process's control groups: `groups` is its list of them, /proc/self/cgroup, `mount` where
-// their files are. Very large if there is no limit.
-double cgroup_quota(const std::string& groups, const std::string& mount);
+// CPUs' worth of time by a process's control groups, rounded up: `groups` is its list of them, /proc/self/cgroup, `mount`
+// where their files are. INT_MAX if there is no limit.
+int cgroup_cpus(const std::string& groups, const std::string& mount);
 
 }  // namespace fastinit
