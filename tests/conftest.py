@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pathlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +26,37 @@ DTYPES: dict[str, np.dtype[Any]] = {
 # Sanitizers keep memory of their own, which no limit leaves room for; TSan hands signals on late, and sees a race where a
 # test reads `out` while it is filled, which is one. (.ci/run sets the variable.)
 not_sanitized = pytest.mark.skipif("FASTINIT_SANITIZED" in os.environ, reason="not with a sanitizer")
+
+# Control groups, where this process may make some: of versions 1 and 2.
+CGROUPS = {
+    "cpu.cfs_quota_us": pathlib.Path("/sys/fs/cgroup/cpu"),
+    "memory.limit_in_bytes": pathlib.Path("/sys/fs/cgroup/memory"),
+    "cpu.max": pathlib.Path("/sys/fs/cgroup"),
+    "memory.max": pathlib.Path("/sys/fs/cgroup"),
+}
+
+
+@contextlib.contextmanager
+def control_group(*limits: tuple[str, str]) -> Iterator[pathlib.Path]:
+    """The cgroup.procs of a new control group with the first of these limits that the machine has."""
+    for file, value in limits:
+        group = CGROUPS[file] / f"fastinit-test-{os.getpid()}"
+        try:
+            group.mkdir()
+        except OSError:
+            continue
+        try:
+            (group / file).write_text(value)
+        except OSError:  # no such file: another version, or a controller that is not handed down
+            group.rmdir()
+            continue
+        try:
+            yield group / "cgroup.procs"
+        finally:
+            group.rmdir()
+        return
+    pytest.skip("cannot make control groups")
+
 
 # The initialisers that take fans.
 NAMED = [

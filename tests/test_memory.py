@@ -19,7 +19,7 @@ import numpy.typing as npt
 import pytest
 
 import fastinit
-from conftest import DTYPES, TARGETS
+from conftest import DTYPES, TARGETS, control_group, not_sanitized
 from fastinit import _core
 
 Array = npt.NDArray[Any]
@@ -184,20 +184,37 @@ def test_more_than_2_32_elements() -> None:
         assert matrix[row].tobytes() == one.tobytes()
 
 
-@pytest.mark.large
-def test_a_large_memmap(tmp_path: pathlib.Path) -> None:
-    """4 GiB of a file, every byte written, flushed and read again from the file."""
-    n = 2**30
-    mapped = np.memmap(tmp_path / "w.bin", np.float32, "w+", shape=(n,))
+def fill_and_read_back(file: pathlib.Path, n: int) -> None:
+    """Every byte of a file is written through a mapping, flushed, and read again from the file."""
+    mapped = np.memmap(file, np.float32, "w+", shape=(n,))
     fastinit.normal(mapped, seed=5, stream="large")
     mapped.flush()
     del mapped
-    step = 2**26
+    step = 2**22
     for place in range(0, n, step):
         expected = np.zeros(step, np.float32)
         fastinit.normal(expected, seed=5, stream="large", global_shape=(n,), offset=(place,))
-        got = np.fromfile(tmp_path / "w.bin", np.float32, step, offset=4 * place)
+        got = np.fromfile(file, np.float32, step, offset=4 * place)
         assert got.tobytes() == expected.tobytes(), place
+
+
+@pytest.mark.large
+def test_a_large_memmap(tmp_path: pathlib.Path) -> None:
+    """4 GiB."""
+    fill_and_read_back(tmp_path / "w.bin", 2**30)
+
+
+def fill_in_a_group(procs: pathlib.Path, file: pathlib.Path, n: int) -> None:
+    procs.write_text("0")
+    fill_and_read_back(file, n)
+
+
+@not_sanitized
+def test_a_memmap_larger_than_the_page_cache_may_be(tmp_path: pathlib.Path) -> None:
+    """512 MiB of a file by a process that may have 256 MiB of memory, page cache included."""
+    limit = str(2**28)
+    with control_group(("memory.limit_in_bytes", limit), ("memory.max", limit)) as procs:
+        assert survives(fill_in_a_group, procs, tmp_path / "w.bin", 2**27)
 
 
 @pytest.mark.parametrize("n", [2**48, sys.maxsize // 8])

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,7 +21,7 @@ import numpy as np
 import pytest
 
 import fastinit
-from conftest import not_sanitized
+from conftest import control_group, not_sanitized
 from fastinit import _core
 
 
@@ -315,6 +316,19 @@ for threads in (None, 2, 10**6):
     one_cpu = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})"
     assert run(FILL + code).split() == ["True"] * 3
     assert run(FILL + one_cpu + code).split() == ["True"] * 3
+
+
+@needs_proc
+def test_a_real_quota_below_one_cpu() -> None:
+    """A fifth of a CPU. (core_test reads made-up files of both versions.)"""
+    code = """
+import zlib
+print(fastinit.get_num_threads(), *{zlib.crc32(fill(threads)) for threads in (None, 8)})
+"""
+    expected = fastinit.normal(np.zeros(2**24, np.float32), seed=1, stream=2, threads=1)
+    with control_group(("cpu.cfs_quota_us", "20000"), ("cpu.max", "20000 100000")) as procs:
+        join = f"with open({str(procs)!r}, 'w') as procs: procs.write('0')\n"
+        assert run(join + FILL + code).split() == ["1", str(zlib.crc32(expected))]
 
 
 @needs_proc
