@@ -1,0 +1,1 @@
+"""fastinit for PyTorch: its initialisers, for one call, for all code in a block, for a module, for any mesh."""
