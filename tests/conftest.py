@@ -23,8 +23,8 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
 }
 
-# Sanitizers keep memory of their own, which no limit leaves room for; TSan hands signals on late, and sees a race where a
-# test reads `out` while it is filled, which is one. (.ci/run sets the variable.)
+# Sanitizers keep memory of their own, which no limit leaves room for; TSan hands signals on late, and sees a race where
+# a test reads `out` while it is filled, which is one. (.ci/run sets the variable.)
 not_sanitized = pytest.mark.skipif("FASTINIT_SANITIZED" in os.environ, reason="not with a sanitizer")
 
 # Control groups, where this process may make some: of versions 1 and 2.
