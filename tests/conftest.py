@@ -46,7 +46,8 @@ def control_group(*limits: tuple[str, str]) -> Iterator[pathlib.Path]:
         except OSError:
             continue
         try:
-            (group / file).write_text(value)
+            with (group / file).open("r+") as limit:  # which a mere directory would not have
+                limit.write(value)
         except OSError:  # no such file: another version, or a controller that is not handed down
             group.rmdir()
             continue

@@ -41,8 +41,8 @@ def between_guards(n_bytes: int) -> Array:
     return memory[page:-page]
 
 
-# Around the ends of vectors, of groups and blocks of them, of tiles' rows, and of what the kernels do in one go: from 1
-# to 1024 elements.
+# Around the ends of vectors, of groups and blocks of them, of tiles' rows, and of what the kernels do in one go: 8 to
+# 1024 elements; and the shortest.
 LENGTHS = sorted({edge + k for edge in (8, 16, 32, 64, 128, 256, 512, 1024) for k in (-1, 0, 1)} | set(range(1, 7)))
 
 # Shape, and strides in elements.
@@ -112,9 +112,10 @@ def survives(function: Callable[..., None], *arguments: Any) -> bool:
     return process.exitcode == 0
 
 
-def touch_a_guard() -> None:
+def touch(beyond: int) -> None:
+    """The last byte, or one so many bytes after it."""
     memory = between_guards(1)
-    ctypes.memset(memory.ctypes.data + memory.size, 0, 1)
+    ctypes.memset(memory.ctypes.data + memory.size - 1 + beyond, 0, 1)
 
 
 needs_mprotect = pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="needs mprotect")
@@ -122,7 +123,8 @@ needs_mprotect = pytest.mark.skipif(not hasattr(mmap, "PROT_READ"), reason="need
 
 @needs_mprotect
 def test_guard_pages_guard() -> None:
-    assert not survives(touch_a_guard)
+    assert survives(touch, 0)
+    assert not survives(touch, 1)
 
 
 @needs_mprotect
