@@ -62,6 +62,7 @@ struct Law {
   bool uniform() const { return transform == Transform::kUniform; }
   bool symmetric() const { return transform == Transform::kNormal || transform == Transform::kSymmetric; }
   bool mirrored() const { return symmetric() || (uniform() && a == -b); }
+  bool inside(double v) const { return a <= v && (uniform() ? v < b : v <= b); }
   bool straddles() const { return transform == Transform::kNear && a < 0; }
   // Errors are in ulp, but in 2^this where an ulp is less: what the format grants in absolute terms, where the median
   // lies between words and where the uniform's middle is not 0.

@@ -338,13 +338,13 @@ void check_values16(const Law& law, const Found& found, ElementType type, std::s
     std::uint64_t count = counts[bits_of(v)] + (v == 0 ? counts[0x8000] : 0);
     seen += count;
     if (count > 0) least = std::min(least, v), greatest = std::max(greatest, v);
-    if (v < law.a || v > law.b || (law.uniform() && v >= law.b)) {
+    if (!law.inside(v)) {
       good = good && count == 0;
       continue;
     }
     // What rounds to v: up to the middles, or all the rest at an end of the window.
-    const bool first = i == 0 || values[i - 1] < law.a;
-    const bool last = i + 1 == values.size() || values[i + 1] > law.b || (law.uniform() && values[i + 1] >= law.b);
+    const bool first = i == 0 || !law.inside(values[i - 1]);
+    const bool last = i + 1 == values.size() || !law.inside(values[i + 1]);
     const double low = first ? law.a : values[i - 1] / 2 + v / 2, high = last ? law.b : v / 2 + values[i + 1] / 2;
     const Long share = law.between(Long(low), Long(high));
     const double difference = std::fabs(double(Long(count) - share * Long(found.n)));
@@ -588,6 +588,8 @@ void walk_all(const WalkTable& table, int thin) {
     hold(found.reference <= 0x1p-50, name + ": the float64 reference");
     hold(worst[0].ulp <= law.limits.float32, name + ": float32");
     hold(wide.worst.ulp <= law.limits.float64, name + ": float64");
+    hold(law.inside(found.least) && law.inside(found.greatest), name + ": float32 beyond the bounds");
+    hold(law.inside(wide.least) && law.inside(wide.greatest), name + ": float64 beyond the bounds");
     check_moments(law, found, ElementType::kFloat32, truth, law.limits.float32, moments);
     const auto [low, high] = std::minmax_element(found.bins.begin(), found.bins.end());
     std::snprintf(line, sizeof(line), "| %s | %llu .. %llu | %.9g .. %.9g |", law.name, (unsigned long long)*low,
