@@ -475,7 +475,7 @@ void residence() {
 }
 
 void threads() {
-  const std::size_t n = 50021;
+  constexpr std::size_t n = 50021;
   set_grain(700);  // so that 64 threads start
   for (int type = 0; type < kElementTypes; ++type) {
     const Plan plan = make_plan(Distribution::kNormal, ElementType(type), {0, 1, 0, 0});
@@ -490,11 +490,15 @@ void threads() {
       fill(task, box(many), count);
       check(one == many, "the same bits on " + std::to_string(count) + " threads");
     }
-    // Nor does what chooses the number of threads raise a flag.
+    // Nor does what chooses the number of threads raise a flag, in lines and in tiles.
     set_grain(0);
+    constexpr std::size_t rows = 64, columns = n / rows;
+    const auto bytes = std::ptrdiff_t(kTypeBytes[type]);
     const std::uint64_t usual = environment_now();
     set_environment(kNoFlags);
     fill(task, box(one), available_cpus() + 1);
+    fill(task, {one.data(), kTypeBytes[type], 0, 2, {{rows, bytes, columns}, {columns, std::ptrdiff_t(rows) * bytes, 1}}},
+         available_cpus() + 1);
     const std::uint64_t after = environment_now();
     set_environment(usual);
     check(after == kNoFlags, "no flags from the choice of threads");
