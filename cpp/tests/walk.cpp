@@ -1,6 +1,6 @@
 // Walks words through the transforms of a target and compares every value with the quantile that its word stands for:
 //   walk [--thin] [--target NAME] [QUANTILES]
-// All 2^32 words of the 32-bit transforms, 10^8 of the 64-bit ones, on the fastest target: some ten minutes on two CPUs.
+// All 2^32 words of the 32-bit transforms, 10^8 of the 64-bit ones, on the fastest target: some ten minutes of CPU time.
 // --thin takes one word of each 4096, and 10^5, on every target that runs here. QUANTILES is quantiles.txt, with which
 // the references themselves are compared. The tables go into docs/accuracy.md, which says what they mean. A figure
 // beyond its limit is a fault: the program fails.

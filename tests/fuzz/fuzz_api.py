@@ -1,6 +1,6 @@
 """tests/test_abuse.py's test_any_call, guided by the coverage of python/fastinit:
 
-python -m pip install atheris && python tests/fuzz/fuzz_api.py -runs=100000
+python -m pip install atheris && python tests/fuzz/fuzz_api.py -runs=10000
 """
 
 from __future__ import annotations

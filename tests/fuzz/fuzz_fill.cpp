@@ -1,7 +1,8 @@
 // A coverage-guided fuzzer of the core: bytes to a distribution with its parameters, a target, a box of a tensor and
 // its place in memory. Whatever comes, the core refuses it with std::invalid_argument, or writes exactly the box:
 //   - each element has the bits that the plain C++ kernel gives its index, is finite, and lies within the bounds;
-//   - no other byte changes. The box touches a page without access before its first byte or after its last one.
+//   - no other byte changes. A page without access is before its first byte or after its last one,
+//     next to it or at most 255 bytes away.
 // It needs clang (libFuzzer); tests/fuzz/README.md has the commands. It knows the core's interface and no arrays.
 #include <fuzzer/FuzzedDataProvider.h>
 #include <sys/mman.h>
