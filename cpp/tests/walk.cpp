@@ -1,5 +1,5 @@
 // Walks words through the transforms of a target and compares every value with the quantile that its word stands for:
-//   walk [--thin] [--target NAME] [QUANTILES]
+//   walk [--thin] [--target NAME] QUANTILES
 // All 2^32 words of the 32-bit transforms, 10^8 of the 64-bit ones, on the fastest target: some ten minutes of CPU time.
 // --thin takes one word of each 4096, and 10^5, on every target that runs here. QUANTILES is quantiles.txt, with which
 // the references themselves are compared. The tables go into docs/accuracy.md, which says what they mean. A figure
@@ -52,12 +52,14 @@ Law laws[] = {
     {"uniform [0, 1)", Distribution::kUniform, {0, 1}, Transform::kUniform, 0, 1, {1, 1, 0}},
 };
 
+// The greater of two errors. A NaN is an infinite one.
+Long greater(Long x, Long y) { return y <= x ? x : std::isnan(y) ? Long(kInfinity) : y; }
+
 struct Worst {
   double ulp = 0;
   std::uint64_t word = 0;
   void see(double error, std::uint64_t w) {
-    if (error <= ulp) return;  // a NaN is an infinite error
-    ulp = std::isnan(error) ? kInfinity : error, word = w;
+    if (!(error <= ulp)) ulp = double(greater(ulp, error)), word = w;
   }
   void see(const Worst& other) {
     if (other.ulp > ulp || (other.ulp == ulp && other.word < word)) *this = other;
@@ -129,7 +131,7 @@ class Walker32 {
       const Place at = law_.place(chunk.words[i]);
       const Long error = error_of(law_, Long(x_[i]), at);
       const Long unit = std::max(std::fabs(Long(x_[i])), law_.straddles() ? 0x1p-29L : 0.0L);
-      found.reference = std::max(found.reference, double(std::fabs(error / unit)));
+      found.reference = double(greater(found.reference, std::fabs(error / unit)));
     }
   }
 
@@ -163,6 +165,7 @@ class Walker32 {
     for (std::size_t i = 0; i < kWalkChunk; ++i) {
       const double v = chunk.values[i];
       std::size_t bin = law_.rank(chunk.words[i]) >> 16;
+      if (!std::isfinite(v)) continue;  // an infinite error, and one word too few
       while (v < edges_[bin]) --bin;
       while (v >= edges_[bin + 1]) ++bin;
       ++found.bins[bin];
@@ -535,10 +538,10 @@ void check_references(const WalkTable& table, const char* path) {
   Long worst = 0, worst_long = 0;
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     const Place at{Long(numbers[i]) * 0x1p-65L, Long(0 - numbers[i]) * 0x1p-65L, false};
-    worst = std::max(worst, std::fabs(ratio[i] * double(at.h) / exact[i] - 1));
+    worst = greater(worst, std::fabs(ratio[i] * double(at.h) / exact[i] - 1));
     const double nearly = double(exact[i]) * (1 + 0x1p-50);
     const Long refined = nearly - error_of(laws[0], Long(nearly), at);
-    worst_long = std::max(worst_long, std::fabs(refined / exact[i] - 1));
+    worst_long = greater(worst_long, std::fabs(refined / exact[i] - 1));
   }
   std::printf("%zu quantiles of mpmath: the float64 reference is within 2^%.1Lf of them, long double within 2^%.1Lf\n",
               numbers.size(), std::log2(worst), std::log2(worst_long));
@@ -632,22 +635,28 @@ int main(int argc, char** argv) {
   int thin = 0;
   std::vector<std::string> targets = targets_found();  // the fastest first
   const char* quantiles = nullptr;
+  bool understood = true;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--thin") == 0) {
       thin = 12;
     } else if (std::strcmp(argv[i], "--target") == 0 && i + 1 < argc) {
-      targets = {kernels_of(argv[++i]).target};  // it must run here
+      const std::string name = argv[++i];
+      understood = understood && std::find(targets.begin(), targets.end(), name) != targets.end();
+      targets = {name};
     } else if (argv[i][0] != '-' && quantiles == nullptr) {
       quantiles = argv[i];
     } else {
-      std::fputs("usage: walk [--thin] [--target NAME] [QUANTILES]\n", stderr);
-      return 2;
+      understood = false;
     }
+  }
+  if (!understood || quantiles == nullptr) {
+    std::fputs("usage: walk [--thin] [--target NAME] QUANTILES, where NAME is a target that runs here\n", stderr);
+    return 2;
   }
   if (!thin) targets.resize(1);
   for (const std::string& target : targets) {
     std::printf("target %s, %s\n", target.c_str(), thin ? "one word of each 4096" : "all 2^32 words");
-    if (quantiles != nullptr) check_references(table_of(target), quantiles);
+    check_references(table_of(target), quantiles);
     walk_all(table_of(target), thin);
   }
   std::printf("\n%s\n", failures == 0 ? "All within their limits." : "FAILED");
