@@ -107,8 +107,11 @@ class Initializer:
         return f"Initializer({self.function!r}{f', {self.arguments!r}' if self.arguments else ''})"
 
     def __str__(self) -> str:
-        """As a call: ``normal(std=0.02)``."""
-        return f"{self.function}({', '.join(f'{name}={value!r}' for name, value in self.arguments.items())})"
+        """As a call, in a few digits: ``normal(std=0.02)``."""
+        values = {
+            name: f"{value:.6g}" if isinstance(value, float) else repr(value) for name, value in self.arguments.items()
+        }
+        return f"{self.function}({', '.join(f'{name}={value}' for name, value in values.items())})"
 
     def _call(self, layout: str) -> dict[str, Any]:
         """The arguments of a call, with a layout where the function needs one."""

@@ -15,9 +15,9 @@ from torch import Tensor
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
-def why_not(tensor: Tensor) -> str | None:
-    """Why the core cannot fill this tensor, or None if it can."""
-    if tensor.device.type != "cpu":
+def why_not(tensor: Tensor, *, meta: bool = False) -> str | None:
+    """Why the core cannot fill this tensor, or None if it can (with ``meta``: could, if a meta tensor had memory)."""
+    if tensor.device.type != "cpu" and not (meta and tensor.is_meta):
         return f"must be in the memory of the CPU, got a tensor on {tensor.device}"
     if tensor.layout is not torch.strided:
         return f"must be dense (torch.strided), got layout {tensor.layout}"
