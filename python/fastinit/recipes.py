@@ -250,6 +250,33 @@ def _lecun(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
     return _scaled({**a, "mode": "fan_in"}, shape, 1.0)
 
 
+def _rare(value: float, n: int, shape: Shape) -> tuple[float, float]:
+    """n elements of a tensor have the value, the others are 0."""
+    share = n / (math.prod(shape) or 1)
+    return value * share, abs(value) * math.sqrt(share * (1 - share))
+
+
+def _identity(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
+    return _rare(float(a["gain"]), min(shape), shape)
+
+
+def _dirac(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
+    n_out, n_in = shape[:2] if a["layout"] == "torch" else (shape[-1], shape[-2])
+    return _rare(1.0, a["groups"] * min(n_out // a["groups"], n_in) * (0 not in shape), shape)
+
+
+def _orthogonal(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
+    """The shorter side's vectors have length gain, over the longer side's elements."""
+    cut = 1 if a["layout"] == "torch" else len(shape) - 1
+    longer = max(math.prod(shape[:cut]), math.prod(shape[cut:]))
+    return 0.0, abs(float(a["gain"])) / math.sqrt(longer or 1)
+
+
+def _sparse(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
+    rows = shape[0] or 1
+    return 0.0, float(a["std"]) * math.sqrt(1 - math.ceil(float(a["sparsity"]) * rows) / rows)
+
+
 _MOMENTS: dict[str, Callable[[Mapping[str, Any], Shape], tuple[float, float]]] = {
     "constant": lambda a, shape: _constant(a["value"]),
     "zeros": lambda a, shape: _constant(0.0),
@@ -264,6 +291,10 @@ _MOMENTS: dict[str, Callable[[Mapping[str, Any], Shape], tuple[float, float]]] =
     "lecun_uniform": _lecun,
     "lecun_normal": _lecun,
     "variance_scaling": lambda a, shape: _scaled(a, shape, float(a["scale"])),
+    "identity": _identity,
+    "dirac": _dirac,
+    "orthogonal": _orthogonal,
+    "sparse": _sparse,
 }
 
 
