@@ -1,8 +1,7 @@
 """Where in the whole tensor the piece of this process lies: the boxes of a DTensor's local shard.
 
 This file knows meshes and placements, and computes with a few integers. It knows no distribution and no module, asks no
-other process and makes no tensor. ``import fastinit.torch`` does not import torch.distributed.tensor by it: while nobody
-else has, no tensor can be a DTensor.
+other process and makes no tensor. It imports torch.distributed.tensor, which takes long, only when there are DTensors.
 """
 
 from __future__ import annotations
@@ -69,9 +68,10 @@ def _shards(tensor: DTensor) -> list[tuple[int, int, int]]:
 
     factors: dict[int, list[tuple[int, int]]] = {}  # tensor dimension: [(mesh dimension, split factor)]
     for mesh_dim, placement in enumerate(tensor.placements):
-        if type(placement) in (Shard, _StridedShard):
-            factor = placement.split_factor if type(placement) is _StridedShard else 1
-            factors.setdefault(placement.dim, []).append((mesh_dim, factor))
+        if type(placement) is Shard:
+            factors.setdefault(placement.dim, []).append((mesh_dim, 1))
+        elif type(placement) is _StridedShard:
+            factors.setdefault(placement.dim, []).append((mesh_dim, int(placement.split_factor)))
         elif type(placement) is not Replicate:
             raise ValueError(
                 f"cannot say which box of the whole tensor this process holds: placements must be Replicate, Shard or "
@@ -140,7 +140,7 @@ def _product(local: Tensor, ranges: list[Ranges]) -> list[tuple[Tensor, tuple[in
     for along in ranges:
         lengths = [stop - start for start, stop in along]
         places = itertools.accumulate(lengths, initial=0)
-        located.append([(start, place, n) for (start, _), place, n in zip(along, places, lengths)])
+        located.append([(start, place, n) for (start, _), place, n in zip(along, places, lengths, strict=False)])
     found: list[tuple[Tensor, tuple[int, ...]]] = []
     for corner in itertools.product(*located):
         view: Any = local
