@@ -1,5 +1,19 @@
 """fastinit for PyTorch: its initialisers, for one call, for all code in a block, for a module, for any mesh."""
 
-from .module import Report, Row, init_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Report", "Row", "init_module"]
+from .module import Report as Report
+from .module import Row as Row
+from .module import init_module as init_module
+
+if TYPE_CHECKING:
+    from .checkpoint import FastInitReader as FastInitReader
+
+
+def __getattr__(name: str) -> Any:
+    """FastInitReader, when it is asked for: what it is made of takes long to import."""
+    if name == "FastInitReader":
+        from .checkpoint import FastInitReader
+
+        return FastInitReader
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
