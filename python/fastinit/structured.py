@@ -47,6 +47,7 @@ def _array(out: object) -> NDArray[Any]:
     """out's memory, without whatever a subclass makes of indexing."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a numpy.ndarray, got {_typed(out)}")
+    _set(np.empty(0, out.dtype), 0.0)  # whether the core takes the dtype
     return out.view(np.ndarray)
 
 
@@ -270,16 +271,16 @@ def orthogonal(
     factor = _fits("gain", gain, array.dtype)
     # Checks what is left to check, and takes no stream.
     _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
-    n, n_rows = math.prod(shape), shape[0] if layout == _TORCH else math.prod(shape[:-1])
-    if n == 0:
-        return out
-    n_columns = n // n_rows
+    cut = 1 if layout == _TORCH else array.ndim - 1
+    n_rows, n_columns = math.prod(shape[:cut]), math.prod(shape[cut:])
     tall = n_rows >= n_columns
     normals = np.empty((n_rows, n_columns) if tall else (n_columns, n_rows))
     _fill(normals, _core.NORMAL, 0.0, 1.0, 0.0, 0.0, seed, stream, None, None, threads, rng)
+    if normals.size == 0:
+        return out
     with np.errstate(all="ignore"):
         q, r = np.linalg.qr(normals)
-        q *= np.copysign(factor, np.diagonal(r) * math.copysign(1.0, factor))
+        q *= factor * np.copysign(1.0, np.diagonal(r))
         whole = (q if tall else q.T).reshape(shape)
         array[...] = whole[tuple(slice(start, start + size) for start, size in zip(place, array.shape, strict=True))]
     return out
@@ -348,7 +349,7 @@ def sparse(
         seed, stream = _core.take_stream()
     elif seed is None:
         seed = _core.initial_seed()
-    number = _stream_of(stream) if isinstance(stream, str) else int(stream or 0)
+    number = _stream_of(stream) if isinstance(stream, str) else _integer(0 if stream is None else stream)
     _fill(out, _core.NORMAL, 0.0, deviation, 0.0, 0.0, seed, number, global_shape, offset, threads, rng)
 
     # The product is exact in fractions and rounded once, whatever the caller's rounding mode.
