@@ -46,8 +46,6 @@ LAWS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("orthogonal", {}, (100, 300)),
     ("sparse", {"sparsity": 0.3, "std": 0.5}, (405, 500)),
 ]
-STRUCTURED = ("identity", "dirac", "orthogonal", "sparse")
-LAWS = [law for law in LAWS if law[0] not in STRUCTURED or hasattr(fastinit, law[0])]
 
 
 # --- an initializer -------------------------------------------------------------------------------------------------

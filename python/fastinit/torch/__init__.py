@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from . import init as init
 from .module import Report as Report
 from .module import Row as Row
 from .module import init_module as init_module
