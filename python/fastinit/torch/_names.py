@@ -10,7 +10,6 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Iterator
 
-import torch
 from torch import Tensor
 from torch.nn import Module
 

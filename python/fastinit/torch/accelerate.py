@@ -1,7 +1,7 @@
 """Every random initialisation in a block of existing torch code, through fastinit.
 
 It knows torch's ways to draw (methods, factories, ``torch.nn.init``, rejection loops) and which of them fastinit can
-take over; it knows no formula but that of ``kaiming_uniform_``'s bound, and no recipe. What it does not take over, torch does.
+take over; it knows no formula but that of ``kaiming_uniform_``'s bound, and no recipe. All else is left to torch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
-from torch.overrides import TorchFunctionMode, _get_current_function_mode_stack, _pop_mode, _push_mode
+from torch.overrides import TorchFunctionMode
 from torch.utils._device import DeviceContext
 
 import fastinit
@@ -37,19 +37,25 @@ from ._tensor import array_of, why_not
 
 Function = Callable[..., Any]
 Arguments = dict[str, Any]
+Types = Iterable[type]
+
+# torch's stack of function modes, one for each thread. torch.utils._device works on it in the same way.
+_push_mode: Callable[[TorchFunctionMode], None] = torch.overrides._push_mode
+_pop_mode: Callable[[], TorchFunctionMode] = torch.overrides._pop_mode
+_modes: Callable[[], list[TorchFunctionMode]] = torch.overrides._get_current_function_mode_stack
 
 
-class accelerate(contextlib.ContextDecorator):  # noqa: N801  (it reads as a statement)
+class accelerate(contextlib.ContextDecorator):
     """Inside the block, fastinit does every random initialisation of a CPU tensor on this thread.
 
-    Module constructors, ``reset_parameters``, ``torch.nn.init``, ``Tensor.normal_`` and ``uniform_``, ``torch.randn``,
-    ``rand``, ``randn_like``, ``rand_like`` and ``normal`` with numbers, timm's truncated normals; through names that were
-    bound at import too. Calls with a generator, on other devices or dtypes, on tensor subclasses, and what fastinit would
-    refuse, run as ever.
+    Module constructors, ``reset_parameters``, ``torch.nn.init``, ``Tensor.normal_`` and ``uniform_``,
+    ``torch.randn``, ``rand``, ``randn_like``, ``rand_like`` and ``normal`` with numbers, timm's truncated normals;
+    through names that were bound at import too. Calls with a generator, on other devices or dtypes, on tensor
+    subclasses, and what fastinit would refuse, run as ever.
 
-    With a seed, each call has a stream of its own: the qualified name of the parameter as far as it is known at that
-    moment ("name#2" and so on where it is filled again), or "#1", "#2" in order for all other tensors. Without one, each
-    call takes its stream from torch's default generator, so that ``torch.manual_seed`` governs.
+    With a seed, each call has a stream of its own: the qualified name of the parameter as far as it is known at
+    that moment ("name#2" and so on where that name is filled again), or "#1", "#2" in order for all other tensors.
+    Without one, each call takes its stream from torch's default generator: ``torch.manual_seed`` governs.
 
     Args:
         seed: int, 0 .. 2**64-1, or None.
@@ -163,7 +169,7 @@ class Acceleration(TorchFunctionMode):
             self._names.add_tree(module)
 
     def __torch_function__(
-        self, func: Function, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: Arguments | None = None
+        self, func: Function, types: Types, args: tuple[Any, ...] = (), kwargs: Arguments | None = None
     ) -> Any:
         """torch asks here before each of its functions."""
         take = _TAKEN.get(func)
@@ -184,10 +190,8 @@ class Acceleration(TorchFunctionMode):
             if tensor.is_inference() and not torch.is_inference_mode_enabled():
                 return False
             name = None if fresh or self._seed is None else self._names.of(tensor)
-            if self._seed is None:
-                seed, stream = _torch_seed(), _torch_word()
-            else:
-                seed, stream = self._seed, self._stream(name)
+            seed = _torch_seed() if self._seed is None else self._seed
+            stream = _torch_word() if self._seed is None else self._stream(name)
             try:
                 fill(array_of(tensor), seed=seed, stream=stream, **parameters)
             except (TypeError, ValueError, RuntimeError):  # refused, before anything was written
@@ -235,7 +239,6 @@ def _torch_watches() -> bool:
 # --- what is taken over ---------------------------------------------------------------------------------------------
 # `types` holds the classes that override torch's functions themselves: subclasses, fx proxies.
 
-Types = Iterable[type]
 Taker = Callable[["Acceleration", Function, Types, tuple[Any, ...], Arguments], Any]
 
 
@@ -441,8 +444,8 @@ def _restore() -> None:
 def _start(context: Acceleration) -> None:
     with _lock:
         if not _hooks:
-            # Once for the life of the process: to add or remove a hook while another thread runs through them is an error
-            # there ("OrderedDict mutated during iteration"). Without a block they return at once.
+            # Once for the life of the process: to add or remove a hook while another thread runs through them is an
+            # error there ("OrderedDict mutated during iteration"). Without a block they return at once.
             _hooks.append(register_module_parameter_registration_hook(_parameter_registered))
             _hooks.append(register_module_module_registration_hook(_module_registered))
         _active.add(context)
@@ -464,7 +467,7 @@ def _end(owner: object) -> None:
 
 def _pop_modes() -> list[TorchFunctionMode]:
     """Torch's function modes on this thread, the outermost first. They are off until they are pushed again."""
-    return [_pop_mode() for _ in _get_current_function_mode_stack()][::-1]
+    return [_pop_mode() for _ in _modes()][::-1]
 
 
 def _push_modes(modes: Iterable[TorchFunctionMode]) -> None:
@@ -475,7 +478,7 @@ def _push_modes(modes: Iterable[TorchFunctionMode]) -> None:
 def _contexts() -> Iterator[Acceleration]:
     """The blocks of this thread, the innermost first."""
     if not torch._C._is_torch_function_all_disabled():
-        for mode in reversed(_get_current_function_mode_stack()):
+        for mode in reversed(_modes()):
             if isinstance(mode, Acceleration):
                 yield mode
 
