@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from . import init as init
+from .accelerate import accelerate as accelerate
+from .accelerate import install as install
+from .accelerate import uninstall as uninstall
 from .module import Report as Report
 from .module import Row as Row
 from .module import init_module as init_module
