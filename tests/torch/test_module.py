@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import doctest
 import functools
+import importlib
 import math
 import pathlib
 import re
@@ -51,15 +52,16 @@ class Net(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers:
             x = layer(x)
-        return self.norm(x)  # type: ignore[no-any-return]
+        y: Tensor = self.norm(x)
+        return y
 
 
-def on_meta(build: Callable[[], nn.Module]) -> nn.Module:
+def on_meta(build: Callable[[], Any]) -> Any:
     with torch.device("meta"):
         return build()
 
 
-def values(module: nn.Module) -> dict[str, Any]:
+def values(module: Any) -> dict[str, Any]:
     return {name: array_of(tensor).copy() for name, tensor in module.named_parameters()}
 
 
@@ -105,21 +107,26 @@ def test_the_seed_changes_every_weight_and_the_default_is_0() -> None:
     assert not np.array_equal(found[1]["layers.0.weight"], found[2]["layers.0.weight"])
 
 
+def channels_last() -> Any:
+    layer: Any = nn.Conv2d(3, 4, 5)
+    return layer.to(memory_format=torch.channels_last)
+
+
 def test_memory_layout_changes_no_value() -> None:
-    conv, other = nn.Conv2d(3, 4, 5), nn.Conv2d(3, 4, 5).to(memory_format=torch.channels_last)
-    meta = on_meta(lambda: nn.Conv2d(3, 4, 5).to(memory_format=torch.channels_last))
+    conv, other = nn.Conv2d(3, 4, 5), channels_last()
+    meta = on_meta(channels_last)
     for module in (conv, other, meta):
         init_module(module, recipe=NORMAL)
-    assert other.weight.stride() == meta.weight.stride() != conv.weight.stride()  # type: ignore[operator, union-attr]
+    assert other.weight.stride() == meta.weight.stride() != conv.weight.stride()
     assert torch.equal(conv.weight, other.weight)
-    assert torch.equal(conv.weight, meta.weight)  # type: ignore[arg-type]
+    assert torch.equal(conv.weight, meta.weight)
 
 
 def test_wrappers_do_not_change_names() -> None:
     from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
     plain, wrapped = Net(), Net()
-    wrapped.layers[0] = checkpoint_wrapper(wrapped.layers[0])  # type: ignore[no-untyped-call, unused-ignore]
+    wrapped.layers[0] = checkpoint_wrapper(wrapped.layers[0])
     for net in (plain, wrapped):
         init_module(net, recipe=MLP)
     with warnings.catch_warnings():
@@ -135,9 +142,9 @@ def test_wrappers_do_not_change_names() -> None:
 
 
 def test_parameters_with_memory_are_filled_in_place() -> None:
-    net = Net()
-    net.layers[0].weight.requires_grad_(False)  # type: ignore[union-attr]
-    net.layers[1].weight.mark = "kept"  # type: ignore[union-attr, assignment]
+    net: Any = Net()
+    net.layers[0].weight.requires_grad_(False)
+    net.layers[1].weight.mark = "kept"
     net(torch.ones(4, 8)).sum().backward()
     net.eval()
     calls: list[str] = []
@@ -159,13 +166,13 @@ def test_parameters_with_memory_are_filled_in_place() -> None:
         assert buffer is old
         assert torch.equal(buffer, content)
         assert buffer._version == version
-    assert net.layers[1].weight.mark == "kept"  # type: ignore[union-attr]
+    assert net.layers[1].weight.mark == "kept"
     assert not net.training
     net(torch.ones(4, 8))
     assert calls == ["hook"]
     assert [row.name for row in report.rows if row.frozen] == ["layers.0.weight"]  # and yet it was filled:
     assert np.array_equal(
-        array_of(net.layers[0].weight),  # type: ignore[arg-type]
+        array_of(net.layers[0].weight),
         fastinit.he_normal(np.empty((8, 8), np.float32), layout="torch", seed=0, stream="layers.0.weight"),
     )
     assert "frozen, and filled all the same: layers.0.weight" in str(report)
@@ -173,7 +180,7 @@ def test_parameters_with_memory_are_filled_in_place() -> None:
 
 def test_autograd_sees_the_write() -> None:
     layer = nn.Linear(3, 3)
-    loss = (layer.weight * layer.weight).sum()
+    loss: Any = (layer.weight * layer.weight).sum()
     init_module(layer, recipe=NORMAL)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
@@ -181,15 +188,15 @@ def test_autograd_sees_the_write() -> None:
 
 def test_a_meta_module_gets_memory_and_the_same_bits() -> None:
     real, meta = Net(), on_meta(Net)
-    meta.layers[0].weight.requires_grad_(False)  # type: ignore[index, union-attr]
-    meta.layers[1].weight.mark = "kept"  # type: ignore[index, union-attr]
+    meta.layers[0].weight.requires_grad_(False)
+    meta.layers[1].weight.mark = "kept"
     state = torch.get_rng_state()
     one, other = init_module(real, recipe=MLP), init_module(meta, recipe=MLP)
     assert torch.equal(state, torch.get_rng_state())
     assert same(values(real), values(meta))
     assert one.digest == other.digest
-    assert not meta.layers[0].weight.requires_grad  # type: ignore[index, union-attr]
-    assert meta.layers[1].weight.mark == "kept"  # type: ignore[index, union-attr]
+    assert not meta.layers[0].weight.requires_grad
+    assert meta.layers[1].weight.mark == "kept"
     assert all(type(p) is nn.Parameter for p in meta.parameters())
     assert {n: b.tolist() for n, b in meta.named_buffers()} == {n: b.tolist() for n, b in real.named_buffers()}
     assert other.buffers == ("norm.running_mean", "norm.running_var", "norm.num_batches_tracked")
@@ -199,14 +206,14 @@ def test_a_meta_module_gets_memory_and_the_same_bits() -> None:
 
 
 def test_of_a_module_that_is_partly_on_meta_only_that_part_is_new() -> None:
-    net = Net()
+    net: Any = Net()
     weight = net.layers[0].weight
     net.layers[1] = on_meta(lambda: nn.Linear(8, 8))
     mean = net.norm.running_mean
     init_module(net, recipe=MLP)
     assert net.layers[0].weight is weight
     assert net.norm.running_mean is mean
-    assert not net.layers[1].weight.is_meta  # type: ignore[union-attr]
+    assert not net.layers[1].weight.is_meta
 
 
 def test_recurrent_layers_run_after_meta() -> None:
@@ -300,7 +307,7 @@ def rotary(theta: float = 1e4) -> Any:
 def test_a_method_of_the_module_computes_its_buffer() -> None:
     module = on_meta(lambda: nn.Sequential(rotary(), nn.BatchNorm1d(2, track_running_stats=False)))
     report = init_module(module, recipe=NORMAL)
-    assert torch.equal(module[0].theta, rotary().theta)  # type: ignore[index]
+    assert torch.equal(module[0].theta, rotary().theta)
     assert report.buffers == ("0.theta",)  # and not those of the norm, which has set them to None
     assert "0.theta" not in module.state_dict()  # as little persistent as before
 
@@ -309,6 +316,9 @@ def test_methods_are_asked_on_a_copy() -> None:
     """reset_parameters of the module that has the buffer must not touch its parameters, or its other buffers."""
 
     class Both(nn.Module):
+        count: Tensor
+        drawn: Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.inner = nn.Linear(3, 3)
@@ -325,7 +335,7 @@ def test_methods_are_asked_on_a_copy() -> None:
                 self.drawn.fill_(4.0)
                 torch.rand(3)
 
-    module = Both()
+    module: Any = Both()
     module.drawn = module.drawn.to("meta")
     state = torch.get_rng_state()
     init_module(module, recipe=NORMAL)
@@ -336,7 +346,7 @@ def test_methods_are_asked_on_a_copy() -> None:
 
 
 def test_one_buffer_in_two_modules_stays_one() -> None:
-    def build() -> nn.Module:
+    def build() -> Any:
         one, two = rotary(), rotary()
         two.theta = one.theta
         return nn.Sequential(one, two, nn.Linear(2, 2))
@@ -351,7 +361,7 @@ def test_the_caller_computes_buffers() -> None:
     module: Any = on_meta(lambda: Net(mask=True))
     seen: list[nn.Module] = []
 
-    def mask(owner: nn.Module) -> Tensor:
+    def mask(owner: nn.Module) -> Any:
         seen.append(owner)
         return torch.tensor([1.0, 0.0, 1.0])
 
@@ -385,7 +395,7 @@ class Broken(nn.Module):
         if self.kind == "shape":
             self.table = torch.ones(4)
         if self.kind == "none":
-            self.table = None  # type: ignore[assignment]
+            self.table = None
 
 
 @pytest.mark.parametrize("kind", ["fails", "shape", "none", "nothing", "copy"])
@@ -427,7 +437,7 @@ def test_bad_functions_for_buffers(buffers: Any, error: type[Exception], message
 # --- refusals -------------------------------------------------------------------------------------------------------
 
 
-def fake_cuda() -> Tensor:
+def fake_cuda() -> Any:
     """A tensor on a GPU, on a machine without one."""
     from torch._subclasses import FakeTensorMode
 
@@ -435,7 +445,7 @@ def fake_cuda() -> Tensor:
         return torch.empty(2, 2, device="cuda")
 
 
-def expanded() -> Tensor:
+def expanded() -> Any:
     return torch.empty(3).expand(3, 3)
 
 
@@ -443,7 +453,7 @@ class Sub(nn.Parameter):
     pass
 
 
-def with_parameter(make: Callable[[], Tensor]) -> nn.Module:
+def with_parameter(make: Callable[[], Tensor]) -> Any:
     module = nn.Module()
     module.good = nn.Parameter(torch.full((2, 2), 7.0))
     bad = make()
@@ -451,14 +461,14 @@ def with_parameter(make: Callable[[], Tensor]) -> nn.Module:
     return module
 
 
-REFUSED: list[tuple[str, Callable[[], nn.Module], dict[str, Any], type[Exception], str]] = [
+REFUSED: list[tuple[str, Callable[[], Any], dict[str, Any], type[Exception], str]] = [
     (
         "no module",
         lambda: torch.ones(3),
         {},
         TypeError,
         "module must be a torch.nn.Module, got tensor.* of type Tensor",
-    ),  # type: ignore[list-item, return-value]
+    ),
     ("seed", Net, {"seed": None}, TypeError, "seed must be an int.* got None"),
     ("seed", Net, {"seed": -1}, ValueError, "seed must be .* got -1"),
     ("seed", Net, {"seed": True}, TypeError, "seed must be .* got True"),
@@ -564,13 +574,14 @@ def test_the_recipe_is_needed() -> None:
 
 
 def test_the_report_says_what_was_done() -> None:
-    net = nn.Sequential(nn.Linear(100, 200))
+    net: Any = nn.Sequential(nn.Linear(100, 200))
     report = init_module(net, 3, recipe=[("*.weight", Initializer("he_normal")), ("*", Initializer("zeros"))])
     weight, bias = report.rows
     assert (weight.name, weight.shape, weight.dtype, weight.n) == ("0.weight", (200, 100), "float32", 20000)
     assert (weight.pattern, weight.initializer) == ("*.weight", Initializer("he_normal"))
-    assert (weight.expected_mean, weight.expected_std) == (0.0, pytest.approx(math.sqrt(2 / 100), rel=1e-15))
-    content = array_of(net[0].weight).astype(np.float64)  # type: ignore[arg-type]
+    assert weight.expected_mean == 0.0
+    assert weight.expected_std == pytest.approx(math.sqrt(2 / 100), rel=1e-15)
+    content = array_of(net[0].weight).astype(np.float64)
     assert weight.measured_mean == pytest.approx(content.mean(), abs=1e-9)
     assert weight.measured_std == pytest.approx(content.std(), rel=1e-9)
     assert (bias.measured_mean, bias.measured_std) == (0.0, 0.0)
@@ -605,8 +616,8 @@ def test_without_a_report_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -
 
 def test_the_digest_tells_modules_apart() -> None:
     digests = []
-    for build, seed in ((Net, 0), (Net, 0), (Net, 1), (lambda: Net(3), 0), (lambda: Net().double(), 0)):
-        digests.append(init_module(build(), seed, recipe=MLP).digest)
+    for net, seed in ((Net(), 0), (Net(), 0), (Net(), 1), (Net(3), 0), (Net().double(), 0)):
+        digests.append(init_module(net, seed, recipe=MLP).digest)
     assert digests[0] == digests[1]
     assert len(set(digests)) == 4
     # The same values under exchanged names: each digest counts with its name.
@@ -633,10 +644,11 @@ def rank_of(rank: int, size: int) -> Iterator[None]:
         yield
     finally:
         destroy_process_group()
-        _clear_sharding_prop_cache()  # which knows the mesh of this rank
+        clear: Any = _clear_sharding_prop_cache
+        clear()  # which knows the mesh of this rank
 
 
-def sharded(build: Callable[[], nn.Module]) -> nn.Module:
+def sharded(build: Callable[[], Any]) -> Any:
     """All parameters as DTensors, cut along their first dimension."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Shard, distribute_tensor
@@ -650,17 +662,17 @@ def sharded(build: Callable[[], nn.Module]) -> nn.Module:
 
 
 @pytest.mark.parametrize("build", [Net, functools.partial(on_meta, Net)], ids=["real", "meta"])
-def test_ranks_fill_their_pieces_and_their_digests_add_up(build: Callable[[], nn.Module]) -> None:
+def test_ranks_fill_their_pieces_and_their_digests_add_up(build: Callable[[], Any]) -> None:
     whole = Net()
     report = init_module(whole, 5, recipe=MLP)
     total, pieces = 0, []
     for rank in range(3):  # 8 rows: 3, 3 and 2
         with rank_of(rank, 3):
             module = sharded(build)
-            version = module.layers[0].weight._version  # type: ignore[index, union-attr]
+            version = module.layers[0].weight._version
             mine = init_module(module, 5, recipe=MLP)
-            assert module.layers[0].weight._version > version or build is not Net  # type: ignore[index, union-attr]
-            pieces.append({name: array_of(p.to_local()).copy() for name, p in module.named_parameters()})  # type: ignore[attr-defined]
+            assert module.layers[0].weight._version > version or build is not Net
+            pieces.append({name: array_of(p.to_local()).copy() for name, p in module.named_parameters()})
             assert mine.digest is not None
             total += mine.digest
             for row, other in zip(mine.rows, report.rows, strict=True):
@@ -704,12 +716,15 @@ def test_a_dtensor_that_cannot_be_filled_is_named() -> None:
         whole = DTensor.from_local(torch.ones(2, dtype=torch.int16), mesh, [Replicate()])
         module.odd = nn.Parameter(whole, requires_grad=False)
         with pytest.raises(
-            ValueError, match="'odd' must have dtype float32, float64, float16 or bfloat16, got torch.int16"
+            ValueError, match=r"'odd' must have dtype float32, float64, float16 or bfloat16, got torch.int16"
         ):
             init_module(module, recipe={"*": Initializer("ones")})
 
 
 # --- real models ----------------------------------------------------------------------------------------------------
+
+
+OPERATORS: list[Any] = []  # they last as long as their Library
 
 
 @functools.cache
@@ -724,30 +739,27 @@ def library(name: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with contextlib.suppress(RuntimeError, ImportError):
-            import torchvision  # noqa: F401
+            importlib.import_module("torchvision")
         if not hasattr(torch.ops.torchvision, "nms"):
-            names = torch.library.Library("torchvision", "FRAGMENT")
-            library.names = names  # type: ignore[attr-defined]
+            OPERATORS.append(torch.library.Library("torchvision", "FRAGMENT"))
             for operator in ("nms", "qnms"):
-                names.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        import importlib
-
+                OPERATORS[-1].define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         return importlib.import_module(name)
 
 
-def gpt2(**options: Any) -> nn.Module:
+def gpt2(**options: Any) -> Any:
     t = library("transformers")
     options = {"n_layer": 3, "n_embd": 48, "n_head": 2, "vocab_size": 300, "n_positions": 64, **options}
-    return t.GPT2LMHeadModel(t.GPT2Config(bos_token_id=0, eos_token_id=0, **options))  # type: ignore[no-any-return]
+    return t.GPT2LMHeadModel(t.GPT2Config(bos_token_id=0, eos_token_id=0, **options))
 
 
-def llama(**options: Any) -> nn.Module:
+def llama(**options: Any) -> Any:
     t = library("transformers")
     options = {"hidden_size": 48, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4, **options}
-    return t.LlamaForCausalLM(t.LlamaConfig(vocab_size=300, **options))  # type: ignore[no-any-return]
+    return t.LlamaForCausalLM(t.LlamaConfig(vocab_size=300, **options))
 
 
-def vit(**options: Any) -> nn.Module:
+def vit(**options: Any) -> Any:
     t = library("timm.models.vision_transformer")
     options = {
         "img_size": 32,
@@ -758,23 +770,23 @@ def vit(**options: Any) -> nn.Module:
         "num_classes": 10,
         **options,
     }
-    return t.VisionTransformer(**options)  # type: ignore[no-any-return]
+    return t.VisionTransformer(**options)
 
 
-def resnet(**options: Any) -> nn.Module:
+def resnet(**options: Any) -> Any:
     t = library("torchvision.models.resnet")
-    return t.ResNet(t.BasicBlock, [1, 1, 1, 1], num_classes=100, **options)  # type: ignore[no-any-return]
+    return t.ResNet(t.BasicBlock, [1, 1, 1, 1], num_classes=100, **options)
 
 
-def timm_resnet(block: str = "BasicBlock") -> nn.Module:
+def timm_resnet(block: str = "BasicBlock") -> Any:
     t = library("timm.models.resnet")
-    return t.ResNet(getattr(t, block), [1, 1, 1, 1], num_classes=100)  # type: ignore[no-any-return]
+    return t.ResNet(getattr(t, block), [1, 1, 1, 1], num_classes=100)
 
 
 ZERO_LAST = recipes.resnet(512, zero_init_last=True, bottleneck=False)
 ZERO_LAST_3 = recipes.resnet(2048, zero_init_last=True)
 TWO_BIASES = {"attention_bias": True, "mlp_bias": True}
-MODELS: dict[str, tuple[Callable[[], nn.Module], Any]] = {
+MODELS: dict[str, tuple[Callable[[], Any], Any]] = {
     "gpt2": (gpt2, "gpt2"),
     "gpt2-untied": (functools.partial(gpt2, tie_word_embeddings=False), "gpt2"),
     "gpt2-std": (functools.partial(gpt2, initializer_range=0.1), recipes.gpt2(3, std=0.1)),
@@ -792,10 +804,10 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Any]] = {
 
 @pytest.mark.parametrize("model", list(MODELS))
 def test_a_shipped_recipe_has_the_laws_of_the_models_own_code(model: str) -> None:
-    """Constants exactly; else mean, variance and distribution function of both within sampling error.
+    """Constants exactly; mean, variance and distribution function of both within sampling error.
 
-    Each limit has p < 6e-7 for a law that agrees. Some 250 parameters are drawn, each is checked in 6 ways: all together
-    would fail for one choice of seeds in a thousand. They were chosen before the first run.
+    Each limit has p < 6e-7 for a law that agrees. Some 250 parameters are drawn and each is checked in 6 ways: all
+    together would fail for one choice of seeds in a thousand. They were chosen before the first run.
     """
     from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
