@@ -78,7 +78,7 @@ class Names:
                 self.add_module(module, key, child)
 
     def _slot(self, holder: Module, key: str) -> Slot:
-        if len(self._modules) >= self._sweep_at:
+        if len(self._slots) + len(self._storages) >= self._sweep_at:
             self._sweep()
         reference = weakref.ref(holder)
         self._modules[id(holder)] = reference
@@ -91,7 +91,7 @@ class Names:
             living = {key: [slot for slot in slots if slot[0]() is not None] for key, slots in table.items()}
             table.clear()
             table.update((key, slots) for key, slots in living.items() if slots)
-        self._sweep_at = 1000 + 2 * len(self._modules)
+        self._sweep_at = 1000 + 2 * (len(self._slots) + len(self._storages))
 
     @staticmethod
     def _add(table: dict[int, list[Slot]], key: int, slot: Slot) -> None:

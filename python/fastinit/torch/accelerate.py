@@ -28,7 +28,6 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 from torch.overrides import TorchFunctionMode
-from torch.utils._device import DeviceContext
 
 import fastinit
 
@@ -128,9 +127,10 @@ def install(seed: int | None = None, *, module: Module | None = None) -> Acceler
     context = Acceleration(checked._seed, checked._module, _INSTALLED)
     _start(context)
     modes = _pop_modes()
-    # Below all others, so that no block that ends now takes it for its own; but torch.device wants to be the lowest.
-    devices = [mode for mode in modes if isinstance(mode, DeviceContext)]
-    _push_modes([*devices, context, *(mode for mode in modes if not isinstance(mode, DeviceContext))])
+    # Below all others: `with torch.device(...)` ends by taking what is on top. But the default device wants to be lowest.
+    default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
+    lowest = 1 if modes and modes[0] is default else 0
+    _push_modes([*modes[:lowest], context, *modes[lowest:]])
     return context
 
 
@@ -185,7 +185,7 @@ class Acceleration(TorchFunctionMode):
         """Whether fastinit could do it. If not, nothing has happened. A fresh tensor has no name and no history."""
         begin = time.perf_counter()
         with torch._C.DisableTorchFunction():
-            if why_not(tensor) is not None or (tensor.numel() and not tensor.data_ptr()):
+            if not isinstance(tensor, Tensor) or why_not(tensor) or (tensor.numel() and not tensor.data_ptr()):
                 return False
             if tensor.is_inference() and not torch.is_inference_mode_enabled():
                 return False
@@ -237,9 +237,13 @@ def _torch_watches() -> bool:
 
 
 # --- what is taken over ---------------------------------------------------------------------------------------------
-# `types` holds the classes that override torch's functions themselves: subclasses, fx proxies.
 
 Taker = Callable[["Acceleration", Function, Types, tuple[Any, ...], Arguments], Any]
+
+
+def _overridden(types: Types) -> bool:
+    """Whether an argument overrides torch's functions itself: a subclass, an fx proxy."""
+    return any(kind is not Tensor for kind in types)
 
 
 def _method(keywords: dict[str, str], fill: Function) -> Taker:
@@ -251,7 +255,7 @@ def _method(keywords: dict[str, str], fill: Function) -> Taker:
         tensor = given.pop("self", None)
         if (
             well_formed
-            and not types
+            and not _overridden(types)
             and given.pop("generator", None) is None
             and given.keys() <= keywords.keys()
             and not _torch_watches()
@@ -268,7 +272,7 @@ def _factory(make: Function, fill: Function) -> Taker:
     """``torch.randn`` and the like; ``make`` gives the tensor, by the same arguments."""
 
     def take(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
-        made = None if types else _made(context, make, args, kwargs, fill, {})
+        made = None if _overridden(types) else _made(context, make, args, kwargs, fill, {})
         return context._pass(func, args, kwargs) if made is None else made
 
     return take
@@ -326,7 +330,7 @@ def _init_function(func: Function, arguments: Arguments) -> Taker | None:
 
 def _init_uniform(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
     tensor, a, b, generator = (kwargs[name] for name in ("tensor", "a", "b", "generator"))
-    if types:
+    if _overridden(types):
         return context._pass(func, args, kwargs)
     if generator is None and not _torch_watches() and context._fill(tensor, fastinit.uniform, {"low": a, "high": b}):
         return tensor
@@ -335,7 +339,7 @@ def _init_uniform(context: Acceleration, func: Function, types: Types, args: tup
 
 def _init_normal(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
     tensor, mean, std, generator = (kwargs[name] for name in ("tensor", "mean", "std", "generator"))
-    if types:
+    if _overridden(types):
         return context._pass(func, args, kwargs)
     if (
         generator is None
@@ -348,7 +352,7 @@ def _init_normal(context: Acceleration, func: Function, types: Types, args: tupl
 
 def _init_kaiming(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
     tensor = kwargs["tensor"]
-    if types or 0 in tensor.shape:  # torch warns of the latter
+    if _overridden(types) or 0 in tensor.shape:  # torch warns of the latter
         return context._pass(func, args, kwargs)
     fan = torch.nn.init._calculate_correct_fan(tensor, kwargs["mode"])
     gain = torch.nn.init.calculate_gain(kwargs["nonlinearity"], kwargs["a"])
@@ -360,7 +364,9 @@ def _init_kaiming(context: Acceleration, func: Function, types: Types, args: tup
 def _init_constant(
     context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments
 ) -> Any:
-    return func(*args, **kwargs) if types else torch.nn.init._no_grad_fill_(kwargs["tensor"], kwargs["val"])
+    return (
+        func(*args, **kwargs) if _overridden(types) else torch.nn.init._no_grad_fill_(kwargs["tensor"], kwargs["val"])
+    )
 
 
 def _replaced(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
