@@ -134,9 +134,9 @@ def _notes(theirs: Way, ours: Way, by_recipe: Way, each_call: float) -> Iterator
             continue
         if first.values:
             yield (
-                f"{name}: {first.calls} calls of initialisers. {first.random_calls} of them draw: {first.values:,} values,"
-                f" {first.values / way.row.n:.2f} for each parameter, {100 * first.random_seconds / first.seconds:.1f} %"
-                " of that time"
+                f"{name}: {first.calls} calls of initialisers. {first.random_calls} of them draw: {first.values:,} "
+                f"values, {first.values / way.row.n:.2f} for each parameter, in "
+                f"{100 * first.random_seconds / first.seconds:.1f} % of that time"
             )
             share = each_call * first.calls / way.inside.median()
             yield f"{name}: the stopwatch takes {each_call * 1e9:.0f} ns a call, {100 * share:.2g} % of that time"

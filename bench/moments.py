@@ -77,9 +77,9 @@ class Worst:
 
     def __str__(self) -> str:
         return (
-            f"{self.compared} parameters that are drawn: the worst z-score is {self.mean:.2f} for a mean ({self.mean_of}), "
-            f"{self.std:.2f} for a std ({self.std_of}); by chance the worst exceeds {self.expected:.2f} once in 100 runs. "
-            f"{self.constant} constant ones are equal"
+            f"{self.compared} parameters that are drawn: the worst z-score is {self.mean:.2f} for a mean "
+            f"({self.mean_of}), {self.std:.2f} for a std ({self.std_of}); by chance the worst exceeds "
+            f"{self.expected:.2f} once in 100 runs. {self.constant} constant ones are equal"
         )
 
 

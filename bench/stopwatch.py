@@ -33,7 +33,6 @@ except ImportError:  # not on Windows
 Function = Callable[..., Any]
 
 _INITIALISERS = ("torch.nn.init", "transformers.initialization", "timm.layers.weight_init")
-_METHODS = ("normal_", "uniform_")  # of Tensor, which some models call themselves
 _LIBRARIES = ("torch", "torchvision", "transformers", "timm")
 _DRAW_NOTHING = ("constant_", "zeros_", "ones_", "eye_", "dirac_")
 _NO_INITIALISERS = ("copy_",)  # of transformers, for buffers
@@ -113,16 +112,11 @@ class Stopwatch:
                 if id(value) in wrappers:
                     self._replaced.append((module, key, value))
                     setattr(module, key, wrappers[id(value)])
-        for key in _METHODS:
-            setattr(self._torch.Tensor, key, self.wrapped(getattr(self._torch.Tensor, key)))
 
     def stop(self) -> None:
         for module, key, value in self._replaced:
             setattr(module, key, value)
         self._replaced.clear()
-        for key in _METHODS:
-            if key in vars(self._torch.Tensor):
-                delattr(self._torch.Tensor, key)  # its base class has them
 
 
 def overhead(torch: Any, calls: int = 20000) -> float:
