@@ -3,6 +3,8 @@
 The first two run the same code, and the same wrappers take the time that both spend in initialisers (stopwatch.py).
 What they drew is compared parameter by parameter, untimed. Every model is built anew and freed after the clock has
 stopped, so most of its memory is fresh: the initialiser that comes first pays for the clearing of pages, on all sides.
+Right before each build that much memory is touched and freed: a virtual machine gives free pages back to its host, and
+whoever takes them first pays for that, too.
 """
 
 from __future__ import annotations
@@ -21,25 +23,29 @@ from .moments import Moments, of_model, worst
 from .rows import installed
 from .stopwatch import Reading, Stopwatch, overhead
 
-_WALL, _INSIDE, _MEMORY = "construction", "in initialisers", "memory alone, of the parameters"
+KINDS = _WALL, _INSIDE, _MEMORY = ("construction", "in initialisers", "memory alone, of the parameters")
 _ROUNDS = 3  # PyTorch takes several seconds for each
 
 Build = Callable[[], Any]
+Touch = Callable[[], object]
 
 
 class Way:
     """One way to build a model: two rows, its last build, and what was seen of its first."""
 
-    def __init__(self, row: Row, inside: str, names: Names, build: Build, torch: Any, *, watched: bool = True) -> None:
+    def __init__(
+        self, row: Row, inside: str, names: Names, build: Build, touch: Touch, *, watched: bool = True
+    ) -> None:
         self.model: Any = None
         self.counts: Any = None  # what `accelerate` gives
-        self.stopwatch = Stopwatch(torch)
+        self.stopwatch = Stopwatch()
         self.first: Reading | None = None
         self.moments: dict[str, Moments] = {}
         self.row = row
         self.inside = row.inside(_INSIDE, inside, lambda: self.stopwatch.reading.seconds)
         self._names = names
         self._build = build
+        self._touch = touch
         self._watched = watched
         self._threads = fastinit.get_num_threads()
         row.bind, row.before, row.after = self._bind, self._before, self._after
@@ -54,6 +60,7 @@ class Way:
         return {"way": self, **self._names}, self.row.n
 
     def _before(self) -> None:
+        self._touch()
         self._threads = fastinit.get_num_threads()
         if self.row.threads:
             fastinit.set_num_threads(self.row.threads)
@@ -81,6 +88,9 @@ def _table(name: str, title: str, build: Build, recipe: Any, threads: int) -> Ta
             shapes = [tuple(parameter.shape) for parameter in build().parameters()]
     n = sum(map(math.prod, shapes))
 
+    def touch() -> object:
+        return [torch.empty(shape).zero_() for shape in shapes]
+
     def row(who: str, name: str, code: str) -> Row:
         count = threads if who == "fastinit" else None
         return Row(who, _WALL, name, code, lambda _: ({}, n), 4, count, parts=1, n=n)
@@ -88,13 +98,13 @@ def _table(name: str, title: str, build: Build, recipe: Any, threads: int) -> Ta
     def timed(*args: Any, **kwargs: Any) -> Any:
         return by_recipe.stopwatch.wrapped(adapter.init_module, draws=False)(*args, **kwargs)
 
-    theirs = Way(row("torch", "torch", "way.model = way.make()"), "torch", {}, build, torch)
+    theirs = Way(row("torch", "torch", "way.model = way.make()"), "torch", {}, build, touch)
     ours = Way(
         row("fastinit", "accelerate", "with accelerate(seed=0) as way.counts: way.model = way.make()"),
         "accelerate",
         {"accelerate": adapter.accelerate},
         build,
-        torch,
+        touch,
     )
     code = "with device('meta'): way.model = way.make()\ninit_module(way.model, seed=0, recipe=recipe, report=False)"
     by_recipe = Way(
@@ -102,18 +112,17 @@ def _table(name: str, title: str, build: Build, recipe: Any, threads: int) -> Ta
         "all of init_module",
         {"device": torch.device, "init_module": timed, "recipe": recipe},
         build,
-        torch,
+        touch,
         watched=False,  # on the meta device they do nothing
     )
     ways = (theirs, ours, by_recipe)
-    names = {"empty": torch.empty, "shapes": shapes}
-    code = "w = [empty(shape).zero_() for shape in shapes]"
-    memory = Row("limit", _MEMORY, "torch.empty, zero_", code, lambda _: (names, n), 4, parts=1)
+    names = {"touch": touch}
+    memory = Row("limit", _MEMORY, "torch.empty, zero_", "w = touch()", lambda _: (names, n), 4, parts=1, before=touch)
 
     def ratio(kind: str, top: Row, bottom: Row) -> Ratio:
         return Ratio(f"{name}, {kind}, {top.name} / {bottom.name}, time", top, [bottom], "time")
 
-    each_call = overhead(torch)
+    each_call = overhead()
     return Table(
         name,
         f"{title}: {n:,} parameters in {len(shapes)} tensors, with and without fastinit",
@@ -143,7 +152,10 @@ def _notes(theirs: Way, ours: Way, by_recipe: Way, each_call: float) -> Iterator
         if way.counts is not None:
             done, passed = way.counts.calls, way.counts.passed
             yield f"{name}: fastinit did {done} of {done + passed} random calls, {way.counts.elements:,} values"
-        yield f"{name}: {first.page_faults:,} page faults in that time"
+        yield (
+            f"{name}: {first.user:.3g} s of CPU in that time and {first.system:.3g} s of system, with "
+            f"{first.page_faults:,} page faults"
+        )
         if way is not theirs and theirs.moments:
             yield f"{name}, by {theirs.row.name}: {worst(way.moments, theirs.moments)}"
 
@@ -151,7 +163,7 @@ def _notes(theirs: Way, ours: Way, by_recipe: Way, each_call: float) -> Iterator
 # --- the models -----------------------------------------------------------------------------------------------------
 
 
-def _tables(needs: str, name: str, table: Callable[[], Table]) -> Iterator[Table]:
+def tables_of(needs: str, name: str, table: Callable[[], Table]) -> Iterator[Table]:
     """None without these libraries, which the heading says."""
     if peers.library("torch") is None or not installed(needs):
         return
@@ -191,7 +203,7 @@ def gpt2(threads: int, shrink: int) -> Iterator[Table]:
         title = f"transformers GPT-2, {shape['n_layer']} layers of {shape['n_embd']}, from_config"
         return _table("gpt2", title, _transformers("GPT2Config", **shape), "gpt2", threads)
 
-    return _tables("transformers", "gpt2", table)
+    return tables_of("transformers", "gpt2", table)
 
 
 def llama(threads: int, shrink: int) -> Iterator[Table]:
@@ -207,7 +219,7 @@ def llama(threads: int, shrink: int) -> Iterator[Table]:
         build = _transformers("LlamaConfig", **shape, **heads, tie_word_embeddings=True)
         return _table("llama", title, build, "llama", threads)
 
-    return _tables("transformers", "llama", table)
+    return tables_of("transformers", "llama", table)
 
 
 def _timm(model: str, **arguments: Any) -> Build:
@@ -223,7 +235,7 @@ def vit(threads: int, shrink: int) -> Iterator[Table]:
         title = f"timm ViT-L/16{f', {shape}' if shape else ''} (truncated normals)"
         return _table("vit", title, _timm("vit_large_patch16_224", **shape), "vit", threads)
 
-    return _tables("timm", "vit", table)
+    return tables_of("timm", "vit", table)
 
 
 def resnet(threads: int, shrink: int) -> Iterator[Table]:
@@ -235,4 +247,4 @@ def resnet(threads: int, shrink: int) -> Iterator[Table]:
         title = f"timm ResNet-50{f', {shape}' if shape else ''}"
         return _table("resnet", title, _timm("resnet50", **shape), recipe, threads)
 
-    return _tables("timm", "resnet", table)
+    return tables_of("timm", "resnet", table)

@@ -15,20 +15,10 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from .rows import optional
-
 try:
     from resource import RUSAGE_SELF, getrusage
-
-    def page_faults() -> int:
-        """Of this process so far: pages of fresh memory that the OS had to clear, and few others."""
-        return getrusage(RUSAGE_SELF).ru_minflt
-
 except ImportError:  # not on Windows
-
-    def page_faults() -> int:
-        return 0
-
+    getrusage = None  # type: ignore[assignment]
 
 Function = Callable[..., Any]
 
@@ -59,16 +49,19 @@ class Reading:
     random_calls: int = 0  # the rest is counted on request
     random_seconds: float = 0.0
     values: int = 0  # written by random calls
+    user: float = (
+        0.0  # seconds of all of the process's CPUs, and of the system for it: clearing pages, for the most part
+    )
+    system: float = 0.0
     page_faults: int = 0
 
 
 class Stopwatch:
     """Takes the time between `start` and `stop`; with `count` also notes what initialisers did, which takes longer."""
 
-    def __init__(self, torch: Any) -> None:
+    def __init__(self) -> None:
         self.count = False
         self.reading = Reading()
-        self._torch = torch
         self._running = False
         self._replaced: list[tuple[Any, str, Any]] = []
 
@@ -77,7 +70,7 @@ class Stopwatch:
         def timed(*args: Any, **kwargs: Any) -> Any:
             if self._running:  # an initialiser that calls another
                 return function(*args, **kwargs)
-            faults = page_faults() if self.count else 0
+            before = _usage() if self.count else ()
             self._running = True
             begin = time.perf_counter()
             try:
@@ -88,23 +81,27 @@ class Stopwatch:
                 self.reading.seconds += seconds
                 self.reading.calls += 1
                 if self.count:
-                    self.reading.page_faults += page_faults() - faults
+                    user, system, faults = (b - a for a, b in zip(before, _usage(), strict=True))
+                    self.reading.user += user
+                    self.reading.system += system
+                    self.reading.page_faults += int(faults)
                     if draws:
                         self._count_random(args[0] if args else kwargs["tensor"], seconds)
 
         return timed
 
     def _count_random(self, tensor: Any, seconds: float) -> None:
+        torch = sys.modules["torch"]
         self.reading.random_calls += 1
         self.reading.random_seconds += seconds
-        with self._torch._C.DisableTorchFunction():
+        with torch._C.DisableTorchFunction():  # not a call that `accelerate` has to look at
             self.reading.values += tensor.numel()
 
     def start(self) -> None:
         """Untimed, and slow: looks through all modules. Those that are imported later keep what they find."""
         wrappers: dict[int, Function] = {}
         for name in _INITIALISERS:
-            module = optional(name)
+            module = sys.modules.get(name)
             for key, function in initialisers(module).items() if module else ():
                 wrappers[id(function)] = self.wrapped(function, key not in _DRAW_NOTHING)
         for module in _modules():
@@ -119,13 +116,21 @@ class Stopwatch:
         self._replaced.clear()
 
 
-def overhead(torch: Any, calls: int = 20000) -> float:
+def _usage() -> tuple[float, ...]:
+    """Of this process so far: seconds of user and system, page faults that needed no disk."""
+    if getrusage is None:
+        return time.process_time(), 0.0, 0.0
+    usage = getrusage(RUSAGE_SELF)
+    return usage.ru_utime, usage.ru_stime, usage.ru_minflt
+
+
+def overhead(calls: int = 20000) -> float:
     """Seconds that a wrapper adds to a call."""
 
     def nothing(tensor: object) -> object:
         return tensor
 
-    timed = Stopwatch(torch).wrapped(nothing)
+    timed = Stopwatch().wrapped(nothing)
     best = float("inf")
     for _ in range(5):
         begin = time.perf_counter()
