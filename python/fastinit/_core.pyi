@@ -48,6 +48,8 @@ def fill_scaled(
     /,
 ) -> None: ...
 
+def shape(out: Any, /) -> tuple[int, ...]: ...  # of anything that `fill` could read; what it cannot is refused as there
+
 # Formulas around the fans, in the default floating-point environment, whatever the caller's is: (a + b) / 2, sqrt(a b),
 # 2 / (1 + a a), sqrt(a).
 def real(value: Any, name: str, wanted: str, /) -> float: ...  # a finite number; errors name it and say what is wanted
