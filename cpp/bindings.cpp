@@ -25,6 +25,7 @@
 #include "memory.hpp"
 #include "parameters.hpp"
 #include "pool.hpp"
+#include "summary.hpp"
 #include "threads.hpp"
 #include "views.hpp"
 
@@ -385,6 +386,18 @@ py::tuple py_shape(py::handle out) {
   return shape;
 }
 
+py::tuple py_summary(py::handle out, py::handle global_shape, py::handle offset, py::handle threads_or_none) {
+  const Place place(global_shape, offset);
+  const int threads = wished(threads_or_none);
+  const View view(out, Elements::kFloats, Access::kRead);
+  const Box box = to_box(view, place);
+  const KernelTable& table = kernels();
+  const std::size_t n = elements_of(box);
+  Summary found;
+  work_on(n, [&] { found = summarise(table, view.element.type, box, threads_for(n, threads)); });
+  return py::make_tuple(found.n, found.mean, found.std, found.minimum, found.maximum, found.digest);
+}
+
 PyMethodDef fast_methods[] = {fast_method<py_fill>("fill"), fast_method<py_fill_scaled>("fill_scaled"), {}};
 
 py::array py_allocate(std::size_t n_bytes) {
@@ -474,6 +487,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.attr("CONSTANT") = int(Distribution::kConstant);
   if (PyModule_AddFunctions(module.ptr(), fast_methods) != 0) throw py::error_already_set();
   module.def("shape", &py_shape);
+  module.def("summary", &py_summary);
   module.def("real", [](py::handle value, const char* name, const char* wanted) { return to_real(value, name, wanted); });
   module.def("arithmetic_mean", &arithmetic_mean);
   module.def("geometric_mean", &geometric_mean);

@@ -23,7 +23,9 @@ from numpy.typing import DTypeLike, NDArray
 from . import _core
 
 if TYPE_CHECKING:
-    from typing_extensions import Buffer
+    from typing_extensions import Buffer as Buffer
+else:
+    Buffer = Any  # of Python 3.12
 
 
 class Tensor(Protocol):
