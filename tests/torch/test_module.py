@@ -341,7 +341,7 @@ def test_methods_are_asked_on_a_copy() -> None:
     state = torch.get_rng_state()
     module.never = on_meta(functools.partial(Broken, "nothing"))
     before = [(tensor, tensor._version) for tensor in (module.scale, *module.inner.parameters(), module.count)]
-    with pytest.raises(ValueError, match="'never.table' of Broken"):
+    with pytest.raises(ValueError, match=r"'never.table' of Broken"):
         init_module(module, recipe=NORMAL)
     assert all(tensor._version == version for tensor, version in before)
     assert module.drawn.is_meta
