@@ -46,6 +46,7 @@ class Row:
     after: Run = nothing
     n: int = 0
     number: int = 1  # calls in one timing
+    warm: bool = False  # so slow that its first call is all that is spent on warming up
     parts_of_it: list[tuple[Row, Callable[[], float]]] = field(default_factory=list)  # see Row.inside
     seconds: list[float] = field(default_factory=list)  # of a call, by round
     limit_rates: list[float] = field(default_factory=list)  # bytes a second of the limit, right before
@@ -163,8 +164,9 @@ def fitted(row: Row, effort: Effort) -> timeit.Timer:
     names, row.n = row.bind(part)
     timer = timeit.Timer(row.code, globals=names)
     seconds = timer.timeit(1)
-    if part > 1 or seconds < effort.longest:  # a first call may be slow; with nothing to choose, round 0 is another
-        seconds = timer.timeit(1)
+    row.warm = part == 1 and seconds > effort.longest  # and there is nothing to choose
+    if not row.warm:
+        seconds = timer.timeit(1)  # a first call may be slow
     while part > 1 and seconds * 2 <= effort.longest:
         part //= 2
         seconds *= 2
@@ -209,7 +211,7 @@ def measure(table: Table, effort: Effort, step: Callable[[str], object]) -> None
     for index in range(table.rounds(effort) + 1):
         shuffle(timers)
         for row, timer in timers:
-            if row.error:
+            if row.error or (index == 0 and row.warm):
                 continue
             limit_rate = rate()
             seconds = guarded(row, partial(timer.timeit, row.number))

@@ -290,15 +290,13 @@ def test_a_part_of_a_row_has_the_time_that_the_row_says() -> None:
     assert part.seconds == []
 
 
-def test_a_slow_row_that_cannot_be_cut_is_not_called_twice_to_be_fitted() -> None:
+@pytest.mark.parametrize(("longest", "warming_up"), [(0.01, 1), (1.0, 3)])
+def test_a_slow_row_that_cannot_be_cut_warms_up_once(longest: float, warming_up: int) -> None:
     calls: list[int] = []
-    code = "calls.append(1); sleep(0.02)"
     names = {"calls": calls, "sleep": __import__("time").sleep}
-    row = clock.Row("torch", "kind", "row", code, lambda _: (names, 1), parts=1)
-    clock.fitted(row, clock.Effort(1, longest=0.01, shortest=0.0))
-    assert len(calls) == 1
-    clock.fitted(row, clock.Effort(1, longest=1.0, shortest=0.0))
-    assert len(calls) == 3
+    row = clock.Row("torch", "kind", "row", "calls.append(1); sleep(0.02)", lambda _: (names, 1), parts=1)
+    clock.measure(clock.Table("name", "", None, [row]), clock.Effort(2, longest, shortest=0.0), lambda _: None)
+    assert len(calls) == warming_up + len(row.seconds) == warming_up + 2
 
 
 @pytest.mark.parametrize(("name", "needs"), NEEDS.items())
