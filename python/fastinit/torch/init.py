@@ -80,10 +80,8 @@ _END = 2**64
 
 def _watched() -> bool:
     """Whether a mode wants to see the call. (``with torch.device(...)`` is one that has no say here.)"""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or any(type(mode) is not DeviceContext for mode in torch.overrides._get_current_function_mode_stack())
+    return torch._C._len_torch_dispatch_stack() > 0 or any(
+        type(mode) is not DeviceContext for mode in torch.overrides._get_current_function_mode_stack()
     )
 
 
@@ -120,6 +118,8 @@ def _fill(
             "generator excludes seed and stream: give one of them; got "
             f"generator={generator!r}, seed={seed!r}, stream={stream!r}"
         )
+    if torch.compiler.is_compiling() and not explicit:
+        return theirs()
     if not isinstance(tensor, Tensor):
         if explicit:
             raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
