@@ -207,7 +207,7 @@ def dirac(
     _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     centre = [size // 2 - start for size, start in zip(shape[2:], place[2:], strict=True)]
     if all(0 <= at < size for at, size in zip(centre, array.shape[2:], strict=True)):
-        plane = array[(slice(None), slice(None), *centre)]
+        plane = array.transpose(*range(2, array.ndim), 0, 1)[tuple(centre)]
         each = shape[0] // n_groups
         for group in range(n_groups):
             _set_diagonal(plane, group * each - place[0], -place[1], min(each, shape[1]), 1.0)
@@ -369,6 +369,6 @@ def sparse(
         some |= rows
         some.partition(n_zeros - 1, axis=1)
         zeros = (some[:, :n_zeros] & low_bits).astype(np.int64) - row
-        inside = (0 <= zeros) & (zeros < array.shape[0])
+        inside = (zeros >= 0) & (zeros < array.shape[0])
         array[zeros[inside], begin + np.nonzero(inside)[0]] = 0
     return out

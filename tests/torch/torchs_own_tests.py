@@ -2,8 +2,9 @@
 
     python tests/torch/torchs_own_tests.py PYTORCH/test/nn/test_init.py
 
-FILE is that of a PyTorch checkout of the installed version. Prints how many tests ran, passed, failed and were skipped in
-both cases, and how many calls fastinit answered itself; exits with 1 if a test fails with fastinit that passes without.
+The file is that of a PyTorch checkout of the installed version. Prints how many tests ran, passed, failed and were
+skipped in both cases, and how many calls fastinit answered itself; exits with 1 if a test fails with fastinit that
+passes without.
 Needs scipy and expecttest, for torch's tests.
 """
 
@@ -21,21 +22,20 @@ from unittest import mock
 # Before torch's test utilities come: the slow tests too.
 os.environ.setdefault("PYTORCH_TEST_WITH_SLOW", "1")
 
-import torch
-
 import fastinit.torch.init as ours
+import torch
+from fastinit.torch import _tensor
 
 
 def run(file: str, functions: types.ModuleType, label: str) -> set[str]:
-    """Runs the file's tests with the functions of this module in the place of torch's, prints the counts, returns the tests that did not pass."""
+    """Runs the file's tests on these functions, prints the counts, returns the tests that did not pass."""
     written = 0
 
     def write(*arguments: Any) -> torch.Tensor:
         nonlocal written
         written += 1
-        return original(*arguments)
+        return _tensor.write(*arguments)
 
-    original = ours.write
     spec = importlib.util.spec_from_file_location("test_init", file)
     assert spec is not None
     assert spec.loader is not None
@@ -43,7 +43,7 @@ def run(file: str, functions: types.ModuleType, label: str) -> set[str]:
     sys.modules["test_init"] = module  # torch's test case looks itself up
     with (
         mock.patch.multiple(torch.nn.init, **{name: getattr(functions, name) for name in ours.__all__}),
-        mock.patch.object(ours, "write", write),
+        mock.patch("fastinit.torch.init.write", write),
     ):
         spec.loader.exec_module(module)
         tests = unittest.defaultTestLoader.loadTestsFromModule(module)

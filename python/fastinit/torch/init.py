@@ -22,9 +22,9 @@ generator
 The bits are those of fastinit's function on an array of that shape, with the same seed and stream. Functions without
 randomness take seed and stream too, so that all can be called alike.
 
-torch's own function does what the core cannot: other devices and dtypes, tensor subclasses, under a mode that wants to
-see the call (``__torch_function__``, ``__torch_dispatch__``, ``torch.compile``), and parameters that fastinit refuses and
-torch does not. With seed or stream given, all of these but the modes are a ValueError or TypeError instead.
+torch's own function does what the core cannot: other devices and dtypes, tensor subclasses, calls that a mode wants to
+see (``__torch_function__``, ``__torch_dispatch__``, ``torch.compile``), and parameters that fastinit refuses and torch
+does not. With seed or stream given, all of these but the modes are a ValueError or TypeError instead.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
 from torch.nn.init import calculate_gain
 from torch.utils._device import DeviceContext
 
 import fastinit
+import torch
+from torch import Tensor
 
 from ._tensor import why_not, write
 
@@ -81,7 +81,8 @@ _END = 2**64
 def _watched() -> bool:
     """Whether a mode wants to see the call. (``with torch.device(...)`` is one that has no say here.)"""
     return torch._C._len_torch_dispatch_stack() > 0 or any(
-        type(mode) is not DeviceContext for mode in torch.overrides._get_current_function_mode_stack()
+        type(mode) is not DeviceContext
+        for mode in torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
     )
 
 
@@ -417,9 +418,7 @@ def _deprecated(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     old = new[:-1]
 
     def alias(*args: Any, **kwargs: Any) -> Tensor:
-        warnings.warn(
-            f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`.", FutureWarning, stacklevel=2
-        )
+        warnings.warn(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`.", FutureWarning, stacklevel=2)
         return function(*args, **kwargs)
 
     alias.__name__ = alias.__qualname__ = old
