@@ -408,7 +408,7 @@ def test_a_default_device_is_no_mode_that_watches(device: str, written: list[Ten
     assert len(written) == 2
 
 
-def test_compiled(written: list[Tensor]) -> None:
+def test_compiled(written: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
 
     def backend(graph: Any, inputs: Any) -> Any:
@@ -422,6 +422,10 @@ def test_compiled(written: list[Tensor]) -> None:
     torch.manual_seed(3)
     assert torch.equal(got, THEIRS["normal_"](torch.empty(5)) + 1)
     assert seen
+    # The line of that choice is traced and not run, so once more without a compiler.
+    torch.manual_seed(3)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert torch.equal(init.normal_(torch.empty(5)) + 1, got)
     assert not written
 
 
