@@ -15,7 +15,10 @@ from unittest import mock
 
 import pytest
 
-pytest.importorskip("torch.nn")
+from conftest import installed
+
+if not installed("torch"):
+    pytest.skip("needs torch", allow_module_level=True)
 
 import ml_dtypes
 import numpy as np
