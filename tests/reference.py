@@ -742,3 +742,53 @@ def fill(
         w = words(rng, seed, stream_number(stream), index, FORMATS[element.name].word_bits)
         values = DISTRIBUTIONS[distribution](w, element, *parameters)
     return values.reshape(tuple(shape))
+
+
+# --- Structured initialisers ----------------------------------------------------------------------------------------
+
+
+def identity(shape: tuple[int, int], dtype: npt.DTypeLike, gain: float) -> Array:
+    """The whole matrix."""
+    out = np.zeros(shape, dtype)
+    for i in range(min(shape)):
+        out[i, i] = gain
+    return out
+
+
+def dirac(shape: tuple[int, ...], dtype: npt.DTypeLike, groups: int) -> Array:
+    """The whole tensor, of a shape (out, in, *kernel)."""
+    out = np.zeros(shape, dtype)
+    m = shape[0] // groups
+    for g in range(groups):
+        for d in range(min(m, shape[1]) if out.size else 0):
+            place = (g * m + d, d, *(size // 2 for size in shape[2:]))
+            out[place] = 1
+    return out
+
+
+def sparse(
+    shape: tuple[int, int], dtype: npt.DTypeLike, sparsity: float, std: float, rng: str, seed: int, stream: int | str
+) -> Array:
+    """The whole matrix."""
+    out = fill(shape, dtype, "normal", (0.0, std), rng, seed, stream)
+    n_rows, n_columns = shape
+    low = (n_rows - 1).bit_length() if n_rows else 0
+    keys = fill((n_columns, n_rows), np.uint64, "random_bits", (), rng, seed, f"sparse {stream_number(stream)}")
+    for j in range(n_columns):
+        ranked = sorted(range(n_rows), key=lambda i: (int(keys[j, i]) >> low << low) | i)
+        for i in ranked[: math.ceil(sparsity * n_rows)]:
+            out[i, j] = 0
+    return out
+
+
+def orthogonal(shape: tuple[int, ...], gain: float, layout: str, rng: str, seed: int, stream: int | str) -> Array:
+    """The whole tensor in extended precision: the orthogonal one that is nearest to the definition by one more pass."""
+    rows = shape[0] if layout == "torch" else math.prod(shape[:-1])
+    columns = math.prod(shape) // rows
+    tall = (max(rows, columns), min(rows, columns))
+    q = fill(tall, np.float64, "normal", (0.0, 1.0), rng, seed, stream).astype(np.longdouble)
+    for j in range(tall[1]):
+        for _ in range(2):  # what cancellation leaves of the first pass goes in the second
+            q[:, j] -= q[:, :j] @ (q[:, :j].T @ q[:, j])
+        q[:, j] /= np.sqrt((q[:, j] ** 2).sum())
+    return (gain * (q if rows >= columns else q.T)).reshape(shape)

@@ -80,18 +80,21 @@ from .initializers import (
     xavier_uniform,
     zeros,
 )
+from .structured import dirac, identity, orthogonal, sparse
 
 __all__ = [
     "Summary",
     "__version__",
     "calculate_gain",
     "constant",
+    "dirac",
     "empty",
     "get_num_threads",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "identity",
     "kaiming_normal",
     "kaiming_uniform",
     "lecun_normal",
@@ -99,9 +102,11 @@ __all__ = [
     "manual_seed",
     "normal",
     "ones",
+    "orthogonal",
     "random_bits",
     "set_num_threads",
     "show_config",
+    "sparse",
     "summary",
     "truncated_normal",
     "uniform",

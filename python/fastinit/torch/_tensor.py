@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from numpy.typing import NDArray
+
+import torch
 from torch import Tensor
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -17,16 +18,21 @@ DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 def why_not(tensor: Tensor) -> str | None:
     """Why the core cannot fill this tensor, or None if it can."""
+    # First, because a subclass is told of every other question.
+    if type(tensor) not in (Tensor, torch.nn.Parameter) or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return f"must be a plain tensor with memory of its own, got {type(tensor).__name__}"
     if tensor.device.type != "cpu":
         return f"must be in the memory of the CPU, got a tensor on {tensor.device}"
     if tensor.layout is not torch.strided:
         return f"must be dense (torch.strided), got layout {tensor.layout}"
     if tensor.dtype not in DTYPES:
         return f"must have dtype float32, float64, float16 or bfloat16, got {tensor.dtype}"
-    if type(tensor) not in (Tensor, torch.nn.Parameter) or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        return f"must be a plain tensor with memory of its own, got {type(tensor).__name__}"
     if tensor.is_neg():
         return "must not be a negated view, got one; tensor.resolve_neg() is a copy that is none"
+    if tensor.is_inference() and not torch.is_inference_mode_enabled():
+        return "must not be an inference tensor outside of torch.inference_mode(), got one"
+    if tensor.data_ptr() == 0 and tensor.numel() > 0:
+        return "must have memory, got a tensor whose storage was freed or never made"
     return None
 
 
