@@ -29,7 +29,7 @@ def why_not(tensor: Tensor, *, meta: bool = False) -> str | None:
         return "must not be a negated view, got one; tensor.resolve_neg() is a copy that is none"
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
         return "must not be an inference tensor outside of torch.inference_mode(), got one"
-    if tensor.data_ptr() == 0 and tensor.numel() > 0:
+    if not tensor.is_meta and tensor.data_ptr() == 0 and tensor.numel() > 0:
         return "must have memory, got a tensor whose storage was freed or never made"
     return None
 

@@ -423,7 +423,7 @@ def init_module(
         shape = shapes[target.name]
         try:
             held = boxes(target.filled)[1]
-            rules[target.name][1].check(shape, array_of(torch.empty(0, dtype=target.tensor.dtype)).dtype)
+            rules[target.name][1].check(shape, array_of(torch.empty(0, dtype=target.tensor.dtype, device="cpu")).dtype)
         except (TypeError, ValueError) as error:
             raise type(error)(f"parameter {target.name!r} of shape {shape}: {error}") from None
         for piece, _ in held:
