@@ -16,12 +16,12 @@ from torch import Tensor
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
-def why_not(tensor: Tensor) -> str | None:
-    """Why the core cannot fill this tensor, or None if it can."""
+def why_not(tensor: Tensor, *, meta: bool = False) -> str | None:
+    """Why the core cannot fill this tensor, or None if it can (with ``meta``: could, if a meta tensor had memory)."""
     # First, because a subclass is told of every other question.
     if type(tensor) not in (Tensor, torch.nn.Parameter) or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
         return f"must be a plain tensor with memory of its own, got {type(tensor).__name__}"
-    if tensor.device.type != "cpu":
+    if tensor.device.type != "cpu" and not (meta and tensor.is_meta):
         return f"must be in the memory of the CPU, got a tensor on {tensor.device}"
     if tensor.layout is not torch.strided:
         return f"must be dense (torch.strided), got layout {tensor.layout}"
@@ -31,7 +31,7 @@ def why_not(tensor: Tensor) -> str | None:
         return "must not be a negated view, got one; tensor.resolve_neg() is a copy that is none"
     if tensor.is_inference() and not torch.is_inference_mode_enabled():
         return "must not be an inference tensor outside of torch.inference_mode(), got one"
-    if tensor.data_ptr() == 0 and tensor.numel() > 0:
+    if not tensor.is_meta and tensor.data_ptr() == 0 and tensor.numel() > 0:
         return "must have memory, got a tensor whose storage was freed or never made"
     return None
 
