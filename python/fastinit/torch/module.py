@@ -125,7 +125,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 # --- parameters -----------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False)
 class _Target:
     """A parameter: one object, whatever its names, with whatever shares its memory."""
 
@@ -163,6 +163,14 @@ def _refuse(name: str, tensor: Tensor, why: str) -> None:
     raise ValueError(f"parameter {name!r} {why}")
 
 
+@contextlib.contextmanager
+def _errors_of(target: _Target) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"parameter {target.name!r} of shape {tuple(target.tensor.shape)}: {error}") from None
+
+
 def _overlaps_itself(tensor: Tensor) -> bool:
     """Whether elements may share memory: no dimension's step goes beyond all that the smaller steps reach."""
     reach = 0
@@ -195,9 +203,10 @@ def _merge(targets: list[_Target]) -> list[_Target]:
         ranges = sorted(views.items(), key=lambda item: item[0][:2])
         for ((_, end, *_), one), ((start, *_), other) in itertools.pairwise(ranges):
             if start < end:
+                first, second = sorted((one, other), key=targets.index)
                 raise ValueError(
-                    f"parameters {one.name!r} and {other.name!r} share part of their memory: they must be views of the "
-                    "same elements, or of none in common"
+                    f"parameters {first.name!r} and {second.name!r} share part of their memory: they must be views of "
+                    "the same elements, or of none in common"
                 )
     return merged
 
@@ -233,7 +242,7 @@ def _materialise(targets: list[_Target]) -> None:
 # --- buffers --------------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False)
 class _Buffer:
     """A buffer on the meta device: one object, whatever its names, and the tensor that will take its place."""
 
@@ -420,18 +429,16 @@ def init_module(
     _materialise(targets)
     pieces = []
     for target in targets:
-        shape = shapes[target.name]
-        try:
-            held = boxes(target.filled)[1]
-            rules[target.name][1].check(shape, array_of(torch.empty(0, dtype=target.tensor.dtype, device="cpu")).dtype)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"parameter {target.name!r} of shape {shape}: {error}") from None
-        for piece, _ in held:
+        with _errors_of(target):
+            pieces.append(boxes(target.filled)[1])
+        for piece, _ in pieces[-1]:
             if why := why_not(piece):
                 _refuse(target.name, piece, why)
             if _overlaps_itself(piece):
                 _refuse(target.name, piece, "must have memory for each of its elements, got some that share it")
-        pieces.append(held)
+        with _errors_of(target):
+            dtype = array_of(torch.empty(0, dtype=target.tensor.dtype, device="cpu")).dtype
+            rules[target.name][1].check(shapes[target.name], dtype)
     restored = _buffers(module, buffers)
 
     rows = []
