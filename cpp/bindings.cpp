@@ -575,6 +575,10 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.def("name_streams", [](py::function stream_of) { stream_of_name = stream_of.release().ptr(); });
   module.def("manual_seed", [](py::handle seed) { process_stream.seed_by_user(to_word(seed, "seed")); });
   module.def("initial_seed", [] { return process_stream.current_seed(); });
+  module.def("take_stream", [] {
+    const Stream taken = process_stream.take();
+    return py::make_tuple(taken.seed, taken.stream);
+  });
   module.def("reseed_child", [] { process_stream.after_fork(); });
   module.def("set_num_threads", [](py::handle threads) { set_wished_threads(to_threads(threads, "threads")); });
   module.def("get_num_threads", &number_of_threads);

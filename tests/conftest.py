@@ -78,6 +78,8 @@ def call(name: str, out: Any, **arguments: Any) -> Any:
             arguments["fan_out"] = 50
     if name == "constant":
         arguments.setdefault("value", 0.5)
+    if name == "sparse":
+        arguments.setdefault("sparsity", 0.5)
     return getattr(fastinit, name)(out, **arguments)
 
 

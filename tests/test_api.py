@@ -24,8 +24,8 @@ from conftest import NAMED, call
 from fastinit import _core, initializers
 from fastinit.__main__ import main
 
-DRAWN = [*NAMED, "uniform", "normal", "truncated_normal", "random_bits"]
-CONSTANT = ["constant", "zeros", "ones"]
+DRAWN = [*NAMED, "uniform", "normal", "truncated_normal", "random_bits", "orthogonal", "sparse"]
+CONSTANT = ["constant", "zeros", "ones", "identity"]
 FILLS = [*DRAWN, *CONSTANT]
 OTHERS = ["calculate_gain", "empty", "get_num_threads", "manual_seed", "set_num_threads", "show_config"]
 ALIASES = {
@@ -52,7 +52,7 @@ def threads() -> Iterator[int]:
 
 def test_names() -> None:
     assert sorted(fastinit.__all__) == fastinit.__all__
-    assert set(fastinit.__all__) == {*FILLS, *OTHERS, *ALIASES, "__version__"}
+    assert set(fastinit.__all__) == {*FILLS, "dirac", *OTHERS, *ALIASES, "__version__"}
     for name in fastinit.__all__:
         assert hasattr(fastinit, name)
     assert fastinit.__version__ == _core.__version__
@@ -81,6 +81,10 @@ POSITIONAL = {
     "lecun_uniform": ["out", "fan_in"],
     "lecun_normal": ["out", "fan_in"],
     "constant": ["out", "value"],
+    "identity": ["out", "gain"],
+    "dirac": ["out", "groups"],
+    "orthogonal": ["out", "gain"],
+    "sparse": ["out", "sparsity", "std"],
 }
 TAIL = {"seed": None, "stream": None, "global_shape": None, "offset": None, "threads": None, "rng": "ars"}
 HOW = {"layout": None, "in_axis": None, "out_axis": None, "batch_axis": None}
@@ -108,10 +112,14 @@ KEYWORDS = {
     "zeros": TAIL,
     "ones": TAIL,
     "random_bits": TAIL,
+    "identity": TAIL,
+    "dirac": {"layout": "torch", **TAIL},
+    "orthogonal": {"layout": "torch", **TAIL},
+    "sparse": TAIL,
 }
 
 
-@pytest.mark.parametrize("name", FILLS)
+@pytest.mark.parametrize("name", [*FILLS, "dirac"])
 def test_signature(name: str) -> None:
     parameters = inspect.signature(getattr(fastinit, name)).parameters.values()
     positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
@@ -122,11 +130,11 @@ def test_signature(name: str) -> None:
     assert all(p.default is None for p in parameters if p.name.startswith("fan_"))
 
 
-@pytest.mark.parametrize("name", [*FILLS, *OTHERS])
+@pytest.mark.parametrize("name", [*FILLS, "dirac", *OTHERS])
 def test_types_can_be_read_at_run_time(name: str) -> None:
     hints = typing.get_type_hints(getattr(fastinit, name))
     assert "return" in hints
-    if name in FILLS:
+    if name not in OTHERS:
         assert hints["out"] is hints["return"] is initializers.ArrayT
 
 
@@ -354,7 +362,7 @@ def test_run_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 # --- documentation --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*FILLS, *OTHERS])
+@pytest.mark.parametrize("name", [*FILLS, "dirac", *OTHERS])
 def test_docstrings(name: str) -> None:
     function: Callable[..., Any] = getattr(fastinit, name)
     text = inspect.getdoc(function)
@@ -366,7 +374,7 @@ def test_docstrings(name: str) -> None:
     want = ["Args"] * (name != "get_num_threads") + ["Returns", "Raises"]
     if name not in ("empty",):
         want.append("Bits")
-    if name in DRAWN or name == "calculate_gain":
+    if name in (*DRAWN, "calculate_gain", "identity", "dirac"):
         want.append("Paper")
         assert re.search(r"\b(19|20)\d\d\b", text.split("Paper:")[1].split("Example:")[0])
     assert sections == [*want, "Example"]
@@ -393,4 +401,4 @@ def test_doctests(module: str, threads: int) -> None:
         return
     result = doctest.testmod(importlib.import_module(module))
     assert result.failed == 0
-    assert result.attempted > 0 or module not in ("fastinit", "fastinit.initializers")
+    assert result.attempted > 0 or module not in ("fastinit", "fastinit.initializers", "fastinit.structured")

@@ -20,7 +20,8 @@ INF, NAN = math.inf, math.nan
 N = np.float32
 
 DRAWN = [*NAMED, "uniform", "normal", "truncated_normal"]
-FILLS = [*DRAWN, "constant", "zeros", "ones", "random_bits"]
+STRUCTURED = ["identity", "orthogonal", "sparse"]  # dirac, which takes no matrices, has its own lines
+FILLS = [*DRAWN, *STRUCTURED, "constant", "zeros", "ones", "random_bits"]
 
 
 def refused(act: Callable[[], Any], error: type[Exception], words: list[str], out: Any = None) -> None:

@@ -76,17 +76,20 @@ from .initializers import (
     xavier_uniform,
     zeros,
 )
+from .structured import dirac, identity, orthogonal, sparse
 
 __all__ = [
     "__version__",
     "calculate_gain",
     "constant",
+    "dirac",
     "empty",
     "get_num_threads",
     "glorot_normal",
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "identity",
     "kaiming_normal",
     "kaiming_uniform",
     "lecun_normal",
@@ -94,9 +97,11 @@ __all__ = [
     "manual_seed",
     "normal",
     "ones",
+    "orthogonal",
     "random_bits",
     "set_num_threads",
     "show_config",
+    "sparse",
     "truncated_normal",
     "uniform",
     "variance_scaling",
