@@ -397,6 +397,8 @@ def test_factories_refuse() -> None:
         fastinit.jax.variance_scaling(1.0, "fan_in", "untruncated_normal")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="std must be"):
         fastinit.jax.normal(-1.0)
+    with pytest.raises(ValueError, match=r"column_axis must be -1 .* or 0, got 1"):
+        fastinit.jax.orthogonal(column_axis=1)
 
 
 FACTORIES = [name for name in fastinit.jax.__all__ if name not in ("make_array", "init_tree")]
@@ -404,7 +406,7 @@ FACTORIES = [name for name in fastinit.jax.__all__ if name not in ("make_array",
 
 def test_which_of_jax_there_are() -> None:
     there = {name for name in dir(jax.nn.initializers) if name[0].islower()}
-    assert there - set(FACTORIES) == {"delta_orthogonal", "orthogonal"}
+    assert there - set(FACTORIES) == {"delta_orthogonal"}
     assert set(FACTORIES) <= there
 
 
@@ -472,6 +474,23 @@ def test_the_law_is_that_of_jax(whose: Any, name: str, given: Any, named: Any, l
     spread = law.stats(moments="k") + 2  # the variance of ((x - mean) / std)^2
     assert abs(values.mean() - mean) < 5 * std / n**0.5
     assert abs(values.var() / std**2 - 1) < 5 * (spread / n) ** 0.5
+
+
+@pytest.mark.parametrize("whose", [fastinit.jax, jax.nn.initializers], ids=["fastinit", "jax"])
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (3, 2, 5)])
+@pytest.mark.parametrize("column_axis", [-1, 0])
+def test_orthogonal(whose: Any, shape: tuple[int, ...], column_axis: int) -> None:
+    """The vectors along the column axis, or those across it if they are fewer, are orthogonal and of length scale."""
+    array = np.asarray(whose.orthogonal(3.0, column_axis)(jax.random.key(1), shape, jnp.float64))
+    assert array.shape == shape
+    matrix = np.moveaxis(array, column_axis, -1).reshape(-1, shape[column_axis])
+    gram = matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
+    assert np.abs(gram - 9 * np.eye(len(gram))).max() < 1e-13
+
+
+def test_orthogonal_on_a_mesh() -> None:
+    expected = fastinit.orthogonal(np.empty((8, 16)), layout="keras", seed=1, stream="w")
+    assert same(fastinit.jax.make_array((8, 16), sharding("a", "b"), fastinit.jax.orthogonal(), 1, "w"), expected)
 
 
 def test_what_draws_nothing_is_jax_s_own() -> None:

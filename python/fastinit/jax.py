@@ -45,6 +45,7 @@ __all__ = [
     "make_array",
     "normal",
     "ones",
+    "orthogonal",
     "truncated_normal",
     "uniform",
     "variance_scaling",
@@ -368,6 +369,14 @@ def he_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), d
 def he_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> JaxInitializer:
     """Truncated normal of variance 2 / fan_in."""
     return variance_scaling(2.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
+
+
+def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> JaxInitializer:
+    """Orthonormal rows or columns, times scale: ``fastinit.orthogonal``. column_axis: -1, the last axis, or 0."""
+    if column_axis not in (0, -1):
+        raise ValueError(f"column_axis must be -1 (the last axis) or 0, got {_came(column_axis)}")
+    arguments = {"gain": float(scale), "layout": "keras" if column_axis else "torch"}
+    return JaxInitializer("orthogonal", arguments, dtype)
 
 
 xavier_uniform = glorot_uniform
