@@ -5,11 +5,15 @@ On eight devices, which XLA makes of the CPU if it is told so before JAX first a
 
 from __future__ import annotations
 
+import doctest
 import functools
 import inspect
 import math
 import os
+import pathlib
 import pickle
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -549,3 +553,54 @@ def test_an_nnx_model() -> None:
 def test_fastinit_alone_imports_no_jax() -> None:
     code = "import sys, fastinit; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- documents, processes -------------------------------------------------------------------------------------------
+
+
+def test_the_examples() -> None:
+    page = (pathlib.Path(__file__).parent.parent / "docs" / "jax.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    with jax.enable_x64(False):
+        exec("\n".join(blocks), {})
+        assert doctest.testmod(fastinit.jax).failed == 0
+
+
+PROCESS = """
+import sys
+import jax, numpy as np, fastinit, fastinit.jax
+jax.config.update("jax_num_cpu_devices", 4)
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+assert (jax.device_count(), jax.local_device_count()) == (8, 4)
+mesh = jax.make_mesh((4, 2), ("a", "b"))
+blocks = jax.sharding.NamedSharding(mesh, jax.P("a", "b"))
+made = []
+fastinit.jax.empty = lambda *arguments: made.append(fastinit.empty(*arguments)) or made[-1]
+abstract = {"w": jax.ShapeDtypeStruct((64, 32), "float32")}
+array = fastinit.jax.init_tree(abstract, blocks, {"*": fastinit.jax.normal(1.0)}, seed=3)["w"]
+expected = fastinit.normal(np.empty((64, 32), np.float32), seed=3, stream="w")
+assert [part.shape for part in made] == [(16, 16)] * 4
+for shard in array.addressable_shards:
+    assert np.asarray(shard.data).tobytes() == expected[shard.index].tobytes()
+    rows, columns = shard.index
+    print(rows.indices(64)[0] * 32 + columns.indices(32)[0])
+"""
+
+
+def test_two_processes_fill_a_half_each() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, address, str(index)], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for index in range(2)
+    ]
+    corners = [process.communicate(timeout=120)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sorted(int(corner) for part in corners for corner in part) == sorted(
+        row * 32 + column for row in range(0, 64, 16) for column in (0, 16)
+    )
