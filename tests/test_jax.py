@@ -286,6 +286,8 @@ EIGHT = jax.ShapeDtypeStruct((8, 8), "float32")
         ({"a": EIGHT}, P("a"), {"*": HE}, TypeError, r"leaf 'a': sharding must be .*NamedSharding\(mesh, spec\)"),
         ({"a": EIGHT}, {"a": P("a")}, {"*": HE}, TypeError, r"leaf 'a': sharding must be .*NamedSharding\(mesh"),
         ({"a": EIGHT, "b": EIGHT}, {"a": None, "c": sharding("a")}, {"*": HE}, ValueError, r"\['b'\].*\['c'\]"),
+        ({"a": EIGHT, "b": EIGHT}, {"a": None}, {"*": HE}, ValueError, r"none for \['b'\] and one for \[\]"),
+        ({"a": EIGHT}, {"a": None, "c": sharding("a")}, {"*": HE}, ValueError, r"none for \[\] and one for \['c'\]"),
         ({"a": EIGHT}, [sharding("a")], {"*": HE}, ValueError, r"none for \['a'\] and one for \['0'\]"),
         ({"a": EIGHT, "b": jax.ShapeDtypeStruct((7,), "float32")}, sharding("a"), {"*": fastinit.jax.normal()},
          ValueError, "leaf 'b': .*dimension size is 7"),
