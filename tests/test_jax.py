@@ -519,6 +519,7 @@ def test_a_linen_model() -> None:
             x = nn.Conv(32, (3,), kernel_init=he)(x)
             return nn.Dense(8, kernel_init=he)(nn.relu(x))
 
+    assert hash(nn.Dense(8, kernel_init=he)) == hash(nn.Dense(8, kernel_init=fastinit.jax.he_normal()))
     model, key, x = Block(), jax.random.key(0), jnp.zeros((2, 5), int)
     variables = model.init(key, x)
     assert model.apply(variables, x).shape == (2, 5, 8)  # looks at the initialisers' shapes
