@@ -69,7 +69,7 @@ def tables(jax: Any, n: int) -> list[clock.Table]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.jax_arrays", description=f"{__doc__}".splitlines()[0])
-    parser.add_argument("--log2", type=int, default=26, help="of the number of elements, at least 18 (26)")
+    parser.add_argument("--log2", type=int, default=26, help="of the number of elements, at least 20 (26)")
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args(argv)
     os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"

@@ -607,3 +607,13 @@ def test_two_processes_fill_a_half_each() -> None:
     assert sorted(int(corner) for part in corners for corner in part) == sorted(
         row * 32 + column for row in range(0, 64, 16) for column in (0, 16)
     )
+
+
+def test_the_bench() -> None:
+    command = [sys.executable, "-m", "bench.jax_arrays", "--log2", "20", "--rounds", "1"]
+    root = pathlib.Path(__file__).parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ratios = re.findall(r"^  fastinit.* by the fastest of JAX +x (\S+)$", done.stdout, re.MULTILINE)
+    assert len(ratios) == 6
+    assert all(float(ratio) > 0 for ratio in ratios)
