@@ -337,7 +337,7 @@ def test_keys_refused() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: np.dtype(dtype).name)
-def test_transformed_it_has_the_same_bits(dtype: Any) -> None:
+def test_transformed_it_has_the_same_bits(made: list[NDArray[Any]], dtype: Any) -> None:
     init = fastinit.jax.he_normal()
     keys = jax.random.split(jax.random.key(2), 3)
     expected = np.stack([init(key, (16, 8), dtype) for key in keys])
@@ -350,7 +350,9 @@ def test_transformed_it_has_the_same_bits(dtype: Any) -> None:
     assert same(jax.vmap(draw)(keys), expected)
     assert same(jax.jit(jax.vmap(draw))(keys), expected)
     assert same(jax.lax.map(draw, keys), expected)
+    made.clear()
     assert jax.eval_shape(draw, keys[0]) == jax.ShapeDtypeStruct((16, 8), dtype)
+    assert made == []
 
 
 def test_traced_errors_come_when_it_is_traced() -> None:
@@ -403,6 +405,8 @@ def test_factories_refuse() -> None:
         fastinit.jax.variance_scaling(1.0, "fan_in", "untruncated_normal")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="std must be"):
         fastinit.jax.normal(-1.0)
+    with pytest.raises(ValueError, match="scale must be"):
+        fastinit.jax.variance_scaling(0.0, "fan_in", "normal")
     with pytest.raises(ValueError, match=r"column_axis must be -1 .* or 0, got 1"):
         fastinit.jax.orthogonal(column_axis=1)
 
