@@ -69,6 +69,13 @@ def _dtype(dtype: Any) -> np.dtype[Any]:
     return found
 
 
+def _shape(shape: object) -> tuple[int, ...]:
+    dims = _integers("shape", shape)
+    if min(dims, default=0) < 0:
+        raise ValueError(f"shape must hold ints >= 0, got {_came(shape)}")
+    return dims
+
+
 def _filler(initializer: object) -> Callable[..., object]:
     if isinstance(initializer, Initializer):
         return functools.partial(initializer.fill, layout="keras")
@@ -118,7 +125,7 @@ def make_array(
         A ``jax.Array``. Parts that several devices hold are filled once for each.
 
     Raises:
-        TypeError, ValueError: sharding is none, or gives devices no boxes; JAX refuses it for this shape (uneven);
+        TypeError, ValueError: sharding is not one, or gives devices no boxes; JAX refuses it for this shape (uneven);
             dtype is none of these; the initialiser refuses an argument.
 
     Bits:
@@ -132,7 +139,7 @@ def make_array(
         >>> np.array_equal(w, fastinit.normal(np.empty((4096, 64), np.float32), seed=0, stream="w"))
         True
     """
-    shape, element, fill = _integers("shape", shape), _dtype(dtype), _filler(initializer)
+    shape, element, fill = _shape(shape), _dtype(dtype), _filler(initializer)
 
     def box(index: tuple[slice, ...] | None) -> NDArray[Any]:
         spans = [part.indices(n) for part, n in zip(index or (), shape, strict=True)]
@@ -278,7 +285,7 @@ class JaxInitializer(Initializer):
         With a traced key, under ``jit``, ``vmap`` or ``eval_shape``, it comes from ``jax.pure_callback``: the same
         bits, but made whole on the host in each run, and only then put on ``out_sharding``.
         """
-        shape, element = _integers("shape", shape), _dtype(self.dtype if dtype is None else dtype)
+        shape, element = _shape(shape), _dtype(self.dtype if dtype is None else dtype)
         words = _key_words(key)
         if not isinstance(words, jax.core.Tracer):
             if isinstance(out_sharding, PartitionSpec):
