@@ -1,6 +1,6 @@
 """PyTorch's own tests of torch.nn.init, on torch's functions and on those of fastinit.torch.init in their place.
 
-    python tests/torch/torchs_own_tests.py PYTORCH/test/nn/test_init.py
+    python tests/pytorch/torchs_own_tests.py PYTORCH/test/nn/test_init.py
 
 The file is that of a PyTorch checkout of the installed version. Prints how many tests ran, passed, failed and were
 skipped in both cases, and how many calls fastinit answered itself; exits with 1 if a test fails with fastinit that
