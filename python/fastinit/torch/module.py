@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import fastinit
+from fastinit import Summary, summary
 from fastinit.initializers import _stream_of, _typed
 from fastinit.recipes import Initializer, Recipe, match, named
 
@@ -466,7 +466,12 @@ def init_module(
 
 
 def _row(
-    target: _Target, shape: tuple[int, ...], pattern: str, initializer: Initializer, n: int, measured: list[Any] | None
+    target: _Target,
+    shape: tuple[int, ...],
+    pattern: str,
+    initializer: Initializer,
+    n: int,
+    measured: list[Summary] | None,
 ) -> Row:
     expected_mean, expected_std = initializer.moments(shape)
     mean = std = digest = None
@@ -490,32 +495,6 @@ def _row(
         frozen=not target.tensor.requires_grad,
         tied=(*target.names[1:], *(name for alias in target.aliases for name in alias.names)),
     )
-
-
-@dataclass(frozen=True)
-class _Summary:
-    n: int
-    mean: float
-    std: float
-    digest: int
-
-
-def summary(out: NDArray[Any], *, global_shape: Any = None, offset: Any = None, threads: Any = None) -> _Summary:
-    """Stand-in."""
-    shape = out.shape if global_shape is None else tuple(global_shape)
-    offset = (0,) * len(shape) if offset is None else offset
-    index = np.zeros(out.shape, np.uint64)
-    for axis, (first, size) in enumerate(zip(offset, out.shape, strict=True)):
-        along = (np.arange(size, dtype=np.uint64) + np.uint64(first)) * np.uint64(math.prod(shape[axis + 1 :]))
-        index += along.reshape((-1,) + (1,) * (out.ndim - axis - 1))
-    bits = np.ascontiguousarray(out).view(f"u{out.itemsize}").astype(np.uint64).reshape(out.shape)
-    with np.errstate(over="ignore"):
-        x = (index + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + bits
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        digest = int((x ^ (x >> np.uint64(31))).sum(dtype=np.uint64))
-    wide = out.astype(np.float64)
-    return _Summary(out.size, float(wide.mean()) if out.size else 0.0, float(wide.std()) if out.size else 0.0, digest)
 
 
 def _attach(module: nn.Module, targets: list[_Target], buffers: list[_Buffer]) -> None:
