@@ -1,5 +1,5 @@
-// Python's view of the core: arrays to boxes, objects to numbers, errors in the user's words, the GIL. It knows NumPy's
-// arrays and no arithmetic. python/fastinit/_core.pyi describes what is here.
+// Python's calls of the core: objects to numbers, views to boxes, errors in the user's words, the GIL. It knows no
+// arithmetic, and leaves to views.hpp which objects have memory. python/fastinit/_core.pyi describes what is here.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -25,9 +25,9 @@
 #include "memory.hpp"
 #include "parameters.hpp"
 #include "pool.hpp"
+#include "summary.hpp"
 #include "threads.hpp"
-
-namespace py = pybind11;
+#include "views.hpp"
 
 namespace fastinit {
 namespace {
@@ -35,22 +35,6 @@ namespace {
 constexpr int kStreamFormat = 1;
 // Below this many elements giving up the GIL costs more than it brings.
 constexpr std::size_t kReleaseGil = 32768;
-
-std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name; }
-
-// What came, for a message: short and on one line.
-std::string shown(py::handle object) {
-  if (py::isinstance<py::array>(object)) {
-    return "an array of shape " + std::string(py::str(object.attr("shape"))) + " and dtype " +
-           std::string(py::str(object.attr("dtype")));
-  }
-  // ascii(): a name with a lone surrogate has no UTF-8.
-  const auto ascii = py::reinterpret_steal<py::object>(PyObject_ASCII(object.ptr()));
-  if (!ascii) throw py::error_already_set();
-  std::string text = py::str(ascii);
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  return text.size() <= 80 ? text : text.substr(0, 77) + "...";
-}
 
 // --- numbers
 
@@ -92,6 +76,11 @@ int to_threads(py::handle object, const char* name) {
   return overflow > 0 || value > INT_MAX ? INT_MAX : int(value);
 }
 
+// What a call's threads= says, or what is wished for all calls; 0 if nobody wishes anything.
+int wished(py::handle threads_or_none) {
+  return threads_or_none.is_none() ? wished_threads() : to_threads(threads_or_none, "threads");
+}
+
 double to_double(py::handle object, const char* name, const char* wanted = "a number") {
   PyObject* o = object.ptr();
   if (PyFloat_CheckExact(o)) return PyFloat_AS_DOUBLE(o);
@@ -120,139 +109,71 @@ double to_real(py::handle object, const char* name, const char* wanted) {
   return value;
 }
 
-// --- arrays
+// --- boxes
 
-constexpr const char* kFloats = "float32, float64, float16 or bfloat16";
+std::vector<std::uint64_t> to_extents(py::handle object, const char* name) {
+  const auto wanted = "a sequence of one integer for each dimension of out";
+  if (PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr())) refuse_type(object, name, wanted);
+  const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(object.ptr(), ""));
+  if (!items) {
+    PyErr_Clear();
+    refuse_type(object, name, wanted);
+  }
+  std::vector<std::uint64_t> extents;
+  for (py::ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.ptr()); ++i) {
+    const auto item = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(items.ptr(), i));
+    extents.push_back(to_word(item, name));
+  }
+  return extents;
+}
 
-struct Element {
-  ElementType type;
-  std::size_t bytes;
+// Which box of a larger tensor `out` is, if it is one.
+struct Place {
+  bool is_box;
+  std::vector<std::uint64_t> global_shape, offset;
+
+  Place(py::handle shape_or_none, py::handle offset_or_none) : is_box(!shape_or_none.is_none()) {
+    if (is_box == offset_or_none.is_none()) {
+      throw py::value_error("global_shape and offset must be given together: the shape of the tensor that out is a box "
+                            "of, and the place of the box in it; got global_shape " + shown(shape_or_none) +
+                            ", offset " + shown(offset_or_none));
+    }
+    if (!is_box) return;
+    global_shape = to_extents(shape_or_none, "global_shape");
+    offset = to_extents(offset_or_none, "offset");
+  }
 };
 
-// ml_dtypes' bfloat16 registers itself with NumPy at run time; its type number is not known beforehand.
-bool is_bfloat16(const py::dtype& dtype) {
-  static std::atomic<int> known{-1};  // its type number, once seen
-  if (known >= 0 && dtype.num() == known) return true;
-  const py::object type = dtype.attr("type");
-  if (dtype.itemsize() != 2 || std::string(py::str(type.attr("__name__"))) != "bfloat16") return false;
-  known = dtype.num();
-  return true;
-}
-
-[[noreturn]] void refuse_dtype(py::handle dtype, const char* what_would_do) {
-  throw py::type_error("out must have dtype " + std::string(what_would_do) + ", got " + std::string(py::str(dtype)));
-}
-
-Element float_element(const py::dtype& dtype) {
-  if (dtype.byteorder() == '>' || dtype.byteorder() == '<') {  // NumPy writes native order as '='
-    throw py::type_error("out must be in this machine's byte order, got dtype " + shown(dtype) +
-                         "; out.astype(out.dtype.newbyteorder('=')) is a copy that is");
-  }
-  switch (dtype.num()) {
-    case 11: return {ElementType::kFloat32, 4};  // NPY_FLOAT, NPY_DOUBLE, NPY_HALF
-    case 12: return {ElementType::kFloat64, 8};
-    case 23: return {ElementType::kFloat16, 2};
-    default: break;
-  }
-  if (dtype.num() > 23 && is_bfloat16(dtype)) return {ElementType::kBfloat16, 2};
-  refuse_dtype(dtype, kFloats);
-}
-
-std::size_t word_bytes(const py::dtype& dtype) {
-  const bool native = dtype.byteorder() != '>' && dtype.byteorder() != '<';
-  if (dtype.kind() != 'u' || !native || (dtype.itemsize() != 4 && dtype.itemsize() != 8)) {
-    refuse_dtype(dtype, "uint32 or uint64, in this machine's byte order, for random_bits");
-  }
-  return std::size_t(dtype.itemsize());
-}
-
-py::array to_array(py::handle out) {
-  if (!py::isinstance<py::array>(out)) {
-    throw py::type_error("out must be a numpy.ndarray to write into, got " + type_name(out) +
-                         "; make one with numpy.empty or fastinit.empty");
-  }
-  return py::reinterpret_borrow<py::array>(out);
-}
-
-std::string shape_text(py::handle array) { return std::string(py::str(array.attr("shape"))); }
-
-// Two elements at one address would get one value. Contiguous arrays and strides that grow faster than what they span
-// cannot overlap; the few arrays left are looked at element by element.
-void need_no_overlap(const py::array& array, std::size_t element_bytes) {
-  if (array.flags() & (py::array::c_style | py::array::f_style)) return;
-  struct Axis {
-    std::size_t n, stride;
-  };
-  std::vector<Axis> axes;
-  for (py::ssize_t i = 0; i < array.ndim(); ++i) {
-    const py::ssize_t stride = array.strides(i);
-    if (array.shape(i) == 0) return;
-    if (array.shape(i) > 1) axes.push_back({std::size_t(array.shape(i)), std::size_t(stride < 0 ? -stride : stride)});
-  }
-  std::sort(axes.begin(), axes.end(), [](const Axis& x, const Axis& y) { return x.stride < y.stride; });
-  std::size_t span = element_bytes;
-  bool apart = true;
-  for (const Axis& axis : axes) {
-    apart = apart && axis.stride >= span;
-    span += axis.stride * (axis.n - 1);
-  }
-  if (apart) return;
-  constexpr std::size_t kMostToLookAt = std::size_t(1) << 20;  // 8 MiB for the list of places
-  const bool few = std::size_t(array.size()) <= kMostToLookAt;
-  bool overlaps = axes.front().stride < element_bytes;
-  if (!overlaps && few) {
-    std::vector<std::size_t> places{0};
-    for (const Axis& axis : axes) {
-      const std::size_t n = places.size();
-      for (std::size_t k = 1; k < axis.n; ++k) {
-        for (std::size_t i = 0; i < n; ++i) places.push_back(places[i] + k * axis.stride);
-      }
-    }
-    std::sort(places.begin(), places.end());
-    for (std::size_t i = 1; i < places.size(); ++i) overlaps = overlaps || places[i] - places[i - 1] < element_bytes;
-    if (!overlaps) return;
-  }
-  const std::string what = overlaps ? "out has elements that overlap in memory, like a broadcast view"
-                                    : "out's strides interleave, and it is too large to look for elements that overlap";
-  throw py::value_error(what + ": got shape " + shape_text(array) + " with strides " +
-                        std::string(py::str(array.attr("strides"))) +
-                        "; pass an array where each element has its own place");
-}
-
 // The logical indices of `out`, alone or as a box of a larger tensor.
-Box to_box(py::array& array, std::size_t element_bytes, const std::vector<std::uint64_t>& global_shape,
-           const std::vector<std::uint64_t>& offset, bool is_box) {
-  const auto n_dimensions = std::size_t(array.ndim());
-  if (n_dimensions > std::size_t(kMaxDimensions)) {
-    throw py::value_error("out must have at most " + std::to_string(kMaxDimensions) + " dimensions, got " +
-                          std::to_string(n_dimensions));
-  }
+Box to_box(const View& view, const Place& place) {
+  const auto n_dimensions = std::size_t(view.n_dimensions);
+  const std::vector<std::uint64_t>&global_shape = place.global_shape, &offset = place.offset;
   Box box;  // its dimensions are written one by one: clearing all 64 first took 15 ns
-  box.data = static_cast<unsigned char*>(array.mutable_data());
-  box.element_bytes = element_bytes;
+  box.data = view.data;
+  box.element_bytes = view.element.bytes;
   box.first = 0;
   box.n_dimensions = int(n_dimensions);
-  const auto place = [&] {
+  const auto what_came = [&] {
     const auto tuple = [](const std::vector<std::uint64_t>& extents) { return shown(py::tuple(py::cast(extents))); };
-    return "shape " + shape_text(array) + ", global_shape " + tuple(global_shape) + ", offset " + tuple(offset);
+    return "shape " + view.shape_text() + ", global_shape " + tuple(global_shape) + ", offset " + tuple(offset);
   };
-  if (is_box && (global_shape.size() != n_dimensions || offset.size() != n_dimensions)) {
-    throw py::value_error("global_shape and offset must hold one integer for each dimension of out; got " + place());
+  if (place.is_box && (global_shape.size() != n_dimensions || offset.size() != n_dimensions)) {
+    throw py::value_error("global_shape and offset must hold one integer for each dimension of out; got " + what_came());
   }
   const bool empty = std::find(global_shape.begin(), global_shape.end(), std::uint64_t(0)) != global_shape.end();
   std::uint64_t index_stride = 1;
   for (std::size_t i = n_dimensions; i-- > 0;) {
-    const auto n = std::uint64_t(array.shape(py::ssize_t(i)));
-    const std::uint64_t size = is_box ? global_shape[i] : n, from = is_box ? offset[i] : 0;
+    const auto n = std::uint64_t(view.shape[i]);
+    const std::uint64_t size = place.is_box ? global_shape[i] : n, from = place.is_box ? offset[i] : 0;
     if (from > size || n > size - from) {
       throw py::value_error("out does not lie inside global_shape at offset: in dimension " + std::to_string(i) +
                             " it covers " + std::to_string(n) + " elements from " + std::to_string(from) + " on, of " +
-                            std::to_string(size) + "; got " + place());
+                            std::to_string(size) + "; got " + what_came());
     }
-    box.dimensions[i] = {std::size_t(n), array.strides(py::ssize_t(i)), index_stride};
+    box.dimensions[i] = {std::size_t(n), view.strides[i], index_stride};
     if (empty || size == 0) continue;
     if (size > (std::uint64_t(1) << 63) / index_stride) {
-      throw py::value_error("global_shape must have at most 2**63 elements; got " + place());
+      throw py::value_error("global_shape must have at most 2**63 elements; got " + what_came());
     }
     box.first += from * index_stride;
     index_stride *= size;
@@ -319,49 +240,24 @@ Generator to_generator(py::handle rng) {
   throw py::value_error("rng must be 'ars' or 'philox', got " + shown(rng));
 }
 
-std::vector<std::uint64_t> to_extents(py::handle object, const char* name) {
-  const auto wanted = "a sequence of one integer for each dimension of out";
-  if (PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr())) refuse_type(object, name, wanted);
-  const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(object.ptr(), ""));
-  if (!items) {
-    PyErr_Clear();
-    refuse_type(object, name, wanted);
-  }
-  std::vector<std::uint64_t> extents;
-  for (py::ssize_t i = 0; i < PySequence_Fast_GET_SIZE(items.ptr()); ++i) {
-    const auto item = py::reinterpret_borrow<py::object>(PySequence_Fast_GET_ITEM(items.ptr(), i));
-    extents.push_back(to_word(item, name));
-  }
-  return extents;
-}
-
 // The arguments that all distributions share. Converting them may run the caller's code (__index__), which may do
 // anything, also to `out`: so they are converted before anything is read from it.
 struct Common {
-  bool has_seed, has_stream, is_box;
-  std::uint64_t seed = 0, stream = 0;
-  std::vector<std::uint64_t> global_shape, offset;
-  int threads = 0;  // 0: as many as pay
   Generator generator;
+  Place place;
+  bool has_seed, has_stream;
+  std::uint64_t seed = 0, stream = 0;
+  int threads;  // 0: as many as pay
 
   Common(py::handle seed_or_none, py::handle stream_or_none, py::handle shape_or_none, py::handle offset_or_none,
          py::handle threads_or_none, py::handle rng)
-      : has_seed(!seed_or_none.is_none()),
-        has_stream(!stream_or_none.is_none()),
-        is_box(!shape_or_none.is_none()),
-        generator(to_generator(rng)) {
-    if (is_box == offset_or_none.is_none()) {
-      throw py::value_error("global_shape and offset must be given together: the shape of the tensor that out is a box "
-                            "of, and the place of the box in it; got global_shape " + shown(shape_or_none) +
-                            ", offset " + shown(offset_or_none));
-    }
-    if (is_box) {
-      global_shape = to_extents(shape_or_none, "global_shape");
-      offset = to_extents(offset_or_none, "offset");
-    }
+      : generator(to_generator(rng)),
+        place(shape_or_none, offset_or_none),
+        has_seed(!seed_or_none.is_none()),
+        has_stream(!stream_or_none.is_none()) {
     if (has_seed) seed = to_word(seed_or_none, "seed");
     if (has_stream) stream = to_stream(stream_or_none);
-    threads = threads_or_none.is_none() ? wished_threads() : to_threads(threads_or_none, "threads");
+    threads = wished(threads_or_none);
   }
 };
 
@@ -385,15 +281,27 @@ class WithoutGil {
   }
 };
 
-// `plan` is made, everything is converted: from here on none of the caller's code runs, and only the array itself, its
-// place in the larger tensor and FASTINIT_TARGET can be refused.
-void run(py::array& array, const Plan& plan, bool bits, Element element, const Common& common) {
-  if (!array.writeable()) throw py::value_error("out is read-only; pass an array whose flags.writeable is True");
-  need_no_overlap(array, element.bytes);
-  const Box box = to_box(array, element.bytes, common.global_shape, common.offset, common.is_box);
+// On so many threads at most: 1 for few elements.
+int threads_for(std::size_t n, int wished_number) {
+  return n < kReleaseGil ? 1 : wished_number > 0 ? wished_number : available_cpus();
+}
+
+// Calls work(), without the GIL if there is much of it.
+template <class Work>
+void work_on(std::size_t n, const Work& work) {
+  if (n < kReleaseGil) return work();
+  const WithoutGil without_gil;
+  work();
+}
+
+// `plan` is made, everything is converted: from here on none of the caller's code runs, and only the view's place in the
+// larger tensor and FASTINIT_TARGET can be refused.
+void run(const View& view, const Plan& plan, bool bits, const Common& common) {
+  const Element element = view.element;
+  const Box box = to_box(view, common.place);
   const KernelTable& table = kernels();
-  const bool small = std::size_t(array.size()) < kReleaseGil;
-  const int threads = small ? 1 : common.threads > 0 ? common.threads : available_cpus();
+  const std::size_t n = elements_of(box);
+  const int threads = threads_for(n, common.threads);
   Task task;
   if (!plan.constant) {
     const int generator = int(common.generator);
@@ -405,45 +313,37 @@ void run(py::array& array, const Plan& plan, bool bits, Element element, const C
                   : common.has_stream ? Stream{process_stream.current_seed(), common.stream}
                                       : process_stream.take();
   }
-  const auto write = [&] {
+  work_on(n, [&] {
     if (plan.constant) {
       fill_constant(table, plan.parameters.constant_bits, box, threads);
     } else {
       fill(task, box, threads);
     }
-  };
-  if (small) return write();
-  const WithoutGil without_gil;
-  write();
+  });
 }
 
 void py_fill(py::handle out, py::handle distribution_number, py::handle a, py::handle b, py::handle c, py::handle d,
              py::handle seed, py::handle stream, py::handle global_shape, py::handle offset, py::handle threads,
              py::handle rng) {
-  py::array array = to_array(out);
   const auto distribution = Distribution(py::cast<int>(distribution_number));
   const ArgumentNames names = argument_names(distribution);
   const py::handle given[4] = {a, b, c, d};
   Arguments arguments{};
   for (int i = 0; i < names.n; ++i) arguments[std::size_t(i)] = to_double(given[i], names.name[i]);
   const Common common(seed, stream, global_shape, offset, threads, rng);
-  if (distribution == Distribution::kBits) {
-    const std::size_t bytes = word_bytes(array.dtype());
-    return run(array, Plan(), true, {ElementType::kFloat32, bytes}, common);
-  }
-  const Element element = float_element(array.dtype());
-  run(array, make_plan(distribution, element.type, arguments), false, element, common);
+  const bool bits = distribution == Distribution::kBits;
+  const View view(out, bits ? Elements::kWords : Elements::kFloats, Access::kWrite);
+  run(view, bits ? Plan() : make_plan(distribution, view.element.type, arguments), bits, common);
 }
 
 void py_fill_scaled(py::handle out, py::handle distribution_number, py::handle gain, py::handle scale, py::handle n,
                     py::handle seed, py::handle stream, py::handle global_shape, py::handle offset, py::handle threads,
                     py::handle rng) {
-  py::array array = to_array(out);
   const auto distribution = Distribution(py::cast<int>(distribution_number));
   const double numbers[3] = {to_double(gain, "gain"), to_double(scale, "scale"), to_double(n, "the mean of the fans")};
   const Common common(seed, stream, global_shape, offset, threads, rng);
-  const Element element = float_element(array.dtype());
-  run(array, make_scaled_plan(distribution, element.type, numbers[0], numbers[1], numbers[2]), false, element, common);
+  const View view(out, Elements::kFloats, Access::kWrite);
+  run(view, make_scaled_plan(distribution, view.element.type, numbers[0], numbers[1], numbers[2]), false, common);
 }
 
 // These two are called the way that costs CPython least, by position and without conversions: pybind11 would take as
@@ -479,6 +379,25 @@ template <auto function>
 PyMethodDef fast_method(const char* name) {
   return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&fast<function>)), METH_FASTCALL, nullptr};
 }
+py::tuple py_shape(py::handle out) {
+  const View view(out, Elements::kAny, Access::kRead);
+  py::tuple shape(view.n_dimensions);
+  for (std::size_t i = 0; i < shape.size(); ++i) shape[i] = view.shape[i];
+  return shape;
+}
+
+py::tuple py_summary(py::handle out, py::handle global_shape, py::handle offset, py::handle threads_or_none) {
+  const Place place(global_shape, offset);
+  const int threads = wished(threads_or_none);
+  const View view(out, Elements::kFloats, Access::kRead);
+  const Box box = to_box(view, place);
+  const KernelTable& table = kernels();
+  const std::size_t n = elements_of(box);
+  Summary found;
+  work_on(n, [&] { found = summarise(table, view.element.type, box, threads_for(n, threads)); });
+  return py::make_tuple(found.n, found.mean, found.std, found.minimum, found.maximum, found.digest);
+}
+
 PyMethodDef fast_methods[] = {fast_method<py_fill>("fill"), fast_method<py_fill_scaled>("fill_scaled"), {}};
 
 py::array py_allocate(std::size_t n_bytes) {
@@ -554,7 +473,7 @@ std::vector<std::uint32_t> py_known_answer(const std::string& target, py::handle
 }  // namespace
 }  // namespace fastinit
 
-PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
+PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   fastinit::prepare_for_forks();
   using namespace fastinit;
   module.doc() = "The compiled core of fastinit. Private.";
@@ -567,6 +486,8 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.attr("TRUNCATED_STD") = int(Distribution::kTruncatedStd);
   module.attr("CONSTANT") = int(Distribution::kConstant);
   if (PyModule_AddFunctions(module.ptr(), fast_methods) != 0) throw py::error_already_set();
+  module.def("shape", &py_shape);
+  module.def("summary", &py_summary);
   module.def("real", [](py::handle value, const char* name, const char* wanted) { return to_real(value, name, wanted); });
   module.def("arithmetic_mean", &arithmetic_mean);
   module.def("geometric_mean", &geometric_mean);

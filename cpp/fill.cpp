@@ -12,7 +12,6 @@
 namespace fastinit {
 namespace {
 
-constexpr int kMostThreads = 512;  // more are a slip of the keyboard
 // Threads take the parts of a fill one by one, so that one which comes late or shares its CPU takes fewer.
 constexpr std::size_t kPartsPerThread = 8;
 constexpr std::size_t kMostBytesOfPart = 4 * kHugePage;
@@ -184,36 +183,9 @@ struct Tiling {
   }
 };
 
-// Drops dimensions of one element and joins neighbours that are one dimension in memory and in index alike.
-Box simplify(const Box& box) {
-  Box simple{box.data, box.element_bytes, box.first, 0, {}};
-  for (int i = 0; i < box.n_dimensions; ++i) {
-    const Dimension& inner = box.dimensions[i];
-    if (inner.n == 1) continue;
-    if (simple.n_dimensions > 0) {
-      Dimension& last = simple.dimensions[simple.n_dimensions - 1];
-      if (last.memory_stride == inner.memory_stride * std::ptrdiff_t(inner.n) &&
-          last.index_stride == inner.index_stride * inner.n) {
-        last = {last.n * inner.n, inner.memory_stride, inner.index_stride};
-        continue;
-      }
-    }
-    simple.dimensions[simple.n_dimensions++] = inner;
-  }
-  return simple;
-}
-
-// The same places, counted in the order of memory: for values that do not depend on the index.
-Box in_order_of_memory(Box box) {
-  for (int i = 0; i < box.n_dimensions; ++i) {
-    Dimension& dimension = box.dimensions[i];
-    if (dimension.memory_stride < 0) {
-      box.data += dimension.memory_stride * std::ptrdiff_t(dimension.n - 1);
-      dimension.memory_stride = -dimension.memory_stride;
-    }
-  }
-  std::sort(box.dimensions, box.dimensions + box.n_dimensions,
-            [](const Dimension& x, const Dimension& y) { return x.memory_stride > y.memory_stride; });
+// The same places, counted as they lie in memory: for values that do not depend on the index.
+Box counted_in_memory(const Box& given) {
+  Box box = in_order_of_memory(given);
   box.first = 0;
   std::uint64_t index_stride = 1;
   for (int i = box.n_dimensions - 1; i >= 0; --i) {
@@ -259,12 +231,6 @@ void fill_simple(const Task& task, const Box& box, std::size_t n, int threads) {
   (line ? fill_line : fill_tiles)(task, box, n, threads);
 }
 
-std::size_t elements_of(const Box& box) {
-  std::size_t n = 1;
-  for (int i = 0; i < box.n_dimensions; ++i) n *= box.dimensions[i].n;
-  return n;
-}
-
 }  // namespace
 
 void fill(const Task& task, const Box& box, int threads) {
@@ -278,7 +244,7 @@ void fill_constant(const KernelTable& kernels, std::uint64_t element_bits, const
   Task task{};
   task.parameters.constant_bits = element_bits;
   task.kernel = kernels.constant[box.element_bytes == 2 ? 0 : box.element_bytes == 4 ? 1 : 2];
-  fill_simple(task, simplify(in_order_of_memory(box)), n, threads);
+  fill_simple(task, simplify(counted_in_memory(box)), n, threads);
 }
 
 void set_grain(std::size_t elements_per_thread) { grain.store(elements_per_thread); }

@@ -5,25 +5,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "box.hpp"
 #include "kernel.hpp"
 
 namespace fastinit {
-
-struct Dimension {
-  std::size_t n;
-  std::ptrdiff_t memory_stride;  // bytes to the next element
-  std::uint64_t index_stride;    // logical indices to the next element
-};
-
-constexpr int kMaxDimensions = 64;  // as in NumPy
-
-struct Box {
-  unsigned char* data;
-  std::size_t element_bytes;
-  std::uint64_t first;  // logical index of the element at data
-  int n_dimensions;
-  Dimension dimensions[kMaxDimensions];
-};
 
 struct Task {
   Kernel kernel;

@@ -1,5 +1,5 @@
 // The contract between the kernels and the rest: which generators, transforms and element types there are, the
-// constants a transform takes, and the table of functions that every target exports. It knows no SIMD, no arrays, no
+// constants a transform takes, what sums there are, and the table of functions that every target exports. It knows no SIMD, no arrays, no
 // Python. docs/stream-format.md defines the bits.
 #pragma once
 
@@ -97,12 +97,26 @@ using Kernel = void (*)(const Stream& stream, const Parameters& parameters, cons
 using KnownAnswer = void (*)(Generator generator, int rounds, const std::uint32_t counter[4],
                              const std::uint32_t key[4], std::uint32_t block[4]);
 
+// Of elements side by side in memory, at least one: their deviations from the first of them (so that what cancels in the
+// squares is small beside what stays), summed in a fixed order, and extremes, which mean nothing if there is a NaN.
+struct Moments {
+  double first, sum, squares;
+  double minimum, maximum;
+  bool has_nan;
+};
+using SumUp = Moments (*)(const unsigned char* data, std::size_t n);
+
+// The sum of mix(key + i step + bits of element i), modulo 2^64.
+using Digest = std::uint64_t (*)(const unsigned char* data, std::size_t n, std::uint64_t key, std::uint64_t step);
+
 struct KernelTable {
   const char* target;
   Kernel fill[kGenerators][kTransforms][kElementTypes];
   Kernel bits[kGenerators][2];  // 32-bit words, 64-bit words
   Kernel constant[3];           // elements of 2, 4, 8 bytes
   KnownAnswer known_answer;
+  SumUp moments[kElementTypes];
+  Digest digest[3];  // elements of 2, 4, 8 bytes
 };
 
 }  // namespace fastinit

@@ -7,6 +7,7 @@
 
 #include "generators.hpp"
 #include "scatter.hpp"
+#include "summary_loop.hpp"
 #include "transforms.hpp"
 
 // Before a loop that is not to be unrolled: measured to be faster in Loop::groups.
@@ -341,6 +342,13 @@ constexpr KernelTable make_table(const char* target) {
   table.constant[1] = repeat<std::uint32_t>;
   table.constant[2] = repeat<std::uint64_t>;
   table.known_answer = known_answer;
+  table.moments[int(ElementType::kFloat32)] = moments<ElementType::kFloat32>;
+  table.moments[int(ElementType::kFloat64)] = moments<ElementType::kFloat64>;
+  table.moments[int(ElementType::kFloat16)] = moments<ElementType::kFloat16>;
+  table.moments[int(ElementType::kBfloat16)] = moments<ElementType::kBfloat16>;
+  table.digest[0] = digest<std::uint16_t>;
+  table.digest[1] = digest<std::uint32_t>;
+  table.digest[2] = digest<std::uint64_t>;
   return table;
 }
 

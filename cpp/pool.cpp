@@ -154,7 +154,7 @@ void in_parallel(std::size_t n, int threads, const std::function<void(std::size_
     for (std::size_t k = 0; k < n; ++k) part(k);
     return;
   }
-  Job job{part, n, {}, int(std::min(std::size_t(threads), n)) - 1};
+  Job job{part, n, {}, int(std::min(std::size_t(std::min(threads, kMostThreads)), n)) - 1};
   helpers->run(job);
 }
 

@@ -10,6 +10,8 @@
 
 namespace fastinit {
 
+constexpr int kMostThreads = 512;  // more are a slip of the keyboard
+
 // Calls part(0) .. part(n - 1), each once, on this thread and at most threads - 1 helpers, and returns when all are done.
 // Fewer helpers come where no more can be started, or where they work for others: many threads may call it at once, and
 // there are only as many helpers as the one that wants most has asked for. No part may throw.

@@ -27,7 +27,7 @@ from fastinit.__main__ import main
 DRAWN = [*NAMED, "uniform", "normal", "truncated_normal", "random_bits", "orthogonal", "sparse"]
 CONSTANT = ["constant", "zeros", "ones", "identity"]
 FILLS = [*DRAWN, *CONSTANT]
-OTHERS = ["calculate_gain", "empty", "get_num_threads", "manual_seed", "set_num_threads", "show_config"]
+OTHERS = ["calculate_gain", "empty", "get_num_threads", "manual_seed", "set_num_threads", "show_config", "summary"]
 ALIASES = {
     "glorot_uniform": "xavier_uniform",
     "glorot_normal": "xavier_normal",
@@ -52,7 +52,7 @@ def threads() -> Iterator[int]:
 
 def test_names() -> None:
     assert sorted(fastinit.__all__) == fastinit.__all__
-    assert set(fastinit.__all__) == {*FILLS, "dirac", *OTHERS, *ALIASES, "__version__"}
+    assert set(fastinit.__all__) == {*FILLS, "dirac", *OTHERS, *ALIASES, "Summary", "__version__"}
     for name in fastinit.__all__:
         assert hasattr(fastinit, name)
     assert fastinit.__version__ == _core.__version__

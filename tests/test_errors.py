@@ -55,8 +55,8 @@ def read_only(out: np.ndarray) -> np.ndarray:
 OUTS: list[tuple[str, Callable[[np.ndarray], Any], type[Exception], list[str]]] = [
     ("list", lambda out: out.tolist(), TypeError, ["list"]),
     ("None", lambda out: None, TypeError, ["None"]),
-    ("scalar", lambda out: out[0, 0], TypeError, []),
-    ("memoryview", lambda out: out.data, TypeError, ["memoryview"]),
+    ("scalar", lambda out: out[0, 0], ValueError, ["read-only"]),
+    ("bytearray", lambda out: bytearray(out), TypeError, ["'B'"]),
     ("read-only", read_only, ValueError, ["read-only"]),
     ("int32", lambda out: out.astype(np.int32), TypeError, ["int32"]),
     ("bool", lambda out: out.astype(bool), TypeError, ["bool"]),

@@ -44,6 +44,8 @@ LAWS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("dirac", {"groups": 2}, (12, 4, 3, 5)),
     ("orthogonal", {"gain": 2.0}, (300, 20, 3)),
     ("orthogonal", {}, (100, 300)),
+    ("orthogonal", {"layout": "keras"}, (3, 50, 100)),
+    ("dirac", {"layout": "keras"}, (3, 8, 6)),
     ("sparse", {"sparsity": 0.3, "std": 0.5}, (405, 500)),
 ]
 

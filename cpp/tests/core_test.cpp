@@ -21,6 +21,7 @@
 #include "memory.hpp"
 #include "parameters.hpp"
 #include "rounding.hpp"
+#include "summary.hpp"
 #include "threads.hpp"
 
 using namespace fastinit;
@@ -503,6 +504,54 @@ void threads() {
   set_grain(0);
 }
 
+// What a summary says is right (tests/test_summary.py has the numbers), and the same on every target, number of threads, in
+// every environment, which it keeps.
+void summaries(const KernelTable& table) {
+  const std::size_t rows = 501, columns = 700;  // in columns: some parts for threads, each with pieces of many rows
+  const std::uint64_t usual = environment_now();
+  for (int type = 0; type < kElementTypes; ++type) {
+    const std::size_t bytes = kTypeBytes[type];
+    Bytes values(rows * columns * bytes);
+    const Plan plan = make_plan(Distribution::kNormal, ElementType(type), {1, 0.5, 0, 0});
+    const auto width = std::ptrdiff_t(bytes), height = std::ptrdiff_t(rows * bytes);
+    const Box box{values.data(), bytes, 5, 2, {{rows, width, columns}, {columns, height, 1}}};
+    fill({table.fill[0][int(plan.transform)][type], kStream, plan.parameters}, box, 1);
+    const Summary want = summarise(kernels_of("portable"), ElementType(type), box, 1);
+    const auto same = [&](const Summary& got) {
+      return got.n == want.n && got.mean == want.mean && got.std == want.std && got.minimum == want.minimum &&
+             got.maximum == want.maximum && got.digest == want.digest;
+    };
+    const std::string what = std::string(table.target) + ": summary of " + kTypeNames[type];
+    check(want.n == rows * columns && std::fabs(want.mean - 1) < 0.005 && std::fabs(want.std - 0.5) < 0.005, what);
+    // Backwards, and in two boxes.
+    Box other = box;
+    other.data += width * std::ptrdiff_t(rows - 1);
+    other.first += columns * (rows - 1);
+    other.dimensions[0] = {rows, -width, 0 - std::uint64_t(columns)};
+    check(same(summarise(table, ElementType(type), other, 2)), what + ", backwards");
+    Box left = box, right = box;
+    left.dimensions[1].n = 99;
+    right.dimensions[1].n = columns - 99;
+    right.data += 99 * height;
+    right.first += 99;
+    check(summarise(table, ElementType(type), left, 1).digest + summarise(table, ElementType(type), right, 1).digest ==
+              want.digest, what + ", of two boxes");
+    for (const int n_threads : {1, 2, 7, 1000}) {
+      check(same(summarise(table, ElementType(type), box, n_threads)), what + " on threads");
+    }
+    for (const std::uint64_t flush : kFlushes) {
+      for (std::uint64_t rounding = 0; rounding < (kRoundingBit > 0 ? 4 : 1); ++rounding) {
+        const std::uint64_t foreign = kNoFlags | rounding << kRoundingBit | flush;
+        set_environment(foreign);
+        const Summary got = summarise(table, ElementType(type), box, 2);
+        const std::uint64_t after = environment_now();
+        set_environment(usual);
+        check(same(got) && after == foreign, what + " in a foreign environment");
+      }
+    }
+  }
+}
+
 void refusals() {
   const auto refused = [](Distribution distribution, ElementType type, const Arguments& arguments, const char* name) {
     try {
@@ -622,6 +671,7 @@ int main(int argc, char** argv) {
     const int before = failures;
     known_answers(table);
     frozen(table, expected.str());
+    summaries(table);
     slices(table);
     tiles(table);
     columns(table);

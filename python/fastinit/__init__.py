@@ -1,4 +1,4 @@
-"""Fill NumPy arrays in place with Xavier, He and other weights: fast, and the same bits on every CPU.
+"""Fill arrays in place with Xavier, He and other weights: fast, and the same bits on every CPU.
 
     >>> import numpy as np
     >>> import fastinit
@@ -15,9 +15,12 @@ Common arguments
 The docstrings of the functions name only what is their own. These are the same everywhere:
 
 out
-    The array to fill: any writable ``numpy.ndarray`` of float32, float64, float16 or bfloat16 (``ml_dtypes``) in native
-    byte order, of any shape and strides whose elements do not overlap. Returned. A masked array is filled throughout:
-    its mask is not looked at.
+    The array to fill, of float32, float64, float16 or bfloat16 in native byte order, of any shape and strides whose
+    elements do not overlap: a writable ``numpy.ndarray`` (bfloat16 by ``ml_dtypes``); a tensor in the memory of the CPU
+    of any library that speaks DLPack (``__dlpack__``), such as PyTorch; or a writable buffer of format f, d or e, such
+    as an ``array.array`` or a ``memoryview``. Returned. A masked array is filled throughout: its mask is not looked at.
+    Arrays that their library holds to be immutable (JAX, TensorFlow) are refused; so are tensors that require grad, and
+    autograd is not told that a tensor was written: ``fastinit.torch`` sees to both.
 fan_in, fan_out
     Numbers of inputs and outputs of a unit: finite real numbers > 0, not so small that a value overflows the dtype.
     Only those that the formula needs are required. Left out, they are computed from the shape, and then the caller
@@ -50,6 +53,7 @@ operation, in docs/stream-format.md; ``show_config(mode="dicts")["stream_format"
 """
 
 from ._core import __version__
+from ._summary import Summary, summary
 from .initializers import (
     calculate_gain,
     constant,
@@ -79,6 +83,7 @@ from .initializers import (
 from .structured import dirac, identity, orthogonal, sparse
 
 __all__ = [
+    "Summary",
     "__version__",
     "calculate_gain",
     "constant",
@@ -102,6 +107,7 @@ __all__ = [
     "set_num_threads",
     "show_config",
     "sparse",
+    "summary",
     "truncated_normal",
     "uniform",
     "variance_scaling",

@@ -47,6 +47,12 @@ def fill_scaled(
     rng: str,
     /,
 ) -> None: ...
+def shape(out: Any, /) -> tuple[int, ...]: ...  # of anything that `fill` could read; what it cannot is refused as there
+
+# n, mean, std, minimum, maximum, digest
+def summary(
+    out: Any, global_shape: Sequence[Any] | None, offset: Sequence[Any] | None, threads: Any | None, /
+) -> tuple[int, float, float, float, float, int]: ...
 
 # Formulas around the fans, in the default floating-point environment, whatever the caller's is: (a + b) / 2, sqrt(a b),
 # 2 / (1 + a a), sqrt(a).

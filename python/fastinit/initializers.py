@@ -15,14 +15,27 @@ import operator
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NoReturn, TypeAlias, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from . import _core
 
-ArrayT = TypeVar("ArrayT", bound=NDArray[Any])
+if TYPE_CHECKING:
+    from typing_extensions import Buffer as Buffer
+else:
+    Buffer = Any  # of Python 3.12
+
+
+class Tensor(Protocol):
+    """Whatever speaks DLPack: a tensor of PyTorch, an array of CuPy and so on. The memory has to be the CPU's."""
+
+    def __dlpack__(self, *args: Any, **arguments: Any) -> Any: ...  # noqa: D105
+    def __dlpack_device__(self) -> tuple[Any, Any]: ...  # noqa: D105
+
+
+ArrayT = TypeVar("ArrayT", bound="NDArray[Any] | Tensor | Buffer")
 Real: TypeAlias = float | np.floating[Any] | np.integer[Any]
 Integer: TypeAlias = int | np.integer[Any]
 Integers: TypeAlias = Sequence[Integer]
@@ -78,7 +91,7 @@ def _came(value: object) -> str:
     """What came, for an error message: short, on one line, and printable."""
     if isinstance(value, np.ndarray):
         return f"an array of shape {value.shape} and dtype {value.dtype}"
-    text = ascii(value)
+    text = ascii(value).replace("\n", " ")
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -257,15 +270,13 @@ def _fan(
         )
     x = y = 0.0
     if described:
-        if not isinstance(out, np.ndarray):
-            raise TypeError(f"out must be a numpy.ndarray, got {_typed(out)}")
-        if global_shape is None:
-            shape = out.shape
-        else:
+        shape = out.shape if isinstance(out, np.ndarray) else _core.shape(out)
+        if global_shape is not None:
+            n_dims = len(shape)
             shape = _integers("global_shape", global_shape)
-            if len(shape) != out.ndim or min(shape, default=0) < 0:
+            if len(shape) != n_dims or min(shape, default=0) < 0:
                 raise ValueError(
-                    f"global_shape must hold one int >= 0 for each of the {out.ndim} dimensions of out, got {shape}"
+                    f"global_shape must hold one int >= 0 for each of the {n_dims} dimensions of out, got {shape}"
                 )
         x, y = _read_shape(shape, layout, in_axis, out_axis, batch_axis)
         if x > 2**63 or y > 2**63:

@@ -73,7 +73,7 @@ class Initializer:
         >>> Initializer("normal", {"std": -1})
         Traceback (most recent call last):
         ...
-        ValueError: Initializer('normal', {'std': -1}): std must be a finite real number >= 0, got -1
+        ValueError: Initializer('normal', {'std': -1}): std must be a finite number >= 0, got -1
     """
 
     function: str

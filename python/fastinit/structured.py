@@ -274,7 +274,8 @@ def orthogonal(
     cut = 1 if layout == _TORCH else array.ndim - 1
     n_rows, n_columns = math.prod(shape[:cut]), math.prod(shape[cut:])
     tall = n_rows >= n_columns
-    normals = np.empty((n_rows, n_columns) if tall else (n_columns, n_rows))
+    # Nothing is computed for a box without elements.
+    normals = np.empty(((n_rows, n_columns) if tall else (n_columns, n_rows)) if array.size else (0, 0))
     _fill(normals, _core.NORMAL, 0.0, 1.0, 0.0, 0.0, seed, stream, None, None, threads, rng)
     if normals.size == 0:
         return out

@@ -21,10 +21,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import fastinit
+from fastinit import Summary, summary
 from fastinit.initializers import _stream_of, _typed
 from fastinit.recipes import Initializer, Recipe, match, named
 
@@ -125,7 +125,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 # --- parameters -----------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False)
 class _Target:
     """A parameter: one object, whatever its names, with whatever shares its memory."""
 
@@ -163,6 +163,14 @@ def _refuse(name: str, tensor: Tensor, why: str) -> None:
     raise ValueError(f"parameter {name!r} {why}")
 
 
+@contextlib.contextmanager
+def _errors_of(target: _Target) -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"parameter {target.name!r} of shape {tuple(target.tensor.shape)}: {error}") from None
+
+
 def _overlaps_itself(tensor: Tensor) -> bool:
     """Whether elements may share memory: no dimension's step goes beyond all that the smaller steps reach."""
     reach = 0
@@ -195,9 +203,10 @@ def _merge(targets: list[_Target]) -> list[_Target]:
         ranges = sorted(views.items(), key=lambda item: item[0][:2])
         for ((_, end, *_), one), ((start, *_), other) in itertools.pairwise(ranges):
             if start < end:
+                first, second = sorted((one, other), key=targets.index)
                 raise ValueError(
-                    f"parameters {one.name!r} and {other.name!r} share part of their memory: they must be views of the "
-                    "same elements, or of none in common"
+                    f"parameters {first.name!r} and {second.name!r} share part of their memory: they must be views of "
+                    "the same elements, or of none in common"
                 )
     return merged
 
@@ -233,7 +242,7 @@ def _materialise(targets: list[_Target]) -> None:
 # --- buffers --------------------------------------------------------------------------------------------------------
 
 
-@dataclass
+@dataclass(eq=False)
 class _Buffer:
     """A buffer on the meta device: one object, whatever its names, and the tensor that will take its place."""
 
@@ -420,18 +429,16 @@ def init_module(
     _materialise(targets)
     pieces = []
     for target in targets:
-        shape = shapes[target.name]
-        try:
-            held = boxes(target.filled)[1]
-            rules[target.name][1].check(shape, array_of(torch.empty(0, dtype=target.tensor.dtype, device="cpu")).dtype)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"parameter {target.name!r} of shape {shape}: {error}") from None
-        for piece, _ in held:
+        with _errors_of(target):
+            pieces.append(boxes(target.filled)[1])
+        for piece, _ in pieces[-1]:
             if why := why_not(piece):
                 _refuse(target.name, piece, why)
             if _overlaps_itself(piece):
                 _refuse(target.name, piece, "must have memory for each of its elements, got some that share it")
-        pieces.append(held)
+        with _errors_of(target):
+            dtype = array_of(torch.empty(0, dtype=target.tensor.dtype, device="cpu")).dtype
+            rules[target.name][1].check(shapes[target.name], dtype)
     restored = _buffers(module, buffers)
 
     rows = []
@@ -459,7 +466,12 @@ def init_module(
 
 
 def _row(
-    target: _Target, shape: tuple[int, ...], pattern: str, initializer: Initializer, n: int, measured: list[Any] | None
+    target: _Target,
+    shape: tuple[int, ...],
+    pattern: str,
+    initializer: Initializer,
+    n: int,
+    measured: list[Summary] | None,
 ) -> Row:
     expected_mean, expected_std = initializer.moments(shape)
     mean = std = digest = None
@@ -483,32 +495,6 @@ def _row(
         frozen=not target.tensor.requires_grad,
         tied=(*target.names[1:], *(name for alias in target.aliases for name in alias.names)),
     )
-
-
-@dataclass(frozen=True)
-class _Summary:
-    n: int
-    mean: float
-    std: float
-    digest: int
-
-
-def summary(out: NDArray[Any], *, global_shape: Any = None, offset: Any = None, threads: Any = None) -> _Summary:
-    """Stand-in."""
-    shape = out.shape if global_shape is None else tuple(global_shape)
-    offset = (0,) * len(shape) if offset is None else offset
-    index = np.zeros(out.shape, np.uint64)
-    for axis, (first, size) in enumerate(zip(offset, out.shape, strict=True)):
-        along = (np.arange(size, dtype=np.uint64) + np.uint64(first)) * np.uint64(math.prod(shape[axis + 1 :]))
-        index += along.reshape((-1,) + (1,) * (out.ndim - axis - 1))
-    bits = np.ascontiguousarray(out).view(f"u{out.itemsize}").astype(np.uint64).reshape(out.shape)
-    with np.errstate(over="ignore"):
-        x = (index + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15) + bits
-        x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        digest = int((x ^ (x >> np.uint64(31))).sum(dtype=np.uint64))
-    wide = out.astype(np.float64)
-    return _Summary(out.size, float(wide.mean()) if out.size else 0.0, float(wide.std()) if out.size else 0.0, digest)
 
 
 def _attach(module: nn.Module, targets: list[_Target], buffers: list[_Buffer]) -> None:

@@ -1,0 +1,185 @@
+#include "summary.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "environment.hpp"
+#include "pool.hpp"
+
+namespace fastinit {
+namespace {
+
+// The sums of a part are made from its chunks, the result from the parts: always in this order, whichever thread makes a
+// part. A chunk is read twice, the second time from the cache; a part is some 50 microseconds' work, more than it costs to
+// wake a thread.
+constexpr std::size_t kChunk = 4096;
+constexpr std::size_t kPart = 32 * kChunk;
+
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// --- a walk through a box, dimension by dimension
+
+struct Run {
+  const unsigned char* data;
+  std::ptrdiff_t stride;  // bytes
+  std::uint64_t index, index_stride;
+  std::size_t n;
+};
+
+class Walk {
+  const Box& box_;  // of at least one dimension
+  std::size_t at_[kMaxDimensions];
+  const unsigned char* data_;
+  std::uint64_t index_;
+
+ public:
+  Walk(const Box& box, std::size_t from) : box_(box), data_(box.data), index_(box.first) {
+    for (int i = box.n_dimensions - 1; i >= 0; --i) {
+      at_[i] = 0;
+      move(i, from % box.dimensions[i].n);
+      from /= box.dimensions[i].n;
+    }
+  }
+
+  // The next elements of the last dimension, at most so many.
+  Run next(std::size_t most) {
+    int i = box_.n_dimensions - 1;
+    const Dimension& last = box_.dimensions[i];
+    const std::size_t n = std::min(last.n - at_[i], most);
+    const Run run{data_, last.memory_stride, index_, last.index_stride, n};
+    move(i, n);
+    while (i > 0 && at_[i] == box_.dimensions[i].n) {
+      move(i, std::size_t(0) - at_[i]);
+      move(--i, 1);
+    }
+    return run;
+  }
+
+ private:
+  void move(int i, std::size_t by) {
+    at_[i] += by;
+    data_ += box_.dimensions[i].memory_stride * std::ptrdiff_t(by);
+    index_ += box_.dimensions[i].index_stride * by;
+  }
+};
+
+// --- sums of sums
+
+struct Partial {
+  double n = 0, mean = 0, squares = 0;  // squares: of the deviations from the mean
+  double minimum = 0, maximum = 0;
+  std::uint64_t digest = 0;
+};
+
+// Infinite elements make an infinite mean, those of both signs none; a NaN makes everything NaN.
+void respect_specials(Partial& partial) {
+  const bool has_nan = std::isnan(partial.minimum), above = partial.maximum == kInfinity, below = partial.minimum == -kInfinity;
+  if (!has_nan && !above && !below) return;  // an overflow
+  partial.mean = has_nan || (above && below) ? kNan : above ? kInfinity : -kInfinity;
+  partial.squares = kNan;
+}
+
+Partial partial_of(const Moments& moments, std::size_t n_elements) {
+  const double n = double(n_elements), mean = moments.sum / n;
+  Partial partial{n, moments.first + mean, std::max(moments.squares - moments.sum * mean, 0.0), moments.minimum,
+                  moments.maximum};
+  if (moments.has_nan) partial.minimum = partial.maximum = kNan;
+  if (!std::isfinite(moments.sum)) respect_specials(partial);
+  return partial;
+}
+
+// Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979.
+Partial together(const Partial& a, const Partial& b) {
+  if (a.n == 0) return b;
+  Partial both{a.n + b.n, 0, 0, std::min(a.minimum, b.minimum), std::max(a.maximum, b.maximum), a.digest + b.digest};
+  const double distance = b.mean - a.mean, share = b.n / both.n;
+  both.mean = a.mean + distance * share;
+  both.squares = a.squares + b.squares + distance * distance * (a.n * share);
+  if (std::isnan(a.minimum) || std::isnan(b.minimum)) both.minimum = both.maximum = kNan;
+  if (!std::isfinite(distance)) respect_specials(both);
+  return both;
+}
+
+class Summing {
+  const Box& box_;
+  const SumUp moments_;
+  const Digest digest_;
+
+ public:
+  Summing(const KernelTable& kernels, ElementType type, const Box& box)
+      : box_(box),
+        moments_(kernels.moments[int(type)]),
+        digest_(kernels.digest[box.element_bytes == 2 ? 0 : box.element_bytes == 4 ? 1 : 2]) {}
+
+  Partial part(std::size_t from, std::size_t to) const {
+    constexpr std::uint64_t kGamma = 0x9E3779B97F4A7C15;  // SplitMix64's increment: 2^64 over the golden ratio
+    const std::size_t size = box_.element_bytes;
+    alignas(kCacheLine) unsigned char gathered[kChunk * 8];
+    Partial sum;
+    Walk walk(box_, from);
+    for (std::size_t n; from < to; from += n) {
+      n = std::min(to - from, kChunk);
+      std::uint64_t digest = 0;
+      const unsigned char* chunk = gathered;
+      for (std::size_t done = 0; done < n;) {
+        const Run run = walk.next(n - done);
+        if (run.stride == std::ptrdiff_t(size) && run.n == n) {
+          chunk = run.data;
+        } else {
+          gather(run, size, gathered + done * size);
+        }
+        digest += digest_(chunk + done * size, run.n, (run.index + 1) * kGamma, run.index_stride * kGamma);
+        done += run.n;
+      }
+      Partial partial = partial_of(moments_(chunk, n), n);
+      partial.digest = digest;
+      sum = together(sum, partial);
+    }
+    return sum;
+  }
+
+ private:
+  static void gather(const Run& run, std::size_t size, unsigned char* to) {
+    switch (size) {
+      case 2: return gather_of<2>(run, to);
+      case 4: return gather_of<4>(run, to);
+      default: return gather_of<8>(run, to);
+    }
+  }
+
+  template <std::size_t size>
+  static void gather_of(const Run& run, unsigned char* to) {
+    const unsigned char* from = run.data;
+    for (std::size_t i = 0; i < run.n; ++i, from += run.stride, to += size) std::memcpy(to, from, size);
+  }
+};
+
+Summary all_together(const std::vector<Partial>& parts, std::size_t n) {
+  Partial sum;
+  for (const Partial& part : parts) sum = together(sum, part);
+  return {n, sum.mean, std::sqrt(sum.squares / sum.n), sum.minimum, sum.maximum, sum.digest};
+}
+
+}  // namespace
+
+Summary summarise(const KernelTable& kernels, ElementType type, const Box& given, int threads) {
+  const std::size_t n = elements_of(given);
+  if (n == 0) return {0, kNan, kNan, kNan, kNan, 0};
+  Box box = simplify(in_order_of_memory(given));
+  if (box.n_dimensions == 0) box.dimensions[box.n_dimensions++] = {1, std::ptrdiff_t(box.element_bytes), 1};
+  const Summing summing(kernels, type, box);
+  std::vector<Partial> parts((n + kPart - 1) / kPart);
+  const auto part = [&](std::size_t k) {
+    const DefaultEnvironment environment;
+    parts[k] = summing.part(k * kPart, std::min(n, (k + 1) * kPart));
+  };
+  in_parallel(parts.size(), threads, std::cref(part));
+  return in_default_environment(all_together, parts, n);
+}
+
+}  // namespace fastinit
