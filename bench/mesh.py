@@ -62,13 +62,13 @@ def with_init_module(layers: int, directory: str) -> Any:
 
 
 def with_reader(layers: int, directory: str) -> Any:
-    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     from fastinit.torch import FastInitReader
 
     module = on_meta(layers)
     module.to_empty(device="cpu")
-    dcp.load(module.state_dict(), storage_reader=FastInitReader(module, recipe()))
+    load(module.state_dict(), storage_reader=FastInitReader(module, recipe()))
     return module
 
 
@@ -80,11 +80,11 @@ def whole_on_each(layers: int, directory: str) -> Any:
 
 
 def from_a_seed_checkpoint(layers: int, directory: str) -> Any:
-    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     module = on_meta(layers)
     module.to_empty(device="cpu")
-    dcp.load(module.state_dict(), checkpoint_id=directory)
+    load(module.state_dict(), checkpoint_id=directory)
     return module
 
 
@@ -100,11 +100,11 @@ def write_seed_checkpoint(layers: int, directory: str, queue: Any) -> None:
     """One process makes the whole module and saves it."""
     import warnings
 
-    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.state_dict_saver import save
 
     warnings.simplefilter("ignore")
     before = status("VmRSS")
-    dcp.save(model(layers).state_dict(), checkpoint_id=directory, no_dist=True)
+    save(model(layers).state_dict(), checkpoint_id=directory, no_dist=True)
     queue.put(status("VmHWM") - before)
 
 
