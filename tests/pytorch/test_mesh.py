@@ -31,8 +31,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 import torch.distributed as dist  # noqa: E402
-import torch.distributed.checkpoint as dcp  # noqa: E402
 from torch import nn  # noqa: E402
+from torch.distributed import checkpoint  # noqa: E402
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh  # noqa: E402
 from torch.distributed.fsdp import fully_shard  # noqa: E402
 from torch.distributed.tensor import DTensor, Partial, Replicate, Shard, distribute_tensor  # noqa: E402
@@ -47,6 +47,7 @@ from fastinit.recipes import Initializer  # noqa: E402
 from fastinit.torch import FastInitReader, init_module  # noqa: E402
 from fastinit.torch.sharding import boxes  # noqa: E402
 
+dcp: Any = checkpoint  # not all of which is declared
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -61,11 +62,15 @@ def fake(rank: int, size: int) -> Iterator[None]:
         yield
     finally:
         dist.destroy_process_group()
-        _clear_sharding_prop_cache()  # it knows the mesh of the last rank
+        _clear_sharding_prop_cache()  # type: ignore[no-untyped-call]  # it knows the mesh of the last rank
 
 
 def counting(*shape: int) -> Any:
     return torch.arange(float(math.prod(shape))).view(shape)
+
+
+def dtensor(local: Any, spec: Any) -> Any:
+    return DTensor(local, spec, requires_grad=False)  # type: ignore[no-untyped-call]
 
 
 def held(tensor: Any, whole: Any) -> int:
@@ -145,12 +150,12 @@ def test_pieces_cut_in_another_order(rank: int) -> None:
         meta = TensorMeta(whole.shape, whole.stride(), whole.dtype)
         order = (ShardOrderEntry(0, (1, 0)),)
         spec = DTensorSpec(mesh, (Shard(0), Shard(0)), meta, shard_order=order)
-        assert held(DTensor(local, spec, requires_grad=False), whole) == 1
+        assert held(dtensor(local, spec), whole) == 1
         # Strided placements that are to be read as such, from left to right.
         strided = _StridedShard(0, split_factor=3)
         literal = DTensorSpec(mesh, (strided, Shard(0)), meta, use_strided_shard_as_shard_order=False)
         cut = distribute_tensor(whole, mesh, [strided, Shard(0)], src_data_rank=None).to_local()
-        held(DTensor(cut, literal, requires_grad=False), whole)
+        held(dtensor(cut, literal), whole)
 
 
 @pytest.mark.parametrize(
@@ -261,7 +266,8 @@ def test_pieces_that_torch_plans_wrongly_are_filled_all_the_same() -> None:
     for rank in range(6):
         with fake(rank, 6):
             mesh = init_device_mesh("cpu", (3, 2), mesh_dim_names=("dp", "tp"))
-            layer, places = nn.Linear(3, 7), nn.Linear(3, 7)
+            layer: Any = nn.Linear(3, 7)
+            places: Any = nn.Linear(3, 7)
             places.load_state_dict({name: counting(*p.shape) for name, p in layer.named_parameters()})
             for module in (layer, places):
                 parallelize_module(module, mesh["tp"], ColwiseParallel(), src_data_rank=None)
@@ -284,7 +290,7 @@ def test_pieces_that_torch_plans_wrongly_are_filled_all_the_same() -> None:
 
 
 def test_what_the_recipe_does_not_make_is_left() -> None:
-    norm = nn.BatchNorm1d(4)
+    norm: Any = nn.BatchNorm1d(4)
     with torch.no_grad():
         norm.running_mean.fill_(3)
         norm.num_batches_tracked.fill_(5)
@@ -385,7 +391,7 @@ def test_loads_refuse_what_cannot_be_filled() -> None:
     with fake(0, 2):
         mesh = init_device_mesh("cpu", (2,))
         odd = DTensor.from_local(torch.zeros(2, 3), mesh, [Odd(0)], shape=torch.Size((4, 3)), stride=(3, 1))
-        with pytest.raises(dcp.CheckpointException, match="w: .*placements must be"):
+        with pytest.raises(dcp.CheckpointException, match=r"w: .*placements must be"):
             load({"w": odd}, reader)
         assert odd.to_local().eq(0).all()
         # An initialiser that refuses boxes is refused with the parameter's name.
@@ -489,7 +495,7 @@ def assembled(module: Any, expected: Any) -> None:
 
 def fill(module: Any, how: str) -> None:
     """Initialise, and see that no collective is called."""
-    with CommDebugMode() as calls:
+    with CommDebugMode() as calls:  # type: ignore[no-untyped-call]
         if how == "empty":
             module.to_empty(device="cpu")
         if how == "checkpoint":
@@ -506,7 +512,7 @@ def check_same_bits(rank: int, size: int) -> None:
         expected = Net(hidden, dtype)
         init_module(expected, seed=5, recipe=NET)
         for name, cut in meshes(size):
-            where = places(cut, lambda: Net(hidden, torch.float64))
+            where = places(cut, functools.partial(Net, hidden, torch.float64))
             everywhere: list[Any] = [None] * size
             dist.all_gather_object(everywhere, {parameter: set(index.tolist()) for parameter, index in where.items()})
             for parameter, value in expected.named_parameters():
@@ -666,8 +672,8 @@ def check_without_a_group(rank: int, size: int) -> None:
 CHECKS: Mapping[int, tuple[Callable[[int, int], None], ...]] = {
     1: (check_same_bits, check_ties, check_training_goes_on, check_load_with_everybody, check_without_a_group),
     2: (check_same_bits, check_digests_add_up, check_ties, check_training_goes_on, check_memory, check_without_a_group),
-    4: (check_same_bits, check_digests_add_up, check_load_with_everybody, check_memory, check_without_a_group),
-    8: (check_same_bits, check_digests_add_up, check_training_goes_on, check_without_a_group),
+    4: (check_same_bits, check_training_goes_on, check_load_with_everybody, check_memory, check_without_a_group),
+    8: (check_same_bits, check_digests_add_up, check_without_a_group),
 }
 
 
