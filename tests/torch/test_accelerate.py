@@ -37,10 +37,9 @@ import fastinit
 import torch
 from fastinit.torch import accelerate, install, uninstall
 from fastinit.torch.accelerate import Acceleration, _replacements
-
-accelerate_file = sys.modules[Acceleration.__module__]
 from torch import Tensor, nn
 
+accelerate_file = sys.modules[Acceleration.__module__]
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 NUMPY = dict(zip(DTYPES, map(np.dtype, (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)), strict=True))
 SEED = 7
@@ -93,15 +92,11 @@ def equal(a: Tensor, b: Tensor | NDArray[Any]) -> bool:
     return x.shape == y.shape and x.dtype == y.dtype and x.tobytes() == y.tobytes()
 
 
-def normal(
-    shape: tuple[int, ...], stream: str, dtype: torch.dtype = torch.float32, **parameters: float
-) -> NDArray[Any]:
+def normal(shape: tuple[int, ...], stream: str, dtype: torch.dtype = torch.float32, **parameters: Any) -> NDArray[Any]:
     return fastinit.normal(np.empty(shape, NUMPY[dtype]), seed=SEED, stream=stream, **parameters)
 
 
-def uniform(
-    shape: tuple[int, ...], stream: str, dtype: torch.dtype = torch.float32, **parameters: float
-) -> NDArray[Any]:
+def uniform(shape: tuple[int, ...], stream: str, dtype: torch.dtype = torch.float32, **parameters: Any) -> NDArray[Any]:
     return fastinit.uniform(np.empty(shape, NUMPY[dtype]), seed=SEED, stream=stream, **parameters)
 
 
@@ -300,11 +295,11 @@ def test_timm_that_comes_inside_the_block(monkeypatch: pytest.MonkeyPatch) -> No
         nn.Linear(1, 1)
         monkeypatch.undo()
         assert timm._trunc_normal_ is original
-        weight = nn.Linear(5, 6).weight
+        layer = nn.Linear(5, 6)
         calls = done.calls
-        timm.trunc_normal_(weight)
+        timm.trunc_normal_(layer.weight)
     assert done.calls == calls + 1
-    assert equal(weight, truncated((6, 5), "weight#3"))
+    assert equal(layer.weight, truncated((6, 5), "weight#3"))
     assert timm._trunc_normal_ is original
 
 
@@ -455,7 +450,7 @@ class Subclass(untyped.Tensor):  # type: ignore[misc]
     """A tensor of another type."""
 
 
-class Watching(TorchDispatchMode):
+class Watching(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts operators."""
 
     def __init__(self) -> None:
@@ -557,7 +552,7 @@ def test_falls_through(name: str) -> None:
 
 
 def test_draws_of_other_laws_are_torchs() -> None:
-    for draw in (
+    laws: list[Callable[[], Tensor]] = [
         lambda: torch.empty(9).exponential_(),
         lambda: torch.empty(9).log_normal_(),
         lambda: torch.empty(9).cauchy_(),
@@ -566,7 +561,8 @@ def test_draws_of_other_laws_are_torchs() -> None:
         lambda: torch.randperm(9),
         lambda: torch.randint(9, (9,)),
         lambda: torch.dropout(torch.ones(9), 0.5, True),
-    ):
+    ]
+    for draw in laws:
         torch.manual_seed(2)
         want = draw()
         torch.manual_seed(2)
@@ -1321,7 +1317,6 @@ def test_transformers_from_pretrained(tmp_path: Any) -> None:
     with accelerate(seed=SEED) as done:
         model = transformers.GPT2ForSequenceClassification.from_pretrained(tmp_path, config=config)
     assert done.calls > 0
-    assert done.passed == 0 or done.calls > 0
-    for name, parameter in plain.transformer.named_parameters():  # type: ignore[union-attr,operator]
+    for name, parameter in plain.transformer.named_parameters():  # type: ignore[union-attr]
         assert equal(parameter, model.transformer.get_parameter(name)), name
     assert 0.01 < model.score.weight.std() < 0.04
