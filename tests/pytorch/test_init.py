@@ -22,16 +22,16 @@ if not installed("torch"):
 
 import ml_dtypes
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastinit
 import fastinit.torch.init as init
-import torch
 from fastinit.torch import _tensor
-from torch import Tensor
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 SHAPE = (6, 4, 3)

@@ -22,8 +22,9 @@ from unittest import mock
 # Before torch's test utilities come: the slow tests too.
 os.environ.setdefault("PYTORCH_TEST_WITH_SLOW", "1")
 
-import fastinit.torch.init as ours
 import torch
+
+import fastinit.torch.init as ours
 from fastinit.torch import _tensor
 
 

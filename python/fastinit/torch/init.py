@@ -34,12 +34,12 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.nn.init import calculate_gain
 from torch.utils._device import DeviceContext
 
 import fastinit
-import torch
-from torch import Tensor
 
 from ._tensor import why_not, write
 

@@ -26,18 +26,18 @@ from numpy.typing import NDArray
 
 pytest.importorskip("torch.nn")
 
+import torch
 import torch.fx
 import torch.fx.experimental.proxy_tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastinit
-import torch
 from fastinit.torch import accelerate, install, uninstall
 from fastinit.torch.accelerate import Acceleration, _replacements
-from torch import Tensor, nn
 
 accelerate_file = sys.modules[Acceleration.__module__]
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
