@@ -9,7 +9,6 @@ that all functions share are described once, in ``help(fastinit)``; the definiti
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -353,8 +352,9 @@ def sparse(
     number = _stream_of(stream) if isinstance(stream, str) else _integer(0 if stream is None else stream)
     _fill(out, _core.NORMAL, 0.0, deviation, 0.0, 0.0, seed, number, global_shape, offset, threads, rng)
 
-    # The product is exact in fractions and rounded once, whatever the caller's rounding mode.
-    n_zeros = math.ceil(float(Fraction(share) * n_rows))
+    # Division of integers is rounded once and to nearest, whatever the caller's rounding mode.
+    numerator, denominator = share.as_integer_ratio()
+    n_zeros = math.ceil(numerator * n_rows / denominator)
     if n_zeros == 0 or array.size == 0:
         return out
     places = _stream_of(f"sparse {number}")
