@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pathlib
 from collections.abc import Iterator
@@ -14,6 +15,15 @@ import pytest
 
 import fastinit
 from fastinit import _core
+
+
+def installed(name: str) -> bool:
+    """Whether there is such a package, and not only a folder of tests for it, which Python takes for one, too."""
+    spec = importlib.util.find_spec(name)
+    return spec is not None and spec.origin is not None
+
+
+collect_ignore = [name for name in ("torch", "jax") if not installed(name)]
 
 TARGETS: list[str] = _core.config()["targets_found"]
 DTYPES: dict[str, np.dtype[Any]] = {

@@ -761,7 +761,8 @@ def dirac(shape: tuple[int, ...], dtype: npt.DTypeLike, groups: int) -> Array:
     m = shape[0] // groups
     for g in range(groups):
         for d in range(min(m, shape[1]) if out.size else 0):
-            out[(g * m + d, d, *(size // 2 for size in shape[2:]))] = 1
+            place = (g * m + d, d, *(size // 2 for size in shape[2:]))
+            out[place] = 1
     return out
 
 
@@ -774,7 +775,7 @@ def sparse(
     low = (n_rows - 1).bit_length() if n_rows else 0
     keys = fill((n_columns, n_rows), np.uint64, "random_bits", (), rng, seed, f"sparse {stream_number(stream)}")
     for j in range(n_columns):
-        ranked = sorted(range(n_rows), key=lambda i: (int(keys[j, i]) >> low << low) | i)  # noqa: B023
+        ranked = sorted(range(n_rows), key=lambda i: (int(keys[j, i]) >> low << low) | i)
         for i in ranked[: math.ceil(sparsity * n_rows)]:
             out[i, j] = 0
     return out

@@ -9,6 +9,7 @@ import re
 import pytest
 
 import fastinit
+from conftest import installed
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
@@ -16,6 +17,8 @@ DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_examples(document: pathlib.Path) -> None:
+    if document.stem in ("torch", "jax") and not installed(document.stem):
+        pytest.skip(f"without {document.stem}")
     result = doctest.testfile(str(document), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.failed == 0
     assert (result.attempted > 0) == (">>>" in document.read_text())

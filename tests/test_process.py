@@ -479,5 +479,6 @@ def test_import_brings_in_nothing_but_itself() -> None:
         "fastinit",
         "fastinit._core",
         "fastinit.initializers",
+        "fastinit.structured",
     ]
     assert {name.partition(".")[0] for name in new} <= {"fastinit", "numpy", "__future__", *sys.stdlib_module_names}

@@ -9,7 +9,6 @@ that all functions share are described once, in ``help(fastinit)``; the definiti
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -207,7 +206,7 @@ def dirac(
     _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     centre = [size // 2 - start for size, start in zip(shape[2:], place[2:], strict=True)]
     if all(0 <= at < size for at, size in zip(centre, array.shape[2:], strict=True)):
-        plane = array[(slice(None), slice(None), *centre)]
+        plane = array.transpose(*range(2, array.ndim), 0, 1)[tuple(centre)]
         each = shape[0] // n_groups
         for group in range(n_groups):
             _set_diagonal(plane, group * each - place[0], -place[1], min(each, shape[1]), 1.0)
@@ -353,8 +352,9 @@ def sparse(
     number = _stream_of(stream) if isinstance(stream, str) else _integer(0 if stream is None else stream)
     _fill(out, _core.NORMAL, 0.0, deviation, 0.0, 0.0, seed, number, global_shape, offset, threads, rng)
 
-    # The product is exact in fractions and rounded once, whatever the caller's rounding mode.
-    n_zeros = math.ceil(float(Fraction(share) * n_rows))
+    # Division of integers is rounded once and to nearest, whatever the caller's rounding mode.
+    numerator, denominator = share.as_integer_ratio()
+    n_zeros = math.ceil(numerator * n_rows / denominator)
     if n_zeros == 0 or array.size == 0:
         return out
     places = _stream_of(f"sparse {number}")
@@ -370,6 +370,6 @@ def sparse(
         some |= rows
         some.partition(n_zeros - 1, axis=1)
         zeros = (some[:, :n_zeros] & low_bits).astype(np.int64) - row
-        inside = (0 <= zeros) & (zeros < array.shape[0])
+        inside = (zeros >= 0) & (zeros < array.shape[0])
         array[zeros[inside], begin + np.nonzero(inside)[0]] = 0
     return out

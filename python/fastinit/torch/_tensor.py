@@ -17,14 +17,15 @@ DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 def why_not(tensor: Tensor, *, meta: bool = False) -> str | None:
     """Why the core cannot fill this tensor, or None if it can (with ``meta``: could, if a meta tensor had memory)."""
+    # First, because a subclass is told of every other question.
+    if type(tensor) not in (Tensor, torch.nn.Parameter) or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
+        return f"must be a plain tensor with memory of its own, got {type(tensor).__name__}"
     if tensor.device.type != "cpu" and not (meta and tensor.is_meta):
         return f"must be in the memory of the CPU, got a tensor on {tensor.device}"
     if tensor.layout is not torch.strided:
         return f"must be dense (torch.strided), got layout {tensor.layout}"
     if tensor.dtype not in DTYPES:
         return f"must have dtype float32, float64, float16 or bfloat16, got {tensor.dtype}"
-    if type(tensor) not in (Tensor, torch.nn.Parameter) or torch._C._functorch.is_functorch_wrapped_tensor(tensor):
-        return f"must be a plain tensor with memory of its own, got {type(tensor).__name__}"
     if tensor.is_neg():
         return "must not be a negated view, got one; tensor.resolve_neg() is a copy that is none"
     if tensor.is_inference() and not torch.is_inference_mode_enabled():

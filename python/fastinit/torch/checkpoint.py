@@ -26,6 +26,7 @@ from torch.distributed.checkpoint.storage import StorageReader
 
 from .. import recipes
 from . import _tensor
+from .module import _name
 from .sharding import boxes, is_dtensor
 
 
@@ -79,21 +80,23 @@ class FastInitReader(StorageReader):
             raise TypeError(f"source must be a module or a state dict, got {source!r:.80} of {type(source).__name__}")
         names: dict[str, str] = {}  # of each entry that is made: the name of its parameter
         firsts: dict[object, str] = {}
+        tensors: dict[str, Tensor] = {}
         metadata: dict[str, TensorStorageMetadata | BytesStorageMetadata] = {}
         for name, value in state.items():
             metadata[prefix + name] = _declared(value)
             made = isinstance(value, torch.nn.Parameter) if of_module else _is_float(value)
             if made:
-                names[name] = firsts.setdefault(_memory(value), name)
+                names[name] = firsts.setdefault(_memory(value), _name(name))
+                tensors.setdefault(names[name], value)
             elif isinstance(value, Tensor) and value.is_meta:
                 raise ValueError(
                     f"{name}: the recipe makes {'parameters' if of_module else 'floating-point tensors'}, and this is "
                     "none; it would be left as it is, but is on the meta device and has no values: give a source "
                     "without it, and load without it, or use init_module"
                 )
-        shapes = {name: tuple(state[name].shape) for name in firsts.values()}
+        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         found = recipes.match(recipes.named(recipe, shapes) if isinstance(recipe, str) else recipe, shapes)
-        fills = {name: _filler(name, found[name][1], state[name], seed, threads, rng) for name in shapes}
+        fills = {name: _filler(name, found[name][1], tensor, seed, threads, rng) for name, tensor in tensors.items()}
         self._fills = {prefix + name: fills[first] for name, first in names.items()}
         self._metadata = Metadata(metadata)
 
@@ -173,7 +176,7 @@ def _filler(
 ) -> Callable[[Tensor, tuple[int, ...]], None]:
     """What fills a box of this parameter, at an offset; all that can be refused without memory is refused here."""
     shape = tuple(tensor.shape)
-    nothing = torch.empty((0,) * len(shape), dtype=tensor.dtype)
+    nothing = torch.empty((0,) * len(shape), dtype=tensor.dtype, device="cpu")
 
     def fill(target: Tensor, offset: tuple[int, ...]) -> None:
         if (why := _tensor.why_not(target)) is not None:

@@ -22,9 +22,9 @@ generator
 The bits are those of fastinit's function on an array of that shape, with the same seed and stream. Functions without
 randomness take seed and stream too, so that all can be called alike.
 
-torch's own function does what the core cannot: other devices and dtypes, tensor subclasses, under a mode that wants to
-see the call (``__torch_function__``, ``__torch_dispatch__``, ``torch.compile``), and parameters that fastinit refuses and
-torch does not. With seed or stream given, all of these but the modes are a ValueError or TypeError instead.
+torch's own function does what the core cannot: other devices and dtypes, tensor subclasses, calls that a mode wants to
+see (``__torch_function__``, ``__torch_dispatch__``, ``torch.compile``), and parameters that fastinit refuses and torch
+does not. With seed or stream given, all of these but the modes are a ValueError or TypeError instead.
 """
 
 from __future__ import annotations
@@ -80,10 +80,9 @@ _END = 2**64
 
 def _watched() -> bool:
     """Whether a mode wants to see the call. (``with torch.device(...)`` is one that has no say here.)"""
-    return (
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack() > 0
-        or any(type(mode) is not DeviceContext for mode in torch.overrides._get_current_function_mode_stack())
+    return torch._C._len_torch_dispatch_stack() > 0 or any(
+        type(mode) is not DeviceContext
+        for mode in torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
     )
 
 
@@ -120,6 +119,8 @@ def _fill(
             "generator excludes seed and stream: give one of them; got "
             f"generator={generator!r}, seed={seed!r}, stream={stream!r}"
         )
+    if torch.compiler.is_compiling() and not explicit:
+        return theirs()
     if not isinstance(tensor, Tensor):
         if explicit:
             raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")

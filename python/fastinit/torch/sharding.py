@@ -52,6 +52,8 @@ def boxes(tensor: Tensor) -> tuple[tuple[int, ...], list[tuple[Tensor, tuple[int
     with torch.no_grad():
         local = tensor.to_local()
         sizes = tuple(map(_length, ranges))
+        if 0 in sizes and local.numel() == 0:  # in whatever shape: FSDP makes it 0 along its own dimension too
+            return shape, []
         if tuple(local.shape) != sizes:
             raise ValueError(
                 f"a DTensor of shape {shape} with placements {tensor.placements} on a mesh of shape "

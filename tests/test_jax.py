@@ -1,0 +1,624 @@
+"""Promise: in JAX, on any mesh, the same bits as in NumPy and PyTorch, each device's part alone; and JAX's own laws.
+
+On eight devices, which XLA makes of the CPU if it is told so before JAX first asks for devices.
+"""
+
+from __future__ import annotations
+
+import doctest
+import functools
+import inspect
+import math
+import os
+import pathlib
+import pickle
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats  # type: ignore[import-untyped, unused-ignore]
+
+import fastinit
+from fastinit.recipes import Initializer
+
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+jax: Any = pytest.importorskip("jax")
+import fastinit.jax  # noqa: E402 (it imports jax)
+
+jnp, P, NamedSharding, AxisType = jax.numpy, jax.P, jax.sharding.NamedSharding, jax.sharding.AxisType
+HE = Initializer("he_normal", {"truncated": True})
+DTYPES = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)
+SHAPE = (8, 48, 40)
+SPECS = {
+    "rows": P("a"),
+    "columns": P(None, None, "b"),
+    "blocks": P("a", None, "b"),
+    "swapped": P("b", "a"),
+    "both axes on one": P(None, ("b", "a")),
+    "replicated": P(),
+    "replicated over a": P(None, "b"),
+}
+
+
+def same(array: Any, expected: NDArray[Any]) -> bool:
+    array = np.asarray(array)
+    return bool(
+        array.dtype == expected.dtype and array.shape == expected.shape and array.tobytes() == expected.tobytes()
+    )
+
+
+def whole(shape: tuple[int, ...], seed: int, stream: int | str, dtype: Any = np.float32) -> NDArray[Any]:
+    """The NumPy fill."""
+    return fastinit.he_normal(np.empty(shape, dtype), truncated=True, layout="keras", seed=seed, stream=stream)
+
+
+def mesh(rows: int = 4, columns: int = 2, kind: Any = AxisType.Auto) -> Any:
+    return jax.make_mesh((rows, columns), ("a", "b"), axis_types=(kind, kind))
+
+
+def sharding(*spec: Any) -> Any:
+    return NamedSharding(mesh(), P(*spec))
+
+
+@pytest.fixture(autouse=True)
+def double() -> Iterator[None]:
+    """float64 is float64."""
+    assert jax.device_count() == 8
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[Any]]:
+    """The arrays that fastinit.jax makes."""
+    arrays: list[NDArray[Any]] = []
+
+    def empty(*arguments: Any) -> NDArray[Any]:
+        arrays.append(fastinit.empty(*arguments))
+        return arrays[-1]
+
+    monkeypatch.setattr(fastinit.jax, "empty", empty)
+    return arrays
+
+
+# --- make_array -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: np.dtype(dtype).name)
+@pytest.mark.parametrize("spec", SPECS.values(), ids=list(SPECS))
+@pytest.mark.parametrize("rows", [8, 4, 1])
+def test_each_device_has_its_part_of_the_numpy_fill(rows: int, spec: Any, dtype: Any) -> None:
+    expected = whole(SHAPE, 7, "h.0.kernel", dtype)
+    on = NamedSharding(mesh(rows, 8 // rows), spec)
+    array = fastinit.jax.make_array(SHAPE, on, HE, seed=7, stream="h.0.kernel", dtype=dtype)
+    assert array.sharding == on
+    assert same(array, expected)
+    assert len(array.addressable_shards) == 8
+    for shard in array.addressable_shards:
+        assert same(shard.data, expected[shard.index])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "bfloat16"])
+def test_the_torch_fill_of_the_same_seed_and_name(dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    from fastinit.torch._tensor import write
+
+    tensor = torch.empty(SHAPE, dtype=getattr(torch, dtype))
+    write(tensor, functools.partial(fastinit.normal, std=0.02, seed=3, stream="wte"))
+    recipe = Initializer("normal", {"std": 0.02})
+    array = fastinit.jax.make_array(SHAPE, sharding("a", "b"), recipe, seed=3, stream="wte", dtype=dtype)
+    bits = torch.int16 if array.dtype.itemsize == 2 else tensor.dtype
+    assert np.asarray(array).tobytes() == tensor.view(bits).numpy().tobytes()
+
+
+@pytest.mark.parametrize(
+    ("spec", "parts"), [(P("a", None, "b"), 8), (P(("a", "b")), 8), (P("a"), 4), (P(None, "b"), 2), (P(), 1)]
+)
+def test_only_parts_are_made_and_taken_over_without_a_copy(made: list[NDArray[Any]], spec: Any, parts: int) -> None:
+    array = fastinit.jax.make_array(SHAPE, NamedSharding(mesh(), spec), HE, dtype=np.float32)
+    assert [part.nbytes for part in made] == [math.prod(SHAPE) * 4 // parts] * (8 if parts > 1 else 1)
+    here = {shard.data.unsafe_buffer_pointer() for shard in array.addressable_shards}
+    assert here == {part.ctypes.data for part in made}
+
+
+def test_one_part_for_all_devices_is_safe_to_donate() -> None:
+    """JAX asks once for an array that each device has whole, and lets them share the memory."""
+    array = fastinit.jax.make_array((1024, 64), sharding(), HE, seed=1)
+    expected = np.asarray(array) + 1
+    add = jax.jit(lambda x: x + 1, donate_argnums=0)
+    assert all(same(shard.data, expected) for shard in add(array).addressable_shards)
+
+
+def test_without_a_sharding() -> None:
+    device = jax.devices()[3]
+    with jax.default_device(device):
+        array = fastinit.jax.make_array(SHAPE, None, HE, seed=7, dtype=np.float32)
+    assert same(array, whole(SHAPE, 7, 0))
+    assert array.devices() == {device}
+    assert not array.committed
+    assert fastinit.jax.make_array(SHAPE, jax.sharding.SingleDeviceSharding(device), HE).committed
+
+
+@pytest.mark.parametrize("shape", [(), (0, 8), (8,), (16, 0)])
+def test_few_elements(shape: tuple[int, ...]) -> None:
+    on = NamedSharding(mesh(), P("a")) if shape else sharding()
+    array = fastinit.jax.make_array(shape, on, fastinit.normal, seed=1)
+    assert same(array, fastinit.normal(np.empty(shape, array.dtype), seed=1))
+
+
+def test_what_initialises() -> None:
+    expected = whole((8, 8), 0, 0)
+    function = functools.partial(fastinit.he_normal, truncated=True, layout="keras")
+    for initializer in (HE, function, fastinit.jax.he_normal()):
+        assert same(fastinit.jax.make_array((8, 8), sharding("a"), initializer, dtype="float32"), expected)
+
+
+def test_default_dtype() -> None:
+    assert fastinit.jax.make_array((8,), None, fastinit.normal).dtype == np.float64
+    with jax.enable_x64(False):
+        assert fastinit.jax.make_array((8,), None, fastinit.normal).dtype == np.float32
+
+
+class Comb(jax.sharding.Sharding):  # type: ignore[misc]
+    """Gives each device every eighth row."""
+
+    def addressable_devices_indices_map(self, global_shape: Any) -> Any:
+        return {device: (slice(i, None, 8), slice(None)) for i, device in enumerate(jax.devices())}
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "message"),
+    [
+        ({"shape": 8}, TypeError, "shape must be a sequence of ints, got 8 of type int"),
+        ({"shape": (8, -8)}, ValueError, r"shape must hold ints >= 0, got \(8, -8\)"),
+        ({"shape": (7, 8)}, ValueError, "dimension size is 7"),  # JAX's words
+        ({"sharding": P("a")}, TypeError, r"NamedSharding\(mesh, spec\) is one"),
+        ({"sharding": "a"}, TypeError, "sharding must be a jax.sharding.Sharding that .*, got 'a' of type str$"),
+        ({"sharding": Comb()}, ValueError, "gives each device a box of the array"),
+        ({"initializer": "normal"}, TypeError, "initializer must be .*; got 'normal' of type str"),
+        ({"initializer": Initializer("normal", {"std": 1e39})}, ValueError, "std"),
+        ({"seed": -1}, ValueError, "seed must be"),
+        ({"stream": 1.5}, TypeError, "stream must be"),
+        ({"dtype": np.int32}, TypeError, "dtype must be one of float32"),
+    ],
+)
+def test_refused(changed: dict[str, Any], error: type[Exception], message: str) -> None:
+    arguments = {"shape": (8, 8), "sharding": sharding("a"), "initializer": HE, "dtype": np.float32, **changed}
+    with pytest.raises(error, match=message):
+        fastinit.jax.make_array(**arguments)
+
+
+def test_summands_are_refused() -> None:
+    on = NamedSharding(mesh(kind=AxisType.Explicit), P(unreduced={"a"}))
+    with pytest.raises(ValueError, match="gives each device a box of the array, or None, got NamedSharding"):
+        fastinit.jax.make_array((8, 8), on, HE)
+
+
+def test_float64_without_x64_is_refused() -> None:
+    with jax.enable_x64(False), pytest.raises(ValueError, match=r"dtype float64 needs .*jax_enable_x64"):
+        fastinit.jax.make_array((8, 8), None, HE, dtype=np.float64)
+
+
+# --- init_tree ------------------------------------------------------------------------------------------------------
+
+
+def network() -> Any:
+    def layer(n_in: int, n_out: int) -> Any:
+        return {"kernel": jnp.zeros((n_in, n_out), jnp.bfloat16), "bias": jnp.zeros(n_out, jnp.float32)}
+
+    return {"embed": jnp.zeros((48, 16), jnp.float32), "layers": [{"fc": layer(16, 32)}, {"fc": layer(32, 8)}]}
+
+
+RECIPE = {"*.kernel": HE, "*.bias": Initializer("zeros"), "embed": Initializer("normal", {"std": 0.02})}
+
+
+def test_a_tree_by_names() -> None:
+    abstract = jax.eval_shape(network)
+    tree = fastinit.jax.init_tree(abstract, None, RECIPE, seed=5)
+    assert jax.tree.structure(tree) == jax.tree.structure(abstract)
+    assert same(tree["embed"], fastinit.normal(np.empty((48, 16), np.float32), std=0.02, seed=5, stream="embed"))
+    kernels = [layer["fc"]["kernel"] for layer in tree["layers"]]
+    assert same(kernels[0], whole((16, 32), 5, "layers.0.fc.kernel", jnp.bfloat16))
+    assert same(kernels[1], whole((32, 8), 5, "layers.1.fc.kernel", jnp.bfloat16))
+    assert same(tree["layers"][0]["fc"]["bias"], np.zeros(32, np.float32))
+
+
+def test_another_leaf_changes_none() -> None:
+    abstract = jax.eval_shape(network)
+    more = {**abstract, "aaa": {"kernel": jax.ShapeDtypeStruct((4, 4), "float32")}}
+    before = fastinit.jax.init_tree(abstract, None, RECIPE)
+    after = fastinit.jax.init_tree(more, None, RECIPE)
+    del after["aaa"]
+    assert jax.tree.all(jax.tree.map(lambda x, y: same(x, np.asarray(y)), after, before))
+
+
+@pytest.mark.parametrize("rows", [8, 4, 1])
+def test_a_tree_on_a_mesh(made: list[NDArray[Any]], rows: int) -> None:
+    abstract = jax.eval_shape(network)
+    expected = fastinit.jax.init_tree(abstract, None, RECIPE, seed=5)
+    on = mesh(rows, 8 // rows)
+
+    def place(leaf: Any) -> Any:
+        return NamedSharding(on, P("a") if leaf.ndim == 1 else P("a", "b"))
+
+    shardings = jax.tree.map(place, abstract)
+    made.clear()
+    tree = fastinit.jax.init_tree(abstract, shardings, RECIPE, seed=5)
+    largest = max(
+        math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)
+    )
+    assert max(part.nbytes for part in made) == largest
+    assert jax.tree.all(jax.tree.map(lambda leaf, where: leaf.sharding == where, tree, shardings))
+    assert jax.tree.all(jax.tree.map(lambda x, y: same(x, np.asarray(y)), tree, expected))
+
+
+def test_one_sharding_for_all_some_or_their_own() -> None:
+    abstract = jax.eval_shape(network)
+    rows = sharding("a")
+    for leaf in jax.tree.leaves(fastinit.jax.init_tree(abstract, rows, RECIPE)):
+        assert leaf.sharding == rows
+    some = {"embed": rows, "layers": [{"fc": {"kernel": None, "bias": rows}}] * 2}
+    tree = fastinit.jax.init_tree(abstract, some, RECIPE)
+    assert tree["embed"].sharding == rows
+    assert not tree["layers"][1]["fc"]["kernel"].committed
+    assert tree["layers"][1]["fc"]["bias"].sharding == rows
+    own = fastinit.jax.init_tree({"embed": jax.ShapeDtypeStruct((8, 8), "float32", sharding=rows)}, None, {"*": HE})
+    assert own["embed"].sharding == rows
+
+
+EIGHT = jax.ShapeDtypeStruct((8, 8), "float32")
+
+
+@pytest.mark.parametrize(
+    ("tree", "shardings", "recipe", "error", "message"),
+    [
+        ({"a": EIGHT, "b": "text"}, None, {"*": HE}, TypeError, "leaf 'b': must have a shape and a dtype, got 'text'"),
+        ({"a": jax.ShapeDtypeStruct((8,), "int32")}, None, {"*": HE}, TypeError, "leaf 'a': dtype must be one of"),
+        ({"a": jax.ShapeDtypeStruct((8,), "float32")}, None, {"*": fastinit.jax.he_normal()},
+         ValueError, "leaf 'a': .*in_axis must lie in"),
+        ({"a": {"b": EIGHT}, "a.b": EIGHT}, None, {"*": HE}, ValueError, "abstract_tree must have one leaf .*'a.b'"),
+        ({"a": EIGHT}, P("a"), {"*": HE}, TypeError, r"leaf 'a': sharding must be .*NamedSharding\(mesh, spec\)"),
+        ({"a": EIGHT}, {"a": P("a")}, {"*": HE}, TypeError, r"leaf 'a': sharding must be .*NamedSharding\(mesh"),
+        ({"a": EIGHT, "b": EIGHT}, {"a": None, "c": sharding("a")}, {"*": HE}, ValueError, r"\['b'\].*\['c'\]"),
+        ({"a": EIGHT, "b": EIGHT}, {"a": None}, {"*": HE}, ValueError, r"none for \['b'\] and one for \[\]"),
+        ({"a": EIGHT}, {"a": None, "c": sharding("a")}, {"*": HE}, ValueError, r"none for \[\] and one for \['c'\]"),
+        ({"a": EIGHT}, [sharding("a")], {"*": HE}, ValueError, r"none for \['a'\] and one for \['0'\]"),
+        ({"a": EIGHT, "b": jax.ShapeDtypeStruct((7,), "float32")}, sharding("a"), {"*": fastinit.jax.normal()},
+         ValueError, "leaf 'b': .*dimension size is 7"),
+        ({"a": EIGHT}, None, {"*.kernel": HE}, ValueError, r"no pattern matches .*'a'.*'\*.kernel'"),
+        ({"a": EIGHT}, None, {"a": HE, "b": HE}, ValueError, "no parameter matches the patterns 'b'"),
+        ({"a": EIGHT}, None, {"a": "he_normal"}, TypeError, "recipe must be"),
+    ],
+)  # fmt: skip
+def test_trees_refused(
+    made: list[NDArray[Any]], tree: Any, shardings: Any, recipe: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        fastinit.jax.init_tree(tree, shardings, recipe)
+    assert made == []
+
+
+# --- JAX's protocol -------------------------------------------------------------------------------------------------
+
+
+KEYS: dict[str, tuple[Callable[[], Any], int, int]] = {
+    "typed": (lambda: jax.random.key(5), 5, 0),
+    "typed, large": (lambda: jax.random.key(2**40 + 9), 2**40 + 9, 0),
+    "old": (lambda: jax.random.PRNGKey(5), 5, 0),
+    "words": (lambda: np.array([3, 5], np.uint32), 3 * 2**32 + 5, 0),
+    "128 bits": (
+        lambda: jax.random.wrap_key_data(np.array([1, 2, 3, 4], np.uint32), impl="rbg"),
+        2**32 + 2,
+        3 * 2**32 + 4,
+    ),
+}
+
+
+@pytest.mark.parametrize(("key", "seed", "stream"), KEYS.values(), ids=list(KEYS))
+def test_a_key_is_a_seed_and_a_stream(key: Callable[[], Any], seed: int, stream: int) -> None:
+    init = fastinit.jax.he_normal()
+    expected = whole((8, 8), seed, stream)
+    assert same(init(key(), (8, 8), jnp.float32), expected)
+    assert same(jax.jit(lambda key: init(key, (8, 8), jnp.float32))(key()), expected)
+
+
+def test_keys_refused() -> None:
+    init = fastinit.jax.he_normal()
+    with pytest.raises(ValueError, match=r"key must be a single key .*\(3, 2\)"):
+        init(jax.random.split(jax.random.key(0), 3), (8, 8))
+    with pytest.raises(TypeError, match="PRNG key"):  # JAX's words
+        init(3, (8, 8))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: np.dtype(dtype).name)
+def test_transformed_it_has_the_same_bits(made: list[NDArray[Any]], dtype: Any) -> None:
+    init = fastinit.jax.he_normal()
+    keys = jax.random.split(jax.random.key(2), 3)
+    expected = np.stack([init(key, (16, 8), dtype) for key in keys])
+    assert expected.dtype == dtype
+    assert len({part.tobytes() for part in expected}) == 3
+
+    def draw(key: Any) -> Any:
+        return init(key, (16, 8), dtype)
+
+    assert same(jax.vmap(draw)(keys), expected)
+    assert same(jax.jit(jax.vmap(draw))(keys), expected)
+    assert same(jax.lax.map(draw, keys), expected)
+    made.clear()
+    assert jax.eval_shape(draw, keys[0]) == jax.ShapeDtypeStruct((16, 8), dtype)
+    assert made == []
+
+
+def test_traced_errors_come_when_it_is_traced() -> None:
+    init = fastinit.jax.he_normal()
+    with pytest.raises(ValueError, match="in_axis must lie in"):
+        jax.eval_shape(lambda key: init(key, (8,)), jax.random.key(0))
+    with pytest.raises(ValueError, match=r"shape must hold ints >= 0, got \(8, -8\)"):
+        jax.eval_shape(lambda key: init(key, (8, -8)), jax.random.key(0))
+
+
+def test_dtypes() -> None:
+    key = jax.random.key(0)
+    assert fastinit.jax.normal()(key, (8,)).dtype == np.float64
+    assert fastinit.jax.normal(dtype=jnp.float16)(key, (8,)).dtype == np.float16
+    assert fastinit.jax.normal(dtype=jnp.float16)(key, (8,), jnp.bfloat16).dtype == jnp.bfloat16
+    with pytest.raises(TypeError, match="dtype must be one of"):
+        fastinit.jax.normal()(key, (8,), jnp.complex64)
+    with jax.enable_x64(False):
+        assert fastinit.jax.normal()(key, (8,)).dtype == np.float32
+
+
+def test_out_sharding(made: list[NDArray[Any]]) -> None:
+    init, key = fastinit.jax.he_normal(), jax.random.key(5)
+    expected = whole((8, 8), 5, 0)
+    on = NamedSharding(mesh(kind=AxisType.Explicit), P("a", "b"))
+    with jax.set_mesh(on.mesh):
+        arrays = [init(key, (8, 8), jnp.float32, out_sharding=out) for out in (on, on.spec)]
+        assert max(part.size for part in made) == 8
+        arrays.append(jax.jit(lambda key: init(key, (8, 8), jnp.float32, out_sharding=on.spec))(key))
+    for array in arrays:
+        assert array.sharding == on
+        assert same(array, expected)
+
+
+def test_it_is_a_value() -> None:
+    """Flax hashes and compares modules with what they hold; a recipe may be sent to other processes."""
+    init = fastinit.jax.variance_scaling(1.0, "fan_in", "normal", in_axis=[0, 1], out_axis=2)
+    again = fastinit.jax.variance_scaling(1.0, "fan_in", "normal", in_axis=(0, 1), out_axis=2)
+    assert init == again
+    assert hash(init) == hash(again)
+    assert pickle.loads(pickle.dumps(init)) == init
+    assert init != fastinit.jax.variance_scaling(1.0, "fan_in", "normal", in_axis=(0, 1), out_axis=2, dtype="float16")
+    assert init != fastinit.jax.variance_scaling(1.0, "fan_in", "normal", in_axis=1, out_axis=2)
+
+
+def test_factories_refuse() -> None:
+    with pytest.raises(ValueError, match="mode must be one of 'fan_in', 'fan_out', 'fan_avg', 'fan_geo_avg'"):
+        fastinit.jax.variance_scaling(1.0, "fan_geo", "normal")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="distribution must be one of"):
+        fastinit.jax.variance_scaling(1.0, "fan_in", "untruncated_normal")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="std must be"):
+        fastinit.jax.normal(-1.0)
+    with pytest.raises(ValueError, match="scale must be"):
+        fastinit.jax.variance_scaling(0.0, "fan_in", "normal")
+    with pytest.raises(ValueError, match=r"column_axis must be -1 .* or 0, got 1"):
+        fastinit.jax.orthogonal(column_axis=1)
+
+
+FACTORIES = [name for name in fastinit.jax.__all__ if name not in ("make_array", "init_tree")]
+
+
+def test_which_of_jax_there_are() -> None:
+    there = {name for name in dir(jax.nn.initializers) if name[0].islower()}
+    assert there - set(FACTORIES) == {"delta_orthogonal"}
+    assert set(FACTORIES) <= there
+
+
+@pytest.mark.parametrize("name", FACTORIES)
+def test_signatures_are_those_of_jax(name: str) -> None:
+    def arguments(function: Any) -> list[tuple[str, Any, Any]]:
+        parameters = inspect.signature(function).parameters.values()
+        return [(parameter.name, parameter.kind, parameter.default) for parameter in parameters]
+
+    ours, theirs = getattr(fastinit.jax, name), getattr(jax.nn.initializers, name)
+    assert arguments(ours) == arguments(theirs)
+    if name not in ("ones", "zeros", "constant"):
+        needed = (1.0, "fan_in", "normal") if name == "variance_scaling" else ()
+        assert arguments(ours(*needed)) == [
+            (parameter, kind, None if parameter == "dtype" else default)
+            for parameter, kind, default in arguments(theirs(*needed))
+        ]
+
+
+def cut(std: float, low: float = -2.0, high: float = 2.0) -> Any:
+    return stats.truncnorm(low, high, scale=std)
+
+
+def flat(std: float) -> Any:
+    return stats.uniform(-math.sqrt(3) * std, 2 * math.sqrt(3) * std)
+
+
+SCALED = (3, 5, 60, 100)  # fans 900 and 1500, of 90,000 elements
+C = 0.87962566103423978  # the standard deviation of N(0, 1) cut at +-2
+LAWS: list[tuple[str, tuple[Any, ...], dict[str, Any], Any]] = [
+    ("uniform", (), {}, stats.uniform(0, 0.01)),
+    ("uniform", (3.0,), {}, stats.uniform(0, 3)),
+    ("uniform", (-3.0,), {}, stats.uniform(-3, 3)),
+    ("normal", (), {}, stats.norm(0, 0.01)),
+    ("normal", (2.0,), {}, stats.norm(0, 2)),
+    ("truncated_normal", (), {}, cut(0.01)),
+    ("truncated_normal", (3.0,), {"lower": -1.0, "upper": 0.5}, cut(3.0, -1, 0.5)),
+    ("glorot_uniform", (), {}, flat((2 / 2400) ** 0.5)),
+    ("xavier_uniform", (0, 1), {}, flat((2 / (8 * 6000)) ** 0.5)),
+    ("glorot_normal", (), {}, cut((2 / 2400) ** 0.5 / C)),
+    ("xavier_normal", (), {"batch_axis": 0}, cut((2 / 800) ** 0.5 / C)),
+    ("lecun_uniform", (), {}, flat((1 / 900) ** 0.5)),
+    ("lecun_normal", (), {}, cut((1 / 900) ** 0.5 / C)),
+    ("he_uniform", (), {}, flat((2 / 900) ** 0.5)),
+    ("kaiming_uniform", ([2, 0], [1, 3]), {}, flat((2 / 180) ** 0.5)),
+    ("he_normal", (), {}, cut((2 / 900) ** 0.5 / C)),
+    ("kaiming_normal", (3, 2, (0, 1)), {}, cut((2 / 100) ** 0.5 / C)),
+    ("variance_scaling", (0.5, "fan_out", "normal"), {}, stats.norm(0, (0.5 / 1500) ** 0.5)),
+    ("variance_scaling", (0.5, "fan_geo_avg", "uniform"), {}, flat((0.5 / (900 * 1500) ** 0.5) ** 0.5)),
+    ("variance_scaling", (2.0, "fan_avg", "truncated_normal"), {}, cut((2 / 1200) ** 0.5 / C)),
+]
+
+
+@pytest.mark.parametrize("whose", [fastinit.jax, jax.nn.initializers], ids=["fastinit", "jax"])
+@pytest.mark.parametrize(
+    ("name", "given", "named", "law"), LAWS, ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_the_law_is_that_of_jax(whose: Any, name: str, given: Any, named: Any, law: Any) -> None:
+    """That of the formula; and JAX's own values pass the same test."""
+    values = np.asarray(getattr(whose, name)(*given, **named)(jax.random.key(20), SCALED, jnp.float64)).ravel()
+    low, high = law.support()
+    assert low <= values.min() < values.max() <= high
+    assert stats.kstest(values, law.cdf).pvalue > 1e-6
+    n, mean, std = values.size, law.mean(), law.std()
+    spread = law.stats(moments="k") + 2  # the variance of ((x - mean) / std)^2
+    assert abs(values.mean() - mean) < 5 * std / n**0.5
+    assert abs(values.var() / std**2 - 1) < 5 * (spread / n) ** 0.5
+
+
+@pytest.mark.parametrize("whose", [fastinit.jax, jax.nn.initializers], ids=["fastinit", "jax"])
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (3, 2, 5)])
+@pytest.mark.parametrize("column_axis", [-1, 0])
+def test_orthogonal(whose: Any, shape: tuple[int, ...], column_axis: int) -> None:
+    """The vectors along the column axis, or those across it if they are fewer, are orthogonal and of length scale."""
+    array = np.asarray(whose.orthogonal(3.0, column_axis)(jax.random.key(1), shape, jnp.float64))
+    assert array.shape == shape
+    matrix = np.moveaxis(array, column_axis, -1).reshape(-1, shape[column_axis])
+    gram = matrix.T @ matrix if matrix.shape[0] >= matrix.shape[1] else matrix @ matrix.T
+    assert np.abs(gram - 9 * np.eye(len(gram))).max() < 1e-13
+
+
+def test_orthogonal_on_a_mesh() -> None:
+    expected = fastinit.orthogonal(np.empty((8, 16)), layout="keras", seed=1, stream="w")
+    assert same(fastinit.jax.make_array((8, 16), sharding("a", "b"), fastinit.jax.orthogonal(), 1, "w"), expected)
+
+
+def test_what_draws_nothing_is_jax_s_own() -> None:
+    for name in ("constant", "ones", "zeros"):
+        assert getattr(fastinit.jax, name) is getattr(jax.nn.initializers, name)
+
+
+# --- Flax -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_linen_model() -> None:
+    nn = pytest.importorskip("flax.linen")
+    he = fastinit.jax.he_normal()
+
+    class Block(nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
+        @nn.compact  # type: ignore[untyped-decorator, unused-ignore]
+        def __call__(self, x: Any) -> Any:
+            x = nn.Embed(64, 16, embedding_init=fastinit.jax.normal(0.02))(x)
+            x = nn.LayerNorm()(x)
+            x = nn.Conv(32, (3,), kernel_init=he)(x)
+            return nn.Dense(8, kernel_init=he)(nn.relu(x))
+
+    assert hash(nn.Dense(8, kernel_init=he)) == hash(nn.Dense(8, kernel_init=fastinit.jax.he_normal()))
+    model, key, x = Block(), jax.random.key(0), jnp.zeros((2, 5), int)
+    variables = model.init(key, x)
+    assert model.apply(variables, x).shape == (2, 5, 8)  # looks at the initialisers' shapes
+    jitted = jax.jit(model.init)(key, x)
+    assert jax.tree.all(jax.tree.map(lambda a, b: same(a, np.asarray(b)), jitted, variables))
+    kernel = np.asarray(variables["params"]["Conv_0"]["kernel"])
+    assert kernel.shape == (3, 16, 32)
+    assert kernel.std() == pytest.approx((2 / 48) ** 0.5, rel=0.1)
+
+    params = jax.eval_shape(model.init, key, x)["params"]
+    recipe = {"*.kernel": HE, "*.embedding": Initializer("normal", {"std": 0.02}), "*.bias": Initializer("zeros"),
+              "LayerNorm_0.scale": Initializer("ones")}  # fmt: skip
+    on = NamedSharding(mesh(1, 8), P())
+    columns = jax.tree.map(lambda leaf: NamedSharding(on.mesh, P(*(None,) * (leaf.ndim - 1), "b")), params)
+    tree = fastinit.jax.init_tree(params, columns, recipe, seed=9)
+    assert same(tree["Conv_0"]["kernel"], whole((3, 16, 32), 9, "Conv_0.kernel"))
+    assert model.apply({"params": tree}, x).shape == (2, 5, 8)
+
+
+def test_an_nnx_model() -> None:
+    nnx = pytest.importorskip("flax.nnx")
+    he = fastinit.jax.he_normal()
+    layer = nnx.Linear(16, 8, kernel_init=he, rngs=nnx.Rngs(0))
+    assert layer.kernel[...].shape == (16, 8)
+    graph, state = nnx.split(nnx.eval_shape(lambda: nnx.Linear(16, 8, kernel_init=he, rngs=nnx.Rngs(0))))
+    recipe = {"kernel": HE, "bias": Initializer("zeros")}
+    pure = fastinit.jax.init_tree(nnx.to_pure_dict(state), sharding("a"), recipe, seed=9)
+    nnx.replace_by_pure_dict(state, pure)
+    layer = nnx.merge(graph, state)
+    assert same(layer.kernel[...], whole((16, 8), 9, "kernel"))
+    assert layer(jnp.ones((2, 16), jnp.float32)).shape == (2, 8)
+
+
+def test_fastinit_alone_imports_no_jax() -> None:
+    code = "import sys, fastinit; sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# --- documents, processes -------------------------------------------------------------------------------------------
+
+
+def test_the_examples() -> None:
+    page = (pathlib.Path(__file__).parent.parent / "docs" / "jax.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) == 3
+    with jax.enable_x64(False):
+        exec("\n".join(blocks), {})
+        assert doctest.testmod(fastinit.jax).failed == 0
+
+
+PROCESS = """
+import sys
+import jax, numpy as np, fastinit, fastinit.jax
+jax.config.update("jax_num_cpu_devices", 4)
+jax.distributed.initialize(sys.argv[1], num_processes=2, process_id=int(sys.argv[2]))
+assert (jax.device_count(), jax.local_device_count()) == (8, 4)
+mesh = jax.make_mesh((4, 2), ("a", "b"))
+blocks = jax.sharding.NamedSharding(mesh, jax.P("a", "b"))
+made = []
+fastinit.jax.empty = lambda *arguments: made.append(fastinit.empty(*arguments)) or made[-1]
+abstract = {"w": jax.ShapeDtypeStruct((64, 32), "float32")}
+array = fastinit.jax.init_tree(abstract, blocks, {"*": fastinit.jax.normal(1.0)}, seed=3)["w"]
+expected = fastinit.normal(np.empty((64, 32), np.float32), seed=3, stream="w")
+assert [part.shape for part in made] == [(16, 16)] * 4
+for shard in array.addressable_shards:
+    assert np.asarray(shard.data).tobytes() == expected[shard.index].tobytes()
+    rows, columns = shard.index
+    print(rows.indices(64)[0] * 32 + columns.indices(32)[0])
+"""
+
+
+def test_two_processes_fill_a_half_each() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, address, str(index)], env=environment, stdout=subprocess.PIPE, text=True
+        )
+        for index in range(2)
+    ]
+    corners = [process.communicate(timeout=120)[0].split() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert sorted(int(corner) for part in corners for corner in part) == sorted(
+        row * 32 + column for row in range(0, 64, 16) for column in (0, 16)
+    )
+
+
+def test_the_bench() -> None:
+    command = [sys.executable, "-m", "bench.jax_arrays", "--log2", "20", "--rounds", "1"]
+    root = pathlib.Path(__file__).parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    ratios = re.findall(r"^  fastinit.* by the fastest of JAX +x (\S+)$", done.stdout, re.MULTILINE)
+    assert len(ratios) == 6
+    assert all(float(ratio) > 0 for ratio in ratios)
