@@ -478,6 +478,7 @@ def test_import_brings_in_nothing_but_itself() -> None:
     assert [name for name in new if name.startswith("fastinit")] == [
         "fastinit",
         "fastinit._core",
+        "fastinit._summary",
         "fastinit.initializers",
     ]
     assert {name.partition(".")[0] for name in new} <= {"fastinit", "numpy", "__future__", *sys.stdlib_module_names}
