@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import os
 import pathlib
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,12 +20,33 @@ from fastinit import _core
 
 
 def installed(name: str) -> bool:
-    """Whether there is such a package, and not only a folder of tests for it, which Python takes for one, too."""
-    spec = importlib.util.find_spec(name)
-    return spec is not None and spec.origin is not None
+    """Whether there is such a package."""
+    return importlib.util.find_spec(name) is not None
 
 
-collect_ignore = [name for name in ("torch", "jax") if not installed(name)]
+_declared: list[Any] = []  # operators last as long as what declared them
+
+
+def library(name: str) -> Any:
+    """A module of transformers, timm or torchvision; the test is skipped where it is not installed.
+
+    PyPI's torchvision for Linux is built for GPUs. Beside a torch for CPUs its operators do not load, and its import
+    stops at those that it takes for granted. To declare them is enough for its models, which timm and transformers
+    import.
+    """
+    pytest.importorskip("torch")
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # theirs, at import
+        with contextlib.suppress(ImportError, RuntimeError):
+            importlib.import_module("torchvision")
+        if not hasattr(torch.ops.torchvision, "nms"):
+            _declared.append(torch.library.Library("torchvision", "FRAGMENT"))
+            for operator in ("nms", "qnms"):
+                _declared[-1].define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        return pytest.importorskip(name)
+
 
 TARGETS: list[str] = _core.config()["targets_found"]
 DTYPES: dict[str, np.dtype[Any]] = {

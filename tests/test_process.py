@@ -478,6 +478,7 @@ def test_import_brings_in_nothing_but_itself() -> None:
     assert [name for name in new if name.startswith("fastinit")] == [
         "fastinit",
         "fastinit._core",
+        "fastinit._summary",
         "fastinit.initializers",
         "fastinit.structured",
     ]

@@ -203,14 +203,6 @@ def test_it_reads_what_fills_refuse() -> None:
     assert fastinit.summary(broadcast).digest == digest(broadcast)
 
 
-def test_arrays_of_jax_can_be_read() -> None:
-    jax = pytest.importorskip("jax")
-    for name in DTYPES:
-        if name != "float64":
-            values = fastinit.normal(np.zeros((6, 7), DTYPES[name]), seed=1)
-            assert fastinit.summary(jax.numpy.asarray(values)) == fastinit.summary(values)
-
-
 @pytest.mark.parametrize(
     ("out", "arguments", "error", "word"),
     [

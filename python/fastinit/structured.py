@@ -213,6 +213,16 @@ def dirac(
     return out
 
 
+def _to_odd(values: NDArray[np.float64]) -> NDArray[np.float32]:
+    """float32, rounded to odd: what is then rounded to bfloat16 has been rounded once.
+
+    (ml_dtypes goes from float64 to bfloat16 by float32, too, but rounds to nearest both times.)
+    """
+    near = values.astype(np.float32)
+    below = np.where(np.abs(near) > np.abs(values), np.nextafter(near, np.float32(0)), near)
+    return (below.view(np.uint32) | (below != values)).astype(np.uint32).view(np.float32)
+
+
 def orthogonal(
     out: ArrayT,
     gain: Real = 1.0,
@@ -282,7 +292,8 @@ def orthogonal(
         q, r = np.linalg.qr(normals)
         q *= factor * np.copysign(1.0, np.diagonal(r))
         whole = (q if tall else q.T).reshape(shape)
-        array[...] = whole[tuple(slice(start, start + size) for start, size in zip(place, array.shape, strict=True))]
+        box = whole[tuple(slice(start, start + size) for start, size in zip(place, array.shape, strict=True))]
+        array[...] = _to_odd(box) if array.dtype.name == "bfloat16" else box
     return out
 
 

@@ -6,16 +6,13 @@ Streams follow from names and order; what it does not take over is torch's as ev
 from __future__ import annotations
 
 import contextlib
-import functools
 import gc
-import importlib
 import math
 import multiprocessing
 import os
 import subprocess
 import sys
 import threading
-import warnings
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -24,7 +21,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytest.importorskip("torch.nn")
+pytest.importorskip("torch")
 
 import torch
 import torch.fx
@@ -36,6 +33,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastinit
+from conftest import library
 from fastinit.torch import accelerate, install, uninstall
 from fastinit.torch.accelerate import Acceleration, _replacements
 
@@ -104,25 +102,6 @@ def truncated(shape: tuple[int, ...], stream: str, dtype: torch.dtype = torch.fl
     return fastinit.truncated_normal(np.empty(shape, NUMPY[dtype]), seed=SEED, stream=stream, **p)
 
 
-@functools.cache
-def package(name: str) -> Any:
-    """transformers, timm or torchvision, where they are installed.
-
-    torchvision's wheels on PyPI are built for CUDA. Beside a torch without it their operators do not load; but all
-    that its models, timm and transformers need of them is that they have been declared.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # theirs, at import
-        with contextlib.suppress(ImportError, RuntimeError):
-            importlib.import_module("torchvision")
-        if not hasattr(torch.ops.torchvision, "nms"):
-            for operator in ("nms", "qnms"):
-                torch.library.define(
-                    f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-                )
-        return pytest.importorskip(name)
-
-
 # --- every random initialisation ------------------------------------------------------------------------------------
 
 MODULES: dict[str, Callable[[], nn.Module]] = {
@@ -147,7 +126,7 @@ MODULES: dict[str, Callable[[], nn.Module]] = {
 
 
 def gpt2() -> nn.Module:
-    transformers = package("transformers")
+    transformers = library("transformers")
     config = transformers.GPT2Config(
         n_layer=2, n_embd=32, n_head=4, vocab_size=100, n_positions=20, bos_token_id=0, eos_token_id=0
     )
@@ -156,7 +135,7 @@ def gpt2() -> nn.Module:
 
 
 def llama() -> nn.Module:
-    transformers = package("transformers")
+    transformers = library("transformers")
     config = transformers.LlamaConfig(
         num_hidden_layers=2,
         hidden_size=32,
@@ -170,12 +149,12 @@ def llama() -> nn.Module:
 
 
 def vit(**options: Any) -> nn.Module:
-    model: nn.Module = package("timm").create_model("vit_tiny_patch16_224", depth=2, embed_dim=48, **options)
+    model: nn.Module = library("timm").create_model("vit_tiny_patch16_224", depth=2, embed_dim=48, **options)
     return model
 
 
 def resnet() -> nn.Module:
-    model: nn.Module = package("torchvision").models.resnet18()
+    model: nn.Module = library("torchvision").models.resnet18()
     return model
 
 
@@ -272,7 +251,7 @@ def test_every_initialiser(name: str, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("name", ["trunc_normal_", "trunc_normal_tf_", "lecun_normal_"])
 def test_truncated_normals_of_timm(name: str) -> None:
-    function = getattr(package("timm").layers, name)
+    function = getattr(library("timm").layers, name)
     options = {} if name == "lecun_normal_" else {"mean": 0.1, "std": 0.5, "a": -0.5, "b": 1.0}
     theirs, ours = nn.Parameter(torch.zeros(300, 200)), nn.Parameter(torch.zeros(300, 200))
     function(theirs, **options)
@@ -288,7 +267,7 @@ def test_truncated_normals_of_timm(name: str) -> None:
 
 
 def test_timm_that_comes_inside_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
-    timm = package("timm.layers.weight_init")
+    timm = library("timm.layers.weight_init")
     original = timm._trunc_normal_
     monkeypatch.delitem(sys.modules, "timm.layers.weight_init")
     with accelerate(seed=SEED) as done:
@@ -304,7 +283,7 @@ def test_timm_that_comes_inside_the_block(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_timm_imported_inside_the_block() -> None:
-    package("timm")
+    library("timm")
     code = """
 import torch
 try:
@@ -951,8 +930,8 @@ def attributes() -> dict[tuple[str, str], int]:
     """All that could be patched, by identity."""
     places: list[Any] = [torch, torch.nn.init, torch.Tensor, torch._C.TensorBase, torch.overrides, nn.Module]
     places += [sys.modules[name] for name in sys.modules if name.startswith(("torch.nn.modules", "torch.nn.parameter"))]
-    places += [package("timm").layers, sys.modules["timm.layers.weight_init"]]
-    places.append(package("transformers.initialization"))
+    places += [library("timm").layers, sys.modules["timm.layers.weight_init"]]
+    places.append(library("transformers.initialization"))
     return {(repr(p)[:99], name): id(value) for p in places for name, value in vars(p).items() if name[:2] != "__"}
 
 
@@ -1274,7 +1253,7 @@ def test_what_a_forked_child_does() -> None:
 
 def test_transformers_guard(streams: list[str]) -> None:
     """While it replaces torch's initialisers, also through the names it kept from before, and its flag is honoured."""
-    init = package("transformers.initialization")
+    init = library("transformers.initialization")
     flagged = nn.Parameter(torch.ones(4, 3))
     flagged._is_hf_initialized = True  # type: ignore[attr-defined]
     with accelerate(seed=SEED) as done, init.guard_torch_init_functions():
@@ -1294,7 +1273,7 @@ def test_transformers_guard(streams: list[str]) -> None:
 
 
 def test_transformers_no_init_weights() -> None:
-    init = package("transformers.initialization")
+    init = library("transformers.initialization")
     with accelerate(seed=SEED) as done, init.no_init_weights():
         with torch.device("cpu"):
             model = gpt2()
@@ -1310,7 +1289,7 @@ def test_transformers_no_init_weights() -> None:
 
 def test_transformers_from_pretrained(tmp_path: Any) -> None:
     """Loaded weights are kept; those that are missing are drawn by fastinit."""
-    transformers = package("transformers")
+    transformers = library("transformers")
     plain = gpt2()
     plain.transformer.save_pretrained(tmp_path)  # type: ignore[union-attr,operator]
     config = transformers.GPT2Config.from_pretrained(tmp_path, num_labels=3, pad_token_id=0)

@@ -15,10 +15,7 @@ from unittest import mock
 
 import pytest
 
-from conftest import installed
-
-if not installed("torch"):
-    pytest.skip("needs torch", allow_module_level=True)
+pytest.importorskip("torch")
 
 import ml_dtypes
 import numpy as np

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import doctest
 import functools
-import importlib
 import math
 import pathlib
 import re
@@ -18,12 +17,12 @@ import pytest
 
 import fastinit
 
-# torch.nn, since a folder of tests may pass for the package torch where that is not installed
-torch = pytest.importorskip("torch.nn") and pytest.importorskip("torch")
+torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
 
 import fastinit.torch  # noqa: E402
+from conftest import library  # noqa: E402
 from fastinit import recipes  # noqa: E402
 from fastinit.recipes import Initializer, Recipe  # noqa: E402
 from fastinit.torch import init_module  # noqa: E402
@@ -731,29 +730,6 @@ def test_a_dtensor_that_cannot_be_filled_is_named() -> None:
 
 
 # --- real models ----------------------------------------------------------------------------------------------------
-
-
-OPERATORS: list[Any] = []  # they last as long as their Library
-
-
-@functools.cache
-def library(name: str) -> Any:
-    """transformers, timm or torchvision, where they are installed.
-
-    PyPI's torchvision for Linux is built for GPUs. Next to a torch for CPUs its library does not load, and its import
-    stops at operators that are not there. To define their names is enough for its models (which timm and transformers
-    import).
-    """
-    pytest.importorskip(name.split(".")[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with contextlib.suppress(RuntimeError, ImportError):
-            importlib.import_module("torchvision")
-        if not hasattr(torch.ops.torchvision, "nms"):
-            OPERATORS.append(torch.library.Library("torchvision", "FRAGMENT"))
-            for operator in ("nms", "qnms"):
-                OPERATORS[-1].define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        return importlib.import_module(name)
 
 
 def gpt2(**options: Any) -> Any:

@@ -127,7 +127,8 @@ def install(seed: int | None = None, *, module: Module | None = None) -> Acceler
     context = Acceleration(checked._seed, checked._module, _INSTALLED)
     _start(context)
     modes = _pop_modes()
-    # Below all others: `with torch.device(...)` ends by taking what is on top. But the default device wants to be lowest.
+    # Below all others: `with torch.device(...)` ends by taking what is on top. But the default device wants to be
+    # lowest.
     default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
     lowest = 1 if modes and modes[0] is default else 0
     _push_modes([*modes[:lowest], context, *modes[lowest:]])
