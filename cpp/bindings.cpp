@@ -386,6 +386,23 @@ py::tuple py_shape(py::handle out) {
   return shape;
 }
 
+// The memory of `out` as an array of unsigned integers of its elements' size, which keeps `out`, and its type's name.
+py::tuple py_memory(py::handle out) {
+  struct Kept {
+    py::object owner;
+    View view;
+  };
+  auto kept = std::unique_ptr<Kept>(new Kept{py::reinterpret_borrow<py::object>(out), {out, Elements::kFloats, Access::kWrite}});
+  const View& view = kept->view;
+  const py::capsule base(kept.get(), [](void* p) { delete static_cast<Kept*>(p); });
+  kept.release();
+  const char* const names[kElementTypes] = {"float32", "float64", "float16", "bfloat16"};
+  const std::vector<py::ssize_t> shape(view.shape, view.shape + view.n_dimensions);
+  const std::vector<py::ssize_t> strides(view.strides, view.strides + view.n_dimensions);
+  const py::dtype words("u" + std::to_string(view.element.bytes));
+  return py::make_tuple(py::array(words, shape, strides, view.data, base), names[int(view.element.type)]);
+}
+
 py::tuple py_summary(py::handle out, py::handle global_shape, py::handle offset, py::handle threads_or_none) {
   const Place place(global_shape, offset);
   const int threads = wished(threads_or_none);
@@ -487,6 +504,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.attr("CONSTANT") = int(Distribution::kConstant);
   if (PyModule_AddFunctions(module.ptr(), fast_methods) != 0) throw py::error_already_set();
   module.def("shape", &py_shape);
+  module.def("memory", &py_memory);
   module.def("summary", &py_summary);
   module.def("real", [](py::handle value, const char* name, const char* wanted) { return to_real(value, name, wanted); });
   module.def("arithmetic_mean", &arithmetic_mean);

@@ -13,9 +13,9 @@
 namespace fastinit {
 namespace {
 
-// The sums of a part are made from its chunks, the result from the parts: always in this order, whichever thread makes a
-// part. A chunk is read twice, the second time from the cache; a part is some 50 microseconds' work, more than it costs to
-// wake a thread.
+// The sums of a part are made from its chunks, the result from the parts: always in this order, whichever thread makes
+// a part. A chunk is read twice, the second time from the cache; a part is some 50 microseconds' work, more than it
+// costs to wake a thread.
 constexpr std::size_t kChunk = 4096;
 constexpr std::size_t kPart = 32 * kChunk;
 
@@ -78,7 +78,8 @@ struct Partial {
 
 // Infinite elements make an infinite mean, those of both signs none; a NaN makes everything NaN.
 void respect_specials(Partial& partial) {
-  const bool has_nan = std::isnan(partial.minimum), above = partial.maximum == kInfinity, below = partial.minimum == -kInfinity;
+  const bool has_nan = std::isnan(partial.minimum);
+  const bool above = partial.maximum == kInfinity, below = partial.minimum == -kInfinity;
   if (!has_nan && !above && !below) return;  // an overflow
   partial.mean = has_nan || (above && below) ? kNan : above ? kInfinity : -kInfinity;
   partial.squares = kNan;

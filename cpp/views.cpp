@@ -156,7 +156,8 @@ void need_cpu(const Device& device, py::handle out) {
 
 std::string type_text(const DataType& type) {
   const char* const names[] = {"int", "uint", "float", "opaque", "bfloat", "complex", "bool"};
-  std::string text = type.code < std::size(names) ? names[type.code] : "DLPack's type " + std::to_string(type.code) + " of bits ";
+  std::string text = type.code < std::size(names) ? names[type.code]
+                                                  : "DLPack's type " + std::to_string(type.code) + " of bits ";
   text += std::to_string(type.bits);
   return type.lanes == 1 ? text : text + " in vectors of " + std::to_string(type.lanes);
 }
@@ -216,7 +217,8 @@ struct BufferLoan : Loan {
 std::optional<Element> element_of(const Py_buffer& buffer, char type, Elements wanted) {
   const auto bytes = std::size_t(buffer.itemsize);
   if (wanted == Elements::kWords) {
-    if (std::strchr("ILQN", type) != nullptr && (bytes == 4 || bytes == 8)) return Element{ElementType::kFloat32, bytes};
+    const bool is_unsigned = std::strchr("ILQN", type) != nullptr;
+    if (is_unsigned && (bytes == 4 || bytes == 8)) return Element{ElementType::kFloat32, bytes};
   } else {
     if (type == 'f' && bytes == 4) return Element{ElementType::kFloat32, 4};
     if (type == 'd' && bytes == 8) return Element{ElementType::kFloat64, 8};

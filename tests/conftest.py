@@ -42,7 +42,7 @@ def library(name: str) -> Any:
         with contextlib.suppress(ImportError, RuntimeError):
             importlib.import_module("torchvision")
         if not hasattr(torch.ops.torchvision, "nms"):
-            _declared.append(torch.library.Library("torchvision", "FRAGMENT"))
+            _declared.append(torch.library.Library("torchvision", "FRAGMENT"))  # type: ignore[no-untyped-call]
             for operator in ("nms", "qnms"):
                 _declared[-1].define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         return pytest.importorskip(name)

@@ -302,3 +302,11 @@ def test_an_overlapping_out_is_left_alone() -> None:
     out = np.lib.stride_tricks.as_strided(memory, (5, 5), (4, 4))
     for name in ("identity", "orthogonal", "sparse"):
         refused(functools.partial(call, name, out), ValueError, ["out", "overlap"], memory)
+
+
+def test_bfloat16_is_rounded_once() -> None:
+    """Values next to halfway between two, which float32 in between would take for halfway."""
+    near = 1 + np.array([2.0**-8 + 2.0**-40, 2.0**-8, 2.0**-8 - 2.0**-40, 3 * 2.0**-8 - 2.0**-40, 2.0**-30])
+    odd = structured._to_odd(np.concatenate([near, -near])).astype(ml_dtypes.bfloat16).astype(np.float64)
+    want = 1 + np.array([2.0**-7, 0, 0, 2.0**-7, 0])
+    assert odd.tolist() == [*want, *-want]

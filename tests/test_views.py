@@ -447,13 +447,23 @@ def test_a_released_buffer() -> None:
 @pytest.mark.parametrize("make", [lambda a: a, Tensor, OldTensor, buffer], ids=["array", "tensor", "old", "buffer"])
 def test_every_function_takes_every_kind(make: Any) -> None:
     for name in ("xavier_uniform", "he_normal", "lecun_uniform", "variance_scaling", "uniform", "normal",
-                 "truncated_normal", "constant", "zeros", "ones", "random_bits"):  # fmt: skip
+                 "truncated_normal", "constant", "zeros", "ones", "random_bits", "identity", "orthogonal",
+                 "sparse"):  # fmt: skip
         dtype = np.uint32 if name == "random_bits" else np.float32
         memory = np.full((30, 50), 7, dtype)
         out = make(memory)
         key: dict[str, Any] = {"seed": 1, "stream": 2, "global_shape": (60, 80), "offset": (7, 9)}
         assert call(name, out, **key) is out
         assert np.array_equal(memory, call(name, np.zeros((30, 50), dtype), **key))
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=str)
+@pytest.mark.parametrize("make", [Tensor, OldTensor], ids=["tensor", "old"])
+def test_structured_tensors_of_every_type(make: Any, dtype: np.dtype[Any]) -> None:
+    for name, shape in (("identity", (5, 6)), ("orthogonal", (5, 6)), ("sparse", (5, 6)), ("dirac", (4, 5, 3))):
+        memory = np.full(shape[::-1], 7, dtype).T
+        assert call(name, out := make(memory), seed=1) is out
+        assert memory.tobytes() == call(name, np.zeros(shape, dtype), seed=1).tobytes()
 
 
 HOW = [{"layout": "torch"}, {"layout": "keras"}, {"in_axis": 0, "out_axis": (1, 2)}]

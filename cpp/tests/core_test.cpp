@@ -508,8 +508,8 @@ void threads() {
   set_grain(0);
 }
 
-// What a summary says is right (tests/test_summary.py has the numbers), and the same on every target, number of threads, in
-// every environment, which it keeps.
+// What a summary says is right (tests/test_summary.py has the numbers), and the same on every target, number of threads,
+// in every environment, which it keeps.
 void summaries(const KernelTable& table) {
   const std::size_t rows = 501, columns = 700;  // in columns: some parts for threads, each with pieces of many rows
   const std::uint64_t usual = environment_now();

@@ -49,6 +49,9 @@ def fill_scaled(
 ) -> None: ...
 def shape(out: Any, /) -> tuple[int, ...]: ...  # of anything that `fill` could read; what it cannot is refused as there
 
+# What `fill` would write to, as an array of unsigned integers of the elements' size, and "float32" or another type.
+def memory(out: Any, /) -> tuple[Any, str]: ...
+
 # n, mean, std, minimum, maximum, digest
 def summary(
     out: Any, global_shape: Sequence[Any] | None, offset: Sequence[Any] | None, threads: Any | None, /

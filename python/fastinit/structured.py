@@ -44,10 +44,13 @@ _WORDS = 1 << 17
 
 def _array(out: object) -> NDArray[Any]:
     """out's memory, without whatever a subclass makes of indexing."""
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out must be a numpy.ndarray, got {_typed(out)}")
-    _set(np.empty(0, out.dtype), 0.0)  # whether the core takes the dtype
-    return out.view(np.ndarray)
+    words, dtype = _core.memory(out)
+    if dtype == "bfloat16":
+        import ml_dtypes
+
+        dtype = ml_dtypes.bfloat16
+    array: NDArray[Any] = words.view(dtype)
+    return array
 
 
 def _box(
@@ -220,7 +223,8 @@ def _to_odd(values: NDArray[np.float64]) -> NDArray[np.float32]:
     """
     near = values.astype(np.float32)
     below = np.where(np.abs(near) > np.abs(values), np.nextafter(near, np.float32(0)), near)
-    return (below.view(np.uint32) | (below != values)).astype(np.uint32).view(np.float32)
+    odd: NDArray[np.uint32] = below.view(np.uint32) | (below != values).astype(np.uint32)
+    return odd.view(np.float32)
 
 
 def orthogonal(

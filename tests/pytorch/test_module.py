@@ -540,7 +540,7 @@ REFUSED: list[tuple[str, Callable[[], Any], dict[str, Any], type[Exception], str
         lambda: with_parameter(fake_cuda),
         {},
         ValueError,
-        "'bad' must be in the memory of the CPU, got a tensor on cuda:0; move the module to the CPU, or",
+        "'bad' must be a plain tensor with memory of its own, got FakeTensor; move the module to the CPU, or",
     ),
     ("expanded", lambda: with_parameter(expanded), {}, ValueError, "'bad' must have memory for each of its elements"),
     (

@@ -186,9 +186,7 @@ class Acceleration(TorchFunctionMode):
         """Whether fastinit could do it. If not, nothing has happened. A fresh tensor has no name and no history."""
         begin = time.perf_counter()
         with torch._C.DisableTorchFunction():
-            if not isinstance(tensor, Tensor) or why_not(tensor) or (tensor.numel() and not tensor.data_ptr()):
-                return False
-            if tensor.is_inference() and not torch.is_inference_mode_enabled():
+            if why_not(tensor) is not None:
                 return False
             name = None if fresh or self._seed is None else self._names.of(tensor)
             seed = _torch_seed() if self._seed is None else self._seed
