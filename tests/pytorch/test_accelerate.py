@@ -613,6 +613,35 @@ def test_other_devices() -> None:
     assert done.calls == 0
 
 
+class Told(untyped.Tensor):  # type: ignore[misc]
+    """Remembers which functions were called on it."""
+
+    told: list[Any] = []  # noqa: RUF012
+
+    @classmethod
+    def __torch_function__(cls, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+        cls.told.append(func)
+        return super().__torch_function__(func, kinds, args, kwargs or {})
+
+
+def test_subclasses_are_asked_as_ever() -> None:
+    def ask() -> list[Any]:
+        Told.told.clear()
+        tensor = torch.zeros(3, 3).as_subclass(Told)
+        nn.init.uniform_(tensor)
+        nn.init.normal_(tensor)
+        nn.init.constant_(tensor, 1.0)
+        nn.init.kaiming_uniform_(tensor)
+        torch.randn_like(tensor)
+        tensor.normal_()
+        return list(Told.told)
+
+    want = ask()
+    with accelerate(seed=SEED) as done:
+        assert ask() == want
+    assert done.calls == 0
+
+
 def test_memory_that_was_freed() -> None:
     """As FSDP does with parameters: a storage of no bytes under a tensor of some."""
     x = torch.zeros(4)
@@ -656,7 +685,9 @@ def test_tracers_see_the_draws() -> None:
         graph = untyped.fx.experimental.proxy_tensor.make_fx(lambda x: torch.empty(3).normal_() + x)(
             torch.zeros(3)
         ).graph
-    assert torch.randn_like in [node.target for node in traced.graph.nodes]
+    targets = [node.target for node in traced.graph.nodes]
+    assert torch.randn_like in targets
+    assert torch.empty_like not in targets
     assert traced(torch.zeros(2, 3)).shape == (2, 3)
     assert "aten.randn.default" in [str(node.target) for node in exported.graph.nodes]
     assert "aten.normal_.default" in [str(node.target) for node in graph.nodes]
@@ -768,6 +799,16 @@ def test_unknown_tensors_go_by_order(streams: list[str]) -> None:
         nn.init.orthogonal_(tree.first.weight)  # on a matrix of its own
         nn.init.normal_(torch.empty(0))
     assert streams == ["#1", "#2", "#3", "#4", "#5"]
+
+
+def test_a_parameter_that_became_another_kind_of_tensor(streams: list[str]) -> None:
+    layer = nn.Linear(3, 4, bias=False)
+    old = layer.weight
+    with accelerate(seed=SEED, module=layer):
+        with FakeTensorMode() as mode:
+            layer._parameters["weight"] = nn.Parameter(mode.from_tensor(torch.zeros(4, 3)))
+        nn.init.normal_(old)
+    assert streams == ["#1"]
 
 
 def test_tied_weights_have_the_name_of_named_parameters(streams: list[str]) -> None:
