@@ -3,7 +3,7 @@
 One table for each question: this project, each peer that is installed, the limit, and the ratio that is asked for.
 Nothing here asserts anything, and what is not installed or fails is named. Dependencies run one way:
 
-    main -> report, plots -> questions -> cold, sweep, models -> peers -> rows -> clock
+    main -> report, plots -> questions -> cold, sweep, models, adapters -> peers, moments, stopwatch -> rows -> clock
 
 Needs NumPy and an installed fastinit; `pip install ".[bench]"` brings the rest.
 """

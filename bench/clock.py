@@ -46,9 +46,17 @@ class Row:
     after: Run = nothing
     n: int = 0
     number: int = 1  # calls in one timing
+    warm: bool = False  # so slow that its first call is all that is spent on warming up
+    parts_of_it: list[tuple[Row, Callable[[], float]]] = field(default_factory=list)  # see Row.inside
     seconds: list[float] = field(default_factory=list)  # of a call, by round
     limit_rates: list[float] = field(default_factory=list)  # bytes a second of the limit, right before
     error: str = ""
+
+    def inside(self, kind: str, name: str, seconds: Callable[[], float]) -> Row:
+        """A row for a part of what this one does, which takes so many seconds of the last call."""
+        row = Row(self.who, kind, name, "", unbound, self.itemsize, self.threads)
+        self.parts_of_it.append((row, seconds))
+        return row
 
     @property
     def measured(self) -> bool:
@@ -136,6 +144,7 @@ class Table:
     rows: list[Row]
     ratios: list[Ratio] = field(default_factory=list)
     most_rounds: int = 1000  # for slow ones
+    notes: Callable[[], Sequence[str]] = tuple  # what else was seen, to be asked after it was measured
 
     @property
     def measured(self) -> bool:
@@ -146,7 +155,7 @@ class Table:
 
     def steps(self, effort: Effort) -> int:
         """How often `measure` steps, if nothing fails."""
-        return len(self.rows) * (2 + self.rounds(effort))
+        return sum(1 for row in self.rows if row.code) * (2 + self.rounds(effort))
 
 
 def fitted(row: Row, effort: Effort) -> timeit.Timer:
@@ -154,8 +163,10 @@ def fitted(row: Row, effort: Effort) -> timeit.Timer:
     part = row.parts
     names, row.n = row.bind(part)
     timer = timeit.Timer(row.code, globals=names)
-    timer.timeit(1)  # a first call may be slow
     seconds = timer.timeit(1)
+    row.warm = part == 1 and seconds > effort.longest  # and there is nothing to choose
+    if not row.warm:
+        seconds = timer.timeit(1)  # a first call may be slow
     while part > 1 and seconds * 2 <= effort.longest:
         part //= 2
         seconds *= 2
@@ -188,23 +199,27 @@ def measure(table: Table, effort: Effort, step: Callable[[str], object]) -> None
             return run()
         except Exception as error:  # whatever a peer may raise: it is printed in its row
             row.error = message(error)
+            for part, _ in row.parts_of_it:
+                part.error = row.error
             return None
         finally:
             row.after()
 
-    made = [(row, guarded(row, partial(fitted, row, effort))) for row in table.rows if not row.error]
+    made = [(row, guarded(row, partial(fitted, row, effort))) for row in table.rows if row.code and not row.error]
     timers = [(row, timer) for row, timer in made if timer is not None]
     shuffle = random.Random(1).shuffle
     for index in range(table.rounds(effort) + 1):
         shuffle(timers)
         for row, timer in timers:
-            if row.error:
+            if row.error or (index == 0 and row.warm):
                 continue
             limit_rate = rate()
             seconds = guarded(row, partial(timer.timeit, row.number))
             if seconds is None or index == 0:  # round 0 is for warming up
                 continue
             row.seconds.append(seconds / row.number)
+            for part, inside in row.parts_of_it:
+                part.seconds.append(inside())
             if limit_rate is not None:
                 row.limit_rates.append(limit_rate)
     for row in (*table.rows, *([limit] if limit else [])):

@@ -16,7 +16,7 @@ import numpy as np
 import fastinit
 from fastinit import _core
 
-from . import cold, models, peers, sweep
+from . import adapters, cold, models, peers, sweep
 from .clock import Names, Ratio, Row, Table
 from .rows import COLUMNS, Array, fill, ours, row, sixteen_bits
 
@@ -297,4 +297,8 @@ QUESTIONS: dict[str, Callable[[Setting], Iterator[Table]]] = {
     "cache": cache,
     "sweep": lambda setting: sweep.tables(setting.largest, setting.largest_peer, setting.threads),
     "models": lambda setting: models.tables(setting.threads, setting.shrink, setting.full),
+    "gpt2": lambda setting: adapters.gpt2(setting.threads[-1], setting.shrink),
+    "llama": lambda setting: adapters.llama(setting.threads[-1], setting.shrink),
+    "vit": lambda setting: adapters.vit(setting.threads[-1], setting.shrink),
+    "resnet": lambda setting: adapters.resnet(setting.threads[-1], setting.shrink),
 }

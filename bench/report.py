@@ -17,7 +17,7 @@ import fastinit
 from . import peers
 from .clock import Effort, Ratio, Row, Table
 from .questions import STORES, Setting
-from .rows import optional
+from .rows import installed
 
 Heading = dict[str, str]
 
@@ -48,11 +48,14 @@ def _caches() -> str:
     return ", ".join(found) or "unknown"
 
 
+_PLAIN = ("ml_dtypes", "matplotlib", "transformers", "timm", "torchvision")
+
+
 def heading(setting: Setting, effort: Effort) -> Heading:
     config = fastinit.show_config(mode="dicts")
     here, away = peers.versions()
-    plain = [f"{name} {module.__version__}" for name in ("ml_dtypes", "matplotlib") if (module := optional(name))]
-    away += [name for name in ("ml_dtypes", "matplotlib") if optional(name) is None]
+    plain = [f"{name} {version}" for name in _PLAIN if (version := installed(name))]
+    away += [name for name in _PLAIN if not installed(name)]
     return {
         "command": " ".join(["python -m bench", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -165,6 +168,8 @@ def show_table(table: Table, out: TextIO) -> None:
         _show_row(row, table.rows, out)
     print(file=out)
     show_ratios(table.ratios, out)
+    for note in table.notes():
+        print(f"note: {note}", file=out)
 
 
 def show_ratios(ratios: Sequence[Ratio], out: TextIO) -> None:
@@ -283,7 +288,7 @@ def markdown(heading: Heading, tables: Sequence[Table]) -> str:
 def _plain(row: Row) -> dict[str, Any]:
     """A row's data, without its functions."""
     fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
-    data = {name: field for name, field in fields.items() if not callable(field)}
+    data = {name: field for name, field in fields.items() if not callable(field) and name != "parts_of_it"}
     if row.seconds:
         low, middle, high = row.quartiles()
         data |= {"quartile_1": low, "median": middle, "quartile_3": high}
@@ -318,6 +323,7 @@ def write_json(path: Path, heading: Heading, tables: Sequence[Table]) -> None:
                 "limit": _plain(table.limit) if table.limit else None,
                 "rows": [_plain(row) for row in table.rows],
                 "ratios": [_plain_ratio(ratio) for ratio in table.ratios],
+                "notes": list(table.notes()),
             }
             for table in tables
         ],

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.metadata
+import importlib.util
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,6 +27,13 @@ def optional(name: str) -> Any:
     with contextlib.suppress(ImportError):
         return importlib.import_module(name)
     return None
+
+
+def installed(name: str) -> str:
+    """Its version, without importing it; empty if it is not here."""
+    if importlib.util.find_spec(name) is None:
+        return ""
+    return importlib.metadata.version(name)
 
 
 def cpus() -> int:

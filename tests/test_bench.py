@@ -6,14 +6,17 @@ Very small arrays: nothing is learnt about speed here.
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-from bench import clock, models, questions, report, sweep
+from bench import adapters, clock, models, moments, questions, report, stopwatch, sweep
 
 from fastinit import _core
 
@@ -25,6 +28,7 @@ PACKAGE = ("-m", "bench")
 ALONE = """
 import importlib.metadata, sys
 names = ("torch", "ml_dtypes", "jax", "tensorflow", "keras", "randomgen", "matplotlib", "tqdm")
+names += ("transformers", "timm", "torchvision")
 sys.modules.update(dict.fromkeys(names))
 def files(name):
     raise importlib.metadata.PackageNotFoundError(name)
@@ -35,8 +39,9 @@ WITH_NUMPY_ALONE = ("-W", "error", "-c", ALONE + "raise SystemExit(bench.main())
 TINY = ("--quick", "--mib", "1", "--cold", "2", "--largest", "2^10", "--rounds", "2")
 QUESTIONS = (
     *("cold", "constants", "uniform", "uniform16", "normal", "truncated", "normal64", "normal16", "targets", "philox"),
-    *("strided", "small", "cache", "sweep", "models"),
+    *("strided", "small", "cache", "sweep", "models", "gpt2", "llama", "vit", "resnet"),
 )
+NEEDS = {"gpt2": "transformers", "llama": "transformers", "vit": "timm", "resnet": "timm"}
 
 
 def bench(start: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -57,7 +62,9 @@ def rows_of(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
 
 
 def check(printed: str, data: dict[str, Any], threads: list[int]) -> None:
-    assert tuple(dict.fromkeys(table["name"] for table in data["tables"])) == QUESTIONS
+    assert list(dict.fromkeys(table["name"] for table in data["tables"])) == [
+        name for name in QUESTIONS if name not in NEEDS or f"{NEEDS[name]} " in data["heading"]["other versions"]
+    ]
     for name in ("command", "date", "cpu", "caches", "target", "versions", "threads", "buffer", "load before"):
         assert data["heading"][name] in printed
     assert data["heading"]["ended"] == "complete"
@@ -65,7 +72,7 @@ def check(printed: str, data: dict[str, Any], threads: list[int]) -> None:
         ours = [row for row in table["rows"] if row["who"] == "fastinit"]
         assert ours or TARGETS == [CHOSEN]
         assert table["name"] in ("small", "cache") or {row["threads"] for row in ours} <= set(threads)
-        if table["name"] != "models":
+        if table["name"] != "models" and table["name"] not in NEEDS:
             assert table["limit"]["seconds"]
         for row in table["rows"]:
             assert row["error"] == ""
@@ -133,7 +140,7 @@ def test_with_numpy_alone(tmp_path: Path) -> None:
     assert {row["who"] for table in data["tables"] for row in table["rows"]} == {"limit", "fastinit", "numpy"}
     assert data["heading"]["not here"] == (
         "randomgen (not installed), torch (not installed), mkl (not installed), jax (not installed), tensorflow (not "
-        "installed), keras (not installed), ml_dtypes, matplotlib"
+        "installed), keras (not installed), ml_dtypes, matplotlib, transformers, timm, torchvision"
     ).replace(" (not installed)", "")
     cached = next(table for table in data["tables"] if table["name"] == "cache")
     assert cached["ratios"][0]["value"] is None
@@ -259,6 +266,183 @@ def test_the_networks_have_their_published_sizes() -> None:
     assert models.elements(models.gpt2()) == 124_439_808
     assert models.elements(models.llama()) == 8_030_261_248
     assert len(models.llama()) == 291
+
+
+def test_a_part_of_a_row_has_the_time_that_the_row_says() -> None:
+    """It does not run by itself, and fails with the row."""
+    left = [3.0, 2.0, 1.0, 0.5, 0.25]
+    row = clock.Row("torch", "whole", "row", "left.pop()", lambda _: ({"left": left}, 1), parts=1, threads=3)
+    part = row.inside("part", "in it", lambda: left[-1])
+    table = clock.Table("name", "", None, [row, part], notes=lambda: [f"{len(part.seconds)} times"])
+    effort = clock.Effort(rounds=1, longest=1.0, shortest=0.0)
+    clock.measure(table, effort, lambda _: None)
+    assert (part.who, part.kind, part.threads, part.seconds) == ("torch", "part", 3, [3.0])
+    assert table.steps(effort) == 3
+    assert list(table.notes()) == ["1 times"]
+    out = io.StringIO()
+    report.show([table], out)
+    assert "\nnote: 1 times\n" in out.getvalue()
+
+    failing = clock.Row("torch", "whole", "row", "1 / 0", lambda _: ({}, 1), parts=1)
+    part = failing.inside("part", "in it", lambda: 1.0)
+    clock.measure(clock.Table("name", "", None, [failing, part]), effort, lambda _: None)
+    assert failing.error == part.error == "ZeroDivisionError: division by zero"
+    assert part.seconds == []
+
+
+@pytest.mark.parametrize(("longest", "warming_up"), [(0.01, 1), (1.0, 3)])
+def test_a_slow_row_that_cannot_be_cut_warms_up_once(longest: float, warming_up: int) -> None:
+    calls: list[int] = []
+    names = {"calls": calls, "sleep": __import__("time").sleep}
+    row = clock.Row("torch", "kind", "row", "calls.append(1); sleep(0.02)", lambda _: (names, 1), parts=1)
+    clock.measure(clock.Table("name", "", None, [row]), clock.Effort(2, longest, shortest=0.0), lambda _: None)
+    assert len(calls) == warming_up + len(row.seconds) == warming_up + 2
+
+
+@pytest.mark.parametrize(("name", "needs"), NEEDS.items())
+def test_real_models(tmp_path: Path, name: str, needs: str) -> None:
+    """With and without fastinit the same initialisers draw the same number of values of the same law, under a clock."""
+    if not (importlib.util.find_spec("torch") and importlib.util.find_spec(needs)):
+        pytest.skip(f"needs torch and {needs}")
+    printed, data = run(tmp_path, PACKAGE, "--quick", "--rounds", "2", "--threads", "2", "--only", name)
+    (table,) = data["tables"]
+    assert table["name"] == name
+    whole, inside, memory = ([row for row in table["rows"] if row["kind"] == kind] for kind in adapters.KINDS)
+    assert [row["who"] for row in whole] == [row["who"] for row in inside] == ["torch", "fastinit", "fastinit"]
+    assert len(memory) == 1
+    for row in table["rows"]:
+        assert row["error"] == ""
+        assert len(row["seconds"]) == 2
+        assert row["threads"] == (2 if row["who"] == "fastinit" else None)
+    for outer, inner in zip(whole, inside, strict=True):
+        assert outer["n"] == memory[0]["n"] == inside[2]["n"] > 200_000
+        assert all(0 < part < all_of_it for part, all_of_it in zip(inner["seconds"], outer["seconds"], strict=True))
+    assert inside[0]["n"] == inside[1]["n"] > memory[0]["n"]  # constructors draw what the models draw anew
+    assert len(table["ratios"]) == 4
+    assert all(ratio["value"] > 0 for ratio in table["ratios"])
+    notes = "\n".join(table["notes"])
+    assert f"note: {table['notes'][0]}\n" in printed
+    calls = dict(re.findall(r"^(torch|accelerate): (\d+ calls of initialisers. \d+ of them draw: [\d,]+)", notes, re.M))
+    assert calls["torch"] == calls["accelerate"]
+    draws, values = re.findall(r"(\d+) of them draw: ([\d,]+)", calls["torch"])[0]
+    assert f"accelerate: fastinit did {draws} of {draws} random calls, {values} values" in notes
+    compared = re.findall(r"(\d+) parameters .* is (\S+) for a mean .*, (\S+) for a std .* exceeds (\S+) once", notes)
+    assert len(compared) == 2
+    for drawn, mean, std, expected in compared:
+        assert int(drawn) >= 10
+        assert max(abs(float(mean)), abs(float(std))) < float(expected) + 1.0
+
+
+def test_a_model_that_cannot_be_built_is_named_with_its_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def table() -> clock.Table:
+        raise RuntimeError("no such model")
+
+    monkeypatch.setattr("bench.peers.library", lambda name: name)
+    monkeypatch.setattr(adapters, "installed", lambda name: "1.0" if name == "transformers" else "")
+    assert list(adapters.tables_of("timm", "vit", table)) == []
+    (failed,) = adapters.tables_of("transformers", "gpt2", table)
+    assert [row.error for row in failed.rows] == ["RuntimeError: no such model"]
+    monkeypatch.setattr("bench.peers.library", lambda _: None)
+    assert list(adapters.tables_of("transformers", "gpt2", table)) == []
+
+
+def test_moments_of_tensors() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    for values in (rng.normal(3.0, 0.02, (300, 401)), rng.random(70_001), rng.exponential(size=100)):
+        found = moments.moments(torch.from_numpy(values.astype(np.float32)))
+        centred = values - values.mean()
+        assert found.n == values.size
+        assert found.mean == pytest.approx(values.mean(), rel=1e-5)
+        assert found.variance == pytest.approx(values.var(), rel=1e-4)
+        assert found.kurtosis == pytest.approx((centred**4).mean() / values.var() ** 2, rel=1e-3)
+    same = moments.moments(torch.full((70_001,), 0.1))
+    assert (same.n, same.variance, same.kurtosis) == (70_001, 0.0, 1.0)
+    assert same.mean == pytest.approx(0.1)
+
+
+def test_z_scores_see_another_law_and_have_the_size_that_they_say() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(2)
+
+    def of(values: Any) -> moments.Moments:
+        return moments.moments(torch.from_numpy(np.float32(values)))
+
+    # Of samples of one law they are standard normal: the variance of 400 of them is within 5 standard errors of 1.
+    for draw in (rng.standard_normal, rng.random, rng.exponential):
+        pairs = [moments.z_scores(of(draw(size=20_000)), of(draw(size=20_000))) for _ in range(200)]
+        for scores in zip(*pairs, strict=True):
+            assert abs(float(np.var(scores)) - 1) < 5 * (2 / len(scores)) ** 0.5
+    one, two = rng.standard_normal((2, 20_000))
+    assert moments.z_scores(of(one), of(1.05 * two))[1] < -5
+    assert moments.z_scores(of(one + 0.07), of(two))[0] > 5
+    constant, drawn = of(np.zeros(20_000)), of(one)
+    assert moments.z_scores(constant, of(np.zeros(20_000))) == (0.0, 0.0)
+    assert moments.z_scores(constant, of(np.ones(20_000)))[0] == np.inf
+    assert moments.z_scores(constant, drawn) == (np.inf, np.inf)
+    with pytest.raises(ValueError, match="samples of 20000 and 10 elements"):
+        moments.z_scores(drawn, of(one[:10]))
+
+
+def test_the_worst_parameter_is_named() -> None:
+    def normal(mean: float, variance: float = 1.0) -> moments.Moments:
+        return moments.Moments(20_000, mean, variance, 3.0)
+
+    ones = moments.Moments(10, 1.0, 0.0, 1.0)
+    theirs = {"a": normal(0), "b": normal(0), "c": ones}
+    worst = moments.worst({"a": normal(-0.04), "b": normal(0, 1.1), "c": ones}, theirs)
+    assert (worst.mean_of, worst.std_of, worst.compared, worst.constant) == ("a", "b", 2, 1)
+    assert worst.mean == pytest.approx(-4.0)
+    assert worst.std == pytest.approx(np.log(1.1) / 2 * 20_000**0.5)
+    assert worst.expected == pytest.approx(3.02, abs=0.01)  # P(|z| > 3.02) is 0.0025: four of them
+    wrong = moments.worst({"a": normal(0), "b": normal(0), "c": moments.Moments(10, 2.0, 0.0, 1.0)}, theirs)
+    assert (wrong.mean, wrong.mean_of, wrong.constant) == (np.inf, "c", 0)
+    assert moments.worst({"c": ones}, {"c": ones}).compared == 0
+    with pytest.raises(ValueError, match="parameters differ: b, d"):
+        moments.worst({"a": ones, "d": ones}, {"a": ones, "b": ones})
+
+
+def test_the_stopwatch_sees_each_outermost_initialiser_and_goes_without_a_trace() -> None:
+    torch = pytest.importorskip("torch")
+    init = torch.nn.init
+    before = {name: vars(init)[name] for name in stopwatch.initialisers(init)}
+    assert {"normal_", "kaiming_uniform_", "trunc_normal_", "ones_"} <= before.keys()
+    watch = stopwatch.Stopwatch()
+    watch.count = True
+    watch.start()
+    try:
+        assert all(vars(init)[name] is not function for name, function in before.items())
+        torch.nn.Linear(30, 20)  # kaiming_uniform_, uniform_
+        torch.nn.LayerNorm(10)  # ones_ and zeros_
+        init.xavier_normal_(tensor=torch.empty(3, 4))
+        with pytest.raises(RuntimeError):
+            init.normal_(torch.empty(2, 2), std=-1.0)
+    finally:
+        watch.stop()
+    reading = watch.reading
+    assert (reading.calls, reading.random_calls, reading.values) == (6, 4, 30 * 20 + 20 + 3 * 4 + 2 * 2)
+    assert 0 < reading.random_seconds < reading.seconds
+    assert {name: vars(init)[name] for name in before} == before
+    torch.nn.Linear(30, 20)
+    assert reading.calls == 6
+
+
+def test_the_stopwatch_takes_time_and_says_how_much() -> None:
+    watch = stopwatch.Stopwatch()
+
+    def inner() -> None:
+        __import__("time").sleep(0.01)
+
+    inner_timed = watch.wrapped(inner)
+
+    def outer() -> None:
+        inner_timed()
+        inner_timed()
+
+    watch.wrapped(outer)()
+    assert 0.02 <= watch.reading.seconds < 0.5
+    assert watch.reading.calls == 1  # the outer one
+    assert 0 < stopwatch.overhead(calls=2000) < 1e-3
 
 
 def test_sizes_of_the_sweep() -> None:
