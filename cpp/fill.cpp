@@ -231,33 +231,16 @@ void fill_simple(const Task& task, const Box& box, std::size_t n, int threads) {
   (line ? fill_line : fill_tiles)(task, box, n, threads);
 }
 
-// Memory that is touched for the first time costs several times more in small pages than in huge ones. Libraries that
-// allocate with malloc (PyTorch) do not ask for those; NumPy does, and so does fastinit.empty.
-void ask_for_memory(const Box& box, std::size_t n) {
-  if (n * box.element_bytes < 2 * kHugePage) return;
-  const Box memory = in_order_of_memory(box);
-  auto dense = std::ptrdiff_t(box.element_bytes);
-  for (int i = memory.n_dimensions - 1; i >= 0; --i) {
-    const Dimension& dimension = memory.dimensions[i];
-    if (dimension.n > 1 && dimension.memory_stride != dense) return;
-    dense *= std::ptrdiff_t(dimension.n);
-  }
-  wish_for_huge_pages(memory.data, n * box.element_bytes);
-}
-
 }  // namespace
 
 void fill(const Task& task, const Box& box, int threads) {
   const std::size_t n = elements_of(box);
-  if (n == 0) return;
-  ask_for_memory(box, n);
-  fill_simple(task, simplify(box), n, threads);
+  if (n > 0) fill_simple(task, simplify(box), n, threads);
 }
 
 void fill_constant(const KernelTable& kernels, std::uint64_t element_bits, const Box& box, int threads) {
   const std::size_t n = elements_of(box);
   if (n == 0) return;
-  ask_for_memory(box, n);
   Task task{};
   task.parameters.constant_bits = element_bits;
   task.kernel = kernels.constant[box.element_bytes == 2 ? 0 : box.element_bytes == 4 ? 1 : 2];

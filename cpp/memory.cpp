@@ -52,17 +52,6 @@ void release(void* memory, std::size_t n_bytes) noexcept {
   ::operator delete(memory, kCacheLine);
 }
 
-void wish_for_huge_pages(void* memory, std::size_t n_bytes) noexcept {
-#if defined(__linux__)
-  auto* const start = static_cast<unsigned char*>(memory);
-  const std::size_t before = (kHugePage - reinterpret_cast<std::uintptr_t>(start) % kHugePage) % kHugePage;
-  if (n_bytes < before + kHugePage || is_resident(start + before)) return;
-  madvise(start + before, (n_bytes - before) / kHugePage * kHugePage, MADV_HUGEPAGE);
-#else
-  static_cast<void>(memory), static_cast<void>(n_bytes);
-#endif
-}
-
 bool is_resident(const void* p) noexcept {
 #if defined(__linux__)
   const auto page = std::uintptr_t(sysconf(_SC_PAGESIZE));
