@@ -23,6 +23,8 @@ constexpr std::uint64_t kNanosecondsPerHelper = 80'000;
 // reads the values next, and then these stores are slower than ordinary ones (docs/performance.md).
 // (Nor from memory that the OS has not given yet: it is cleared when first touched, and is then in a cache.)
 constexpr std::size_t kBypassBytes = std::size_t(32) << 20;
+// Of such fresh memory so much is asked for at a time, and filled while it is in a cache.
+constexpr std::size_t kFreshBytes = std::size_t(256) << 10;
 
 std::atomic<std::size_t> grain{0};  // 0: by time
 
@@ -62,8 +64,15 @@ void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
   const bool large = n * size >= kBypassBytes;
   const auto fill_stretch = [&](std::size_t from, std::size_t to) {
     unsigned char* const out = box.data + from * size;
-    task.kernel(task.stream, task.parameters,
-                {box.first + from, to - from, out, std::ptrdiff_t(size), large && is_resident(out)});
+    const bool fresh = (to - from) * size >= kFreshBytes && !is_resident(out);
+    const std::size_t step = fresh ? kFreshBytes / size : to - from;
+    for (std::size_t begin = from; begin < to; begin += step) {
+      const std::size_t n_now = std::min(step, to - begin);
+      unsigned char* const now = box.data + begin * size;
+      if (fresh) populate(now, n_now * size);
+      task.kernel(task.stream, task.parameters,
+                  {box.first + begin, n_now, now, std::ptrdiff_t(size), large && !fresh});
+    }
   };
   std::size_t done = 0;
   if (threads > 1) {
