@@ -268,7 +268,7 @@ def test_truncated_normals_of_timm(name: str) -> None:
 
 
 def test_the_inner_function_of_timm_minds_gradients() -> None:
-    inner = package("timm.layers.weight_init")
+    inner = library("timm.layers.weight_init")
     with accelerate(seed=SEED) as done, pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
         inner._trunc_normal_(nn.Parameter(torch.empty(3)), 0.0, 1.0, -2.0, 2.0)
     assert (done.calls, done.passed) == (0, 2)
