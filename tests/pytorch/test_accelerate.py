@@ -1243,7 +1243,7 @@ def test_blocks_begin_and_end_one_at_a_time() -> None:
             go.wait()
         steps.append("ended")
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     with accelerate_file._lock:
         thread.start()
         thread.join(0.1)
@@ -1290,7 +1290,7 @@ def test_fork() -> None:
             ready.set()
             end.wait()
 
-    holder = threading.Thread(target=hold)
+    holder = threading.Thread(target=hold, daemon=True)
     holder.start()
     ready.wait()
     queue = context.SimpleQueue()
