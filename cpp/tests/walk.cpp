@@ -618,7 +618,7 @@ void walk_all(const WalkTable& table, int thin) {
     std::snprintf(line, sizeof(line), " %.17g .. %.17g |\n", wide.least, wide.greatest);
     bins += line;
   }
-  heading("FourMoments of all values: the law's, the difference, in brackets what is allowed");
+  heading("Moments of all values: the law's, the difference, in brackets what is allowed");
   std::printf("| law | type | mean | variance | skewness | kurtosis |\n");
   row_of_dashes(6);
   std::fputs(moments.c_str(), stdout);
