@@ -23,6 +23,8 @@ constexpr std::uint64_t kNanosecondsPerHelper = 80'000;
 // reads the values next, and then these stores are slower than ordinary ones (docs/performance.md).
 // (Nor from memory that the OS has not given yet: it is cleared when first touched, and is then in a cache.)
 constexpr std::size_t kBypassBytes = std::size_t(32) << 20;
+// Of such fresh memory so much is asked for at a time, and filled while it is in a cache.
+constexpr std::size_t kFreshBytes = std::size_t(256) << 10;
 
 std::atomic<std::size_t> grain{0};  // 0: by time
 
@@ -62,8 +64,15 @@ void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
   const bool large = n * size >= kBypassBytes;
   const auto fill_stretch = [&](std::size_t from, std::size_t to) {
     unsigned char* const out = box.data + from * size;
-    task.kernel(task.stream, task.parameters,
-                {box.first + from, to - from, out, std::ptrdiff_t(size), large && is_resident(out)});
+    const bool fresh = (to - from) * size >= kFreshBytes && !is_resident(out);
+    const std::size_t step = fresh ? kFreshBytes / size : to - from;
+    for (std::size_t begin = from; begin < to; begin += step) {
+      const std::size_t n_now = std::min(step, to - begin);
+      unsigned char* const now = box.data + begin * size;
+      if (fresh) populate(now, n_now * size);
+      task.kernel(task.stream, task.parameters,
+                  {box.first + begin, n_now, now, std::ptrdiff_t(size), large && !fresh});
+    }
   };
   std::size_t done = 0;
   if (threads > 1) {
@@ -231,33 +240,16 @@ void fill_simple(const Task& task, const Box& box, std::size_t n, int threads) {
   (line ? fill_line : fill_tiles)(task, box, n, threads);
 }
 
-// Memory that is touched for the first time costs several times more in small pages than in huge ones. Libraries that
-// allocate with malloc (PyTorch) do not ask for those; NumPy does, and so does fastinit.empty.
-void ask_for_memory(const Box& box, std::size_t n) {
-  if (n * box.element_bytes < 2 * kHugePage) return;
-  const Box memory = in_order_of_memory(box);
-  auto dense = std::ptrdiff_t(box.element_bytes);
-  for (int i = memory.n_dimensions - 1; i >= 0; --i) {
-    const Dimension& dimension = memory.dimensions[i];
-    if (dimension.n > 1 && dimension.memory_stride != dense) return;
-    dense *= std::ptrdiff_t(dimension.n);
-  }
-  wish_for_huge_pages(memory.data, n * box.element_bytes);
-}
-
 }  // namespace
 
 void fill(const Task& task, const Box& box, int threads) {
   const std::size_t n = elements_of(box);
-  if (n == 0) return;
-  ask_for_memory(box, n);
-  fill_simple(task, simplify(box), n, threads);
+  if (n > 0) fill_simple(task, simplify(box), n, threads);
 }
 
 void fill_constant(const KernelTable& kernels, std::uint64_t element_bits, const Box& box, int threads) {
   const std::size_t n = elements_of(box);
   if (n == 0) return;
-  ask_for_memory(box, n);
   Task task{};
   task.parameters.constant_bits = element_bits;
   task.kernel = kernels.constant[box.element_bytes == 2 ? 0 : box.element_bytes == 4 ? 1 : 2];

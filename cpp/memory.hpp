@@ -12,11 +12,10 @@ constexpr std::size_t kHugePage = std::size_t(2) << 20;  // of x86-64, and of AA
 void* allocate(std::size_t n_bytes);
 void release(void* memory, std::size_t n_bytes) noexcept;
 
-// If the OS has not given this memory yet, it is asked for huge pages where they fit in between both ends. A wish: it may
-// not have any.
-void wish_for_huge_pages(void* memory, std::size_t n_bytes) noexcept;
-
 // Whether the OS has given memory to the page at p already. True where it does not say.
 bool is_resident(const void* p) noexcept;
+
+// Has the OS give memory to all pages of this range at once, which takes less than to meet them one by one. A wish.
+void populate(void* memory, std::size_t n_bytes) noexcept;
 
 }  // namespace fastinit

@@ -156,47 +156,6 @@ def fill_large_between_guards(target: str) -> None:
                 assert (memory == UNTOUCHED).all(), (target, dtype, form)
 
 
-# --- huge pages -----------------------------------------------------------------------------------------------------
-
-
-def huge_pages_of(memory: mmap.mmap) -> int:
-    """Bytes of this mapping that lie on huge pages."""
-    address = np.frombuffer(memory, np.uint8).ctypes.data
-    total, inside = 0, False
-    for line in pathlib.Path("/proc/self/smaps").read_text().splitlines():
-        if "-" in line.split(maxsplit=1)[0]:
-            start, end = (int(number, 16) for number in line.split(maxsplit=1)[0].split("-"))
-            inside = start < address + len(memory) and address < end
-        elif inside and line.startswith("AnonHugePages:"):
-            total += 1024 * int(line.split()[1])
-    return total
-
-
-def huge_pages_are_to_be_had() -> bool:
-    memory = mmap.mmap(-1, 2**24, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)
-    np.frombuffer(memory, np.uint8)[:] = 1
-    return huge_pages_of(memory) > 0
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
-@pytest.mark.parametrize("form", ["contiguous", "reversed", "Fortran", "constant"])
-def test_fresh_memory_is_asked_for_in_huge_pages(form: str) -> None:
-    """What was touched already, and what is not dense, is left as it is."""
-    if not huge_pages_are_to_be_had():
-        pytest.skip("no huge pages here")
-    for touched, step in ((False, 1), (True, 1), (False, 2)):
-        memory = mmap.mmap(-1, 2**25, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        whole = np.frombuffer(memory, np.float32)
-        if touched:
-            whole[:: 2**10] = 1
-        out = whole[::-1][::step] if form == "reversed" else whole[::step]
-        if form == "Fortran":
-            out = out.reshape(64, -1).T
-        fastinit.ones(out) if form == "constant" else fastinit.normal(out, seed=1)
-        assert (huge_pages_of(memory) >= 2**23) == (not touched and step == 1), (touched, step)
-
-
 # --- a lot of it ------------------------------------------------------------------------------------------------------
 
 

@@ -15,6 +15,11 @@
 #include <string>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#include <unistd.h>
+#endif
+
 #include "dispatch.hpp"
 #include "environment.hpp"
 #include "fill.hpp"
@@ -471,6 +476,20 @@ void residence() {
   memory[5] = 1;
   check(is_resident(memory) && !is_resident(memory + 2 * kHugePage), "a touched page is resident, others are not");
   release(memory, n_bytes);
+  // A fill of fresh memory asks for its own pages and for no others.
+  const std::size_t page = std::size_t(sysconf(_SC_PAGESIZE)), n = std::size_t(1) << 19;
+  void* const mapped = mmap(nullptr, 4 * n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  auto* const middle = static_cast<unsigned char*>(mapped) + n + 12;
+  const Plan plan = make_plan(Distribution::kNormal, ElementType::kFloat32, {0, 1, 0, 0});
+  const Task task{kernels().fill[0][int(plan.transform)][0], kStream, plan.parameters};
+  fill(task, {middle, 4, 7, 1, {{n / 4, 4, 1}}}, 1);
+  check(is_resident(middle) && is_resident(middle + n - 1), "a filled page is resident");
+  check(!is_resident(middle - 12 - page) && !is_resident(middle + n - 12 + page), "a page outside is not");
+  Bytes expected(n);
+  fill(task, {expected.data(), 4, 7, 1, {{n / 4, 4, 1}}}, 1);
+  check(std::memcmp(middle, expected.data(), n) == 0, "fresh memory has the same values");
+  munmap(mapped, 4 * n);
+  populate(nullptr, page);  // what cannot be had is no error
   check(is_resident(nullptr), "what is no memory counts as resident");
 #endif
 }

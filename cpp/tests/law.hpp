@@ -170,17 +170,17 @@ int unit_exponent(const Law& law, ElementType type, double x) {
 
 // --- moments
 
-struct Moments {
+struct FourMoments {
   Long mean, variance, skewness, kurtosis;
 };
 
-Moments from_central(Long mean, Long m1, Long m2, Long m3, Long m4) {  // about `mean`
+FourMoments from_central(Long mean, Long m1, Long m2, Long m3, Long m4) {  // about `mean`
   const Long variance = m2 - m1 * m1, third = m3 - 3 * m1 * m2 + 2 * m1 * m1 * m1;
   const Long fourth = m4 - 4 * m1 * m3 + 6 * m1 * m1 * m2 - 3 * m1 * m1 * m1 * m1;
   return {mean + m1, variance, third / (variance * std::sqrt(variance)), fourth / (variance * variance)};
 }
 
-Moments analytical(const Law& law) {
+FourMoments analytical(const Law& law) {
   const Long a = law.a, b = law.b;
   if (law.uniform()) return {(a + b) / 2, (b - a) * (b - a) / 12, 0, 1.8L};
   if (law.transform == Transform::kNormal) return {0, 1, 0, 3};

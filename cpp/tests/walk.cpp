@@ -286,7 +286,7 @@ Found walk32(const WalkTable& table, const Law& law, double mean, const std::vec
 // midpoints of equal cells of probability, one for each word, which miss the integral of |z|^r by at most its variation
 // over N: twice the greatest |z|^r on either side (the normal's tails beyond the last cells are less). And each value
 // is within e = limit x ulp of its true one, ulp <= 2^(1 - precision) |x|, which moves a moment by r E |z|^(r-1) e.
-Moments tolerance(const Moments& m, const Format& format, double ulps, double reach, Long n) {
+FourMoments tolerance(const FourMoments& m, const Format& format, double ulps, double reach, Long n) {
   const Long relative = ulps * std::ldexp(1.0L, 1 - format.precision);
   const Long m2 = m.variance, m4 = m.kurtosis * m2 * m2, size = std::sqrt(m2 + m.mean * m.mean);  // E |x| <= size
   // E |z|^(r-1) |x| <= E |z|^r + |mean| E |z|^(r-1)
@@ -367,7 +367,7 @@ void check_values16(const Law& law, const Found& found, ElementType type, std::s
   line += text;
 }
 
-void check_moments(const Law& law, const Found& found, ElementType type, const Moments& true_moments, double ulps,
+void check_moments(const Law& law, const Found& found, ElementType type, const FourMoments& true_moments, double ulps,
                    std::string& lines) {
   Long sums[4] = {};
   if (type == ElementType::kFloat32) {
@@ -381,11 +381,11 @@ void check_moments(const Law& law, const Found& found, ElementType type, const M
     }
   }
   const Long n = Long(found.n);
-  const Moments got =
+  const FourMoments got =
       from_central(Long(double(true_moments.mean)), sums[0] / n, sums[1] / n, sums[2] / n, sums[3] / n);
   const double reach = std::max(std::fabs(found.least - double(true_moments.mean)),
                                 std::fabs(found.greatest - double(true_moments.mean)));
-  const Moments may = tolerance(true_moments, kFormats[int(type)], ulps, reach, n);
+  const FourMoments may = tolerance(true_moments, kFormats[int(type)], ulps, reach, n);
   const Long off[4] = {got.mean - true_moments.mean, got.variance - true_moments.variance,
                        got.skewness - true_moments.skewness, got.kurtosis - true_moments.kurtosis};
   const Long allowed[4] = {may.mean, may.variance, may.skewness, may.kurtosis};
@@ -567,7 +567,7 @@ void walk_all(const WalkTable& table, int thin) {
   row_of_dashes(11);
   for (Law& law : laws) {
     law.measure();
-    const Moments truth = analytical(law);
+    const FourMoments truth = analytical(law);
     const std::vector<double> edges = edges_of(table, law);
     const Found found = walk32(table, law, double(truth.mean), edges, thin);
     Found64 wide;

@@ -13,6 +13,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
@@ -264,6 +265,13 @@ def test_truncated_normals_of_timm(name: str) -> None:
     assert abs(ours.std() - theirs.std()) < 7 * theirs.std() / math.sqrt(ours.numel())
     assert abs(ours.min() - theirs.min()) < 0.01
     assert abs(ours.max() - theirs.max()) < 0.01
+
+
+def test_the_inner_function_of_timm_minds_gradients() -> None:
+    inner = library("timm.layers.weight_init")
+    with accelerate(seed=SEED) as done, pytest.raises(RuntimeError, match="a leaf Variable that requires grad"):
+        inner._trunc_normal_(nn.Parameter(torch.empty(3)), 0.0, 1.0, -2.0, 2.0)
+    assert (done.calls, done.passed) == (0, 2)
 
 
 def test_timm_that_comes_inside_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -613,6 +621,35 @@ def test_other_devices() -> None:
     assert done.calls == 0
 
 
+class Told(untyped.Tensor):  # type: ignore[misc]
+    """Remembers which functions were called on it."""
+
+    told: list[Any] = []  # noqa: RUF012
+
+    @classmethod
+    def __torch_function__(cls, func: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
+        cls.told.append(func)
+        return super().__torch_function__(func, kinds, args, kwargs or {})
+
+
+def test_subclasses_are_asked_as_ever() -> None:
+    def ask() -> list[Any]:
+        Told.told.clear()
+        tensor = torch.zeros(3, 3).as_subclass(Told)
+        nn.init.uniform_(tensor)
+        nn.init.normal_(tensor)
+        nn.init.constant_(tensor, 1.0)
+        nn.init.kaiming_uniform_(tensor)
+        torch.randn_like(tensor)
+        tensor.normal_()
+        return list(Told.told)
+
+    want = ask()
+    with accelerate(seed=SEED) as done:
+        assert ask() == want
+    assert done.calls == 0
+
+
 def test_memory_that_was_freed() -> None:
     """As FSDP does with parameters: a storage of no bytes under a tensor of some."""
     x = torch.zeros(4)
@@ -656,7 +693,9 @@ def test_tracers_see_the_draws() -> None:
         graph = untyped.fx.experimental.proxy_tensor.make_fx(lambda x: torch.empty(3).normal_() + x)(
             torch.zeros(3)
         ).graph
-    assert torch.randn_like in [node.target for node in traced.graph.nodes]
+    targets = [node.target for node in traced.graph.nodes]
+    assert torch.randn_like in targets
+    assert torch.empty_like not in targets
     assert traced(torch.zeros(2, 3)).shape == (2, 3)
     assert "aten.randn.default" in [str(node.target) for node in exported.graph.nodes]
     assert "aten.normal_.default" in [str(node.target) for node in graph.nodes]
@@ -770,6 +809,16 @@ def test_unknown_tensors_go_by_order(streams: list[str]) -> None:
     assert streams == ["#1", "#2", "#3", "#4", "#5"]
 
 
+def test_a_parameter_that_became_another_kind_of_tensor(streams: list[str]) -> None:
+    layer = nn.Linear(3, 4, bias=False)
+    old = layer.weight
+    with accelerate(seed=SEED, module=layer):
+        with FakeTensorMode() as mode:
+            layer._parameters["weight"] = nn.Parameter(mode.from_tensor(torch.zeros(4, 3)))
+        nn.init.normal_(old)
+    assert streams == ["#1"]
+
+
 def test_tied_weights_have_the_name_of_named_parameters(streams: list[str]) -> None:
     with accelerate(seed=SEED):
         model = nn.Module()
@@ -780,8 +829,9 @@ def test_tied_weights_have_the_name_of_named_parameters(streams: list[str]) -> N
         streams.clear()
         model.head.reset_parameters()
         shared.reset_parameters()
+        model.head.weight.data.normal_()
     assert [name for name, _ in model.named_parameters()] == ["body.weight", "head.bias", "twice.0.weight"]
-    assert streams == ["body.weight", "head.bias", "twice.0.weight"]
+    assert streams == ["body.weight", "head.bias", "twice.0.weight", "body.weight#2"]
 
 
 def test_modules_that_hold_each_other(streams: list[str]) -> None:
@@ -832,11 +882,10 @@ def test_a_parameter_that_left_its_module_has_no_name(streams: list[str]) -> Non
 
 def test_what_is_known_stays_small() -> None:
     with accelerate(seed=SEED) as done:
-        for _ in range(5000):
-            nn.Linear(2, 2)
-        gc.collect()
+        kept = [nn.Linear(2, 2, bias=False).weight for _ in range(5000)]  # whose modules are gone
+        assert len({id(weight) for weight in kept}) == 5000
         for table in (done._names._modules, done._names._slots, done._names._storages):
-            assert len(table) < 4000
+            assert len(table) < 2000
     assert not done._names._modules
 
 
@@ -1183,6 +1232,32 @@ def test_threads_with_blocks_of_their_own() -> None:
     assert len({str(w) for w in want}) == 4
 
 
+def test_blocks_begin_and_end_one_at_a_time() -> None:
+    """What all threads share changes under one lock."""
+    steps: list[str] = []
+    go = threading.Event()
+
+    def run() -> None:
+        with accelerate(seed=SEED):
+            steps.append("began")
+            go.wait()
+        steps.append("ended")
+
+    thread = threading.Thread(target=run, daemon=True)
+    with accelerate_file._lock:
+        thread.start()
+        thread.join(0.1)
+        assert steps == []
+    while not steps:
+        time.sleep(0.001)
+    with accelerate_file._lock:
+        go.set()
+        thread.join(0.1)
+        assert steps == ["began"]
+    thread.join()
+    assert steps == ["began", "ended"]
+
+
 def test_a_thread_that_ends_without_uninstall() -> None:
     original = torch.nn.init._no_grad_trunc_normal_
     in_thread(lambda: [install(seed=SEED), None][1])
@@ -1215,7 +1290,7 @@ def test_fork() -> None:
             ready.set()
             end.wait()
 
-    holder = threading.Thread(target=hold)
+    holder = threading.Thread(target=hold, daemon=True)
     holder.start()
     ready.wait()
     queue = context.SimpleQueue()

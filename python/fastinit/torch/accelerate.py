@@ -127,8 +127,7 @@ def install(seed: int | None = None, *, module: Module | None = None) -> Acceler
     context = Acceleration(checked._seed, checked._module, _INSTALLED)
     _start(context)
     modes = _pop_modes()
-    # Below all others: `with torch.device(...)` ends by taking what is on top. But the default device wants to be
-    # lowest.
+    # Below all others: `with torch.device(...)` ends by taking what is on top. But the default device is lowest.
     default = getattr(torch._GLOBAL_DEVICE_CONTEXT, "device_context", None)
     lowest = 1 if modes and modes[0] is default else 0
     _push_modes([*modes[:lowest], context, *modes[lowest:]])
@@ -193,7 +192,7 @@ class Acceleration(TorchFunctionMode):
             stream = _torch_word() if self._seed is None else self._stream(name)
             try:
                 fill(array_of(tensor), seed=seed, stream=stream, **parameters)
-            except (TypeError, ValueError, RuntimeError):  # refused, before anything was written
+            except (TypeError, ValueError):  # refused, before anything was written
                 return False
             if not fresh:
                 torch.autograd.graph.increment_version(tensor)
@@ -236,6 +235,7 @@ def _torch_watches() -> bool:
 
 
 # --- what is taken over ---------------------------------------------------------------------------------------------
+# torch has checked the names and types of the arguments before it asks.
 
 Taker = Callable[["Acceleration", Function, Types, tuple[Any, ...], Arguments], Any]
 
@@ -249,14 +249,11 @@ def _method(keywords: dict[str, str], fill: Function) -> Taker:
     """``Tensor.normal_`` or ``uniform_``: torch's names of the two parameters and fastinit's."""
 
     def take(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
-        given = dict(zip(("self", *keywords), args, strict=False)) | kwargs
-        well_formed = len(given) == len(args) + len(kwargs)
-        tensor = given.pop("self", None)
+        tensor = args[0]
+        given = dict(zip(keywords, args[1:], strict=False)) | kwargs
         if (
-            well_formed
+            given.pop("generator", None) is None
             and not _overridden(types)
-            and given.pop("generator", None) is None
-            and given.keys() <= keywords.keys()
             and not _torch_watches()
             and not (torch.is_grad_enabled() and tensor.requires_grad)
             and context._fill(tensor, fill, {keywords[name]: value for name, value in given.items()})
@@ -280,14 +277,8 @@ def _factory(make: Function, fill: Function) -> Taker:
 def _take_normal(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
     """``torch.normal(mean, std, size)`` with numbers."""
     given = dict(zip(("mean", "std", "size"), args, strict=False)) | kwargs
-    well_formed = len(given) == len(args) + len(kwargs)
     mean, std, size = (given.pop(name, None) for name in ("mean", "std", "size"))
-    if (
-        well_formed
-        and isinstance(mean, int | float)
-        and isinstance(std, int | float)
-        and isinstance(size, tuple | list)
-    ):
+    if isinstance(mean, int | float) and isinstance(std, int | float) and not _overridden(types):
         made = _made(context, torch.empty, (size,), given, fastinit.normal, {"mean": mean, "std": std})
         if made is not None:
             return made
@@ -304,16 +295,9 @@ def _made(
 ) -> Tensor | None:
     """A new tensor, filled; None where torch has to do it, or to say what is wrong."""
     options = {name: value for name, value in kwargs.items() if name not in ("generator", "out") or value is not None}
-    if (
-        options.keys() & {"generator", "out"}
-        or (make is torch.empty and "memory_format" in options)
-        or _torch_watches()
-    ):
+    if "generator" in options or "out" in options or _torch_watches():
         return None
-    try:
-        tensor: Tensor = make(*args, **options)
-    except Exception:
-        return None
+    tensor: Tensor = make(*args, **options)
     return tensor if context._fill(tensor, fill, parameters, fresh=True) else None
 
 
