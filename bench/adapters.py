@@ -3,8 +3,8 @@
 The first two run the same code, and the same wrappers take the time that both spend in initialisers (stopwatch.py).
 What they drew is compared parameter by parameter, untimed. Every model is built anew and freed after the clock has
 stopped, so most of its memory is fresh: the initialiser that comes first pays for the clearing of pages, on all sides.
-Right before each build that much memory is touched and freed: a virtual machine gives free pages back to its host, and
-whoever takes them first pays for that, too.
+Right before each build half as much again is touched, on huge pages, and freed: a virtual machine gives free pages
+back to its host, and whoever takes them first would pay for that, too (cold.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import fastinit
 
-from . import peers
+from . import cold, peers
 from .clock import Names, Ratio, Row, Table, failed
 from .moments import Moments, of_model, worst
 from .rows import installed
@@ -88,8 +88,14 @@ def _table(name: str, title: str, build: Build, recipe: Any, threads: int) -> Ta
             shapes = [tuple(parameter.shape) for parameter in build().parameters()]
     n = sum(map(math.prod, shapes))
 
-    def touch() -> object:
+    def touch() -> None:
+        cold.fresh(6 * n).fill(1)
+
+    def zeros() -> object:
         return [torch.empty(shape).zero_() for shape in shapes]
+
+    def huge_pages() -> object:
+        return cold.fresh(4 * n).fill(1)
 
     def row(who: str, name: str, code: str) -> Row:
         count = threads if who == "fastinit" else None
@@ -116,8 +122,10 @@ def _table(name: str, title: str, build: Build, recipe: Any, threads: int) -> Ta
         watched=False,  # on the meta device they do nothing
     )
     ways = (theirs, ours, by_recipe)
-    names = {"touch": touch}
-    memory = Row("limit", _MEMORY, "torch.empty, zero_", "w = touch()", lambda _: (names, n), 4, parts=1, before=touch)
+
+    def memory(name: str, code: str) -> Row:
+        names = {"zeros": zeros, "huge_pages": huge_pages}
+        return Row("limit", _MEMORY, name, code, lambda _: (names, n), 4, parts=1, before=touch)
 
     def ratio(kind: str, top: Row, bottom: Row) -> Ratio:
         return Ratio(f"{name}, {kind}, {top.name} / {bottom.name}, time", top, [bottom], "time")
@@ -127,7 +135,12 @@ def _table(name: str, title: str, build: Build, recipe: Any, threads: int) -> Ta
         name,
         f"{title}: {n:,} parameters in {len(shapes)} tensors, with and without fastinit",
         None,
-        [*(way.row for way in ways), *(way.inside for way in ways), memory],
+        [
+            *(way.row for way in ways),
+            *(way.inside for way in ways),
+            memory("torch.empty, zero_, each parameter", "w = zeros()"),
+            memory("huge pages, in one piece, 1 thread", "w = huge_pages()"),
+        ],
         [ratio(_WALL, theirs.row, way.row) for way in ways[1:]]
         + [ratio(_INSIDE, theirs.inside, way.inside) for way in ways[1:]],
         most_rounds=_ROUNDS,

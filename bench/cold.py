@@ -22,7 +22,7 @@ from .clock import Names, Ratio, Row, Table
 from .rows import Array
 
 
-def _fresh(n_bytes: int) -> Array:
+def fresh(n_bytes: int) -> Array:
     """Private memory, on huge pages where the OS has them, that nobody has touched."""
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
     memory = mmap.mmap(-1, n_bytes, **private)
@@ -33,7 +33,7 @@ def _fresh(n_bytes: int) -> Array:
 
 
 def _memset(n_bytes: int, threads: int, pool: ThreadPoolExecutor) -> Array:
-    memory = _fresh(n_bytes)
+    memory = fresh(n_bytes)
     starts = range(0, n_bytes, -(-n_bytes // threads))
     parts = [memory[start : start + starts.step] for start in starts]
     list(pool.map(lambda part: ctypes.memset(part.ctypes.data, 1, part.nbytes), parts))

@@ -309,7 +309,7 @@ def test_real_models(tmp_path: Path, name: str, needs: str) -> None:
     assert table["name"] == name
     whole, inside, memory = ([row for row in table["rows"] if row["kind"] == kind] for kind in adapters.KINDS)
     assert [row["who"] for row in whole] == [row["who"] for row in inside] == ["torch", "fastinit", "fastinit"]
-    assert len(memory) == 1
+    assert len(memory) == 2
     for row in table["rows"]:
         assert row["error"] == ""
         assert len(row["seconds"]) == 2
