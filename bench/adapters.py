@@ -3,7 +3,7 @@
 The first two run the same code, and the same wrappers take the time that both spend in initialisers (stopwatch.py).
 What they drew is compared parameter by parameter, untimed. Every model is built anew and freed after the clock has
 stopped, so most of its memory is fresh: the initialiser that comes first pays for the clearing of pages, on all sides.
-Right before each build half as much again is touched, on huge pages, and freed: a virtual machine gives free pages
+Right before each build as much memory and a quarter is touched, on huge pages, and freed: a virtual machine gives free pages
 back to its host, and whoever takes them first would pay for that, too (cold.py).
 """
 
@@ -89,13 +89,13 @@ def _table(name: str, title: str, build: Build, recipe: Any, threads: int) -> Ta
     n = sum(map(math.prod, shapes))
 
     def touch() -> None:
-        cold.fresh(6 * n).fill(1)
+        cold.fresh(5 * n).fill(1)
 
     def zeros() -> object:
         return [torch.empty(shape).zero_() for shape in shapes]
 
-    def huge_pages() -> object:
-        return cold.fresh(4 * n).fill(1)
+    def huge_pages() -> None:
+        cold.fresh(4 * n).fill(1)
 
     def row(who: str, name: str, code: str) -> Row:
         count = threads if who == "fastinit" else None
@@ -139,7 +139,7 @@ def _table(name: str, title: str, build: Build, recipe: Any, threads: int) -> Ta
             *(way.row for way in ways),
             *(way.inside for way in ways),
             memory("torch.empty, zero_, each parameter", "w = zeros()"),
-            memory("huge pages, in one piece, 1 thread", "w = huge_pages()"),
+            memory("huge pages, in one piece, 1 thread", "huge_pages()"),
         ],
         [ratio(_WALL, theirs.row, way.row) for way in ways[1:]]
         + [ratio(_INSIDE, theirs.inside, way.inside) for way in ways[1:]],
