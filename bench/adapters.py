@@ -3,8 +3,8 @@
 The first two run the same code, and the same wrappers take the time that both spend in initialisers (stopwatch.py).
 What they drew is compared parameter by parameter, untimed. Every model is built anew and freed after the clock has
 stopped, so most of its memory is fresh: the initialiser that comes first pays for the clearing of pages, on all sides.
-Right before each build as much memory and a quarter is touched, on huge pages, and freed: a virtual machine gives free pages
-back to its host, and whoever takes them first would pay for that, too (cold.py).
+Right before each build as much memory and a quarter is touched, on huge pages, and freed: a virtual machine gives free
+pages back to its host, and whoever takes them first would pay for that, too (cold.py).
 """
 
 from __future__ import annotations
