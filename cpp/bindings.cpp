@@ -379,6 +379,7 @@ template <auto function>
 PyMethodDef fast_method(const char* name) {
   return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&fast<function>)), METH_FASTCALL, nullptr};
 }
+
 py::tuple py_shape(py::handle out) {
   const View view(out, Elements::kAny, Access::kRead);
   py::tuple shape(view.n_dimensions);
@@ -392,7 +393,8 @@ py::tuple py_memory(py::handle out) {
     py::object owner;
     View view;
   };
-  auto kept = std::unique_ptr<Kept>(new Kept{py::reinterpret_borrow<py::object>(out), {out, Elements::kFloats, Access::kWrite}});
+  auto kept = std::unique_ptr<Kept>(
+      new Kept{py::reinterpret_borrow<py::object>(out), {out, Elements::kFloats, Access::kWrite}});
   const View& view = kept->view;
   const py::capsule base(kept.get(), [](void* p) { delete static_cast<Kept*>(p); });
   kept.release();

@@ -23,13 +23,17 @@ struct Box {
   Dimension dimensions[kMaxDimensions];
 };
 
+inline std::size_t size_of(std::ptrdiff_t stride) {
+  return stride < 0 ? std::size_t(0) - std::size_t(stride) : std::size_t(stride);
+}
+
 std::size_t elements_of(const Box& box);
 
 // The same elements. Drops dimensions of one element and joins neighbours that are one dimension in memory and in index
 // alike.
 Box simplify(const Box& box);
 
-// The same elements, the last dimension the densest in memory, no memory stride negative.
+// The same elements, the last dimension the densest in memory, no memory stride of two elements or more negative.
 Box in_order_of_memory(Box box);
 
 }  // namespace fastinit

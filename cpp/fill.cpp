@@ -102,10 +102,6 @@ void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
 constexpr std::size_t kElementsPerTile = std::size_t(1) << 16;
 constexpr std::size_t kLongRow = 4 * kTileAlong;
 
-std::size_t size_of(std::ptrdiff_t stride) {
-  return stride < 0 ? std::size_t(0) - std::size_t(stride) : std::size_t(stride);
-}
-
 struct Tiling {
   unsigned char* data;
   std::uint64_t first;

@@ -1,6 +1,5 @@
 // What a tensor in memory holds, in a few numbers: moments, extremes, and a digest that tells two tensors apart. It knows
-// floats, shapes and threads; no
-// distributions, no SIMD, no Python.
+// floats, shapes and threads; no distributions, no SIMD, no Python.
 #pragma once
 
 #include <cstdint>

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <cstring>
 #include <iterator>
+#include <limits>
 #include <optional>
 
 #include "box.hpp"
@@ -252,7 +253,7 @@ void need_no_overlap(const View& view) {
   for (int i = 0; i < view.n_dimensions; ++i) {
     const std::ptrdiff_t stride = view.strides[i];
     if (view.shape[i] == 0) return;
-    if (view.shape[i] > 1) axes.push_back({std::size_t(view.shape[i]), std::size_t(stride < 0 ? -stride : stride)});
+    if (view.shape[i] > 1) axes.push_back({std::size_t(view.shape[i]), size_of(stride)});
   }
   std::sort(axes.begin(), axes.end(), [](const Axis& x, const Axis& y) { return x.stride < y.stride; });
   std::size_t span = element_bytes;
@@ -308,7 +309,7 @@ void View::take_array(py::handle out, Elements wanted, Access access) {
   if (wanted != Elements::kAny) element = element_of(array.dtype(), wanted);
   if (access == Access::kWrite && !array.writeable()) refuse_read_only("pass an array whose flags.writeable is True");
   data = static_cast<unsigned char*>(const_cast<void*>(array.data()));
-  n_dimensions = int(array.ndim());
+  set_dimensions(array.ndim());
   shape = array.shape();
   strides = array.strides();
   const bool contiguous = (array.flags() & (py::array::c_style | py::array::f_style)) != 0;
@@ -358,11 +359,11 @@ void View::take_tensor(py::handle out, Elements wanted, Access access) {
   dlpack::need_cpu(tensor->device, out);
   if (wanted != Elements::kAny) element = dlpack::element_of(tensor->type, wanted);
   data = static_cast<unsigned char*>(tensor->data) + tensor->byte_offset;
-  n_dimensions = tensor->n_dimensions;
+  set_dimensions(tensor->n_dimensions);
   const std::size_t element_bytes = tensor->type.bits * tensor->type.lanes / 8;
   if (tensor->strides != nullptr) {
     for (int i = 0; i < n_dimensions; ++i) {
-      loan_->strides.push_back(std::ptrdiff_t(tensor->strides[i]) * std::ptrdiff_t(element_bytes));
+      loan_->strides.push_back(std::ptrdiff_t(std::size_t(tensor->strides[i]) * element_bytes));
     }
   }
   lay_out({tensor->shape, tensor->shape + n_dimensions}, element_bytes);
@@ -385,7 +386,7 @@ void View::take_buffer(py::handle out, Elements wanted, Access access) {
   }
   if (wanted != Elements::kAny) element = element_of(buffer, wanted);
   data = static_cast<unsigned char*>(buffer.buf);
-  n_dimensions = buffer.ndim;
+  set_dimensions(buffer.ndim);
   if (buffer.strides != nullptr) loan->strides.assign(buffer.strides, buffer.strides + n_dimensions);
   const std::vector<std::ptrdiff_t> extents(buffer.shape, buffer.shape + (buffer.shape == nullptr ? 0 : n_dimensions));
   const auto element_bytes = std::size_t(buffer.itemsize);
@@ -394,9 +395,26 @@ void View::take_buffer(py::handle out, Elements wanted, Access access) {
   if (access == Access::kWrite) need_no_overlap(*this);
 }
 
-// Shape and strides of what is lent; without strides it is row-major without gaps.
+void View::set_dimensions(std::ptrdiff_t n) {
+  if (n < 0 || n > kMaxDimensions) {
+    throw py::value_error("out must have from 0 to " + std::to_string(kMaxDimensions) + " dimensions, got " +
+                          std::to_string(n));
+  }
+  n_dimensions = int(n);
+}
+
+// Shape and strides of what is lent; without strides it is row-major without gaps. NumPy keeps shapes in bounds, others
+// may not: a view with strides of 0 or 1 can have any product.
 void View::lay_out(const std::vector<std::ptrdiff_t>& extents, std::size_t element_bytes) {
   loan_->shape = extents;
+  shape = loan_->shape.data();
+  auto most = std::numeric_limits<std::ptrdiff_t>::max() / std::max<std::ptrdiff_t>(std::ptrdiff_t(element_bytes), 1);
+  for (const std::ptrdiff_t extent : extents) {
+    if (extent < 0 || extent > most) {
+      throw py::value_error("out must have a shape of less than 2**63 bytes, each extent at least 0, got " + shape_text());
+    }
+    most /= std::max<std::ptrdiff_t>(extent, 1);
+  }
   if (loan_->strides.size() != extents.size()) {
     loan_->strides.resize(extents.size());
     auto stride = std::ptrdiff_t(element_bytes);
@@ -404,7 +422,6 @@ void View::lay_out(const std::vector<std::ptrdiff_t>& extents, std::size_t eleme
       loan_->strides[i] = stride;
     }
   }
-  shape = loan_->shape.data();
   strides = loan_->strides.data();
 }
 
@@ -418,10 +435,6 @@ View::View(py::handle out, Elements wanted, Access access) {
   } else {
     throw py::type_error("out must be a numpy.ndarray, a tensor with __dlpack__ or a writable buffer, got " +
                          type_name(out) + "; make an array with numpy.empty or fastinit.empty");
-  }
-  if (n_dimensions > kMaxDimensions) {
-    throw py::value_error("out must have at most " + std::to_string(kMaxDimensions) + " dimensions, got " +
-                          std::to_string(n_dimensions));
   }
 }
 

@@ -49,6 +49,7 @@ struct View {
   void take_array(py::handle out, Elements wanted, Access access);
   void take_tensor(py::handle out, Elements wanted, Access access);
   void take_buffer(py::handle out, Elements wanted, Access access);
+  void set_dimensions(std::ptrdiff_t n);
   void lay_out(const std::vector<std::ptrdiff_t>& extents, std::size_t element_bytes);
 
   std::unique_ptr<Loan> loan_;  // none for an array: the caller holds it

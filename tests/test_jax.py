@@ -118,6 +118,20 @@ def test_the_torch_fill_of_the_same_seed_and_name(dtype: str) -> None:
     assert np.asarray(array).tobytes() == tensor.view(bits).numpy().tobytes()
 
 
+def test_a_torch_module_of_the_same_names() -> None:
+    torch = pytest.importorskip("torch")
+    import fastinit.torch
+
+    module = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Sequential(torch.nn.Linear(8, 24)))
+    recipe = {"*.weight": Initializer("normal", {"std": 0.02}), "*.bias": Initializer("uniform", {"low": 0, "high": 1})}
+    fastinit.torch.init_module(module, seed=3, recipe=recipe)
+    parameters = {name: parameter.detach().numpy() for name, parameter in module.named_parameters()}
+    assert sorted(parameters) == ["0.bias", "0.weight", "1.0.bias", "1.0.weight"]
+    abstract = jax.tree.map(lambda values: jax.ShapeDtypeStruct(values.shape, values.dtype), parameters)
+    tree = fastinit.jax.init_tree(abstract, sharding("a"), recipe, seed=3)
+    assert all(same(tree[name], values) for name, values in parameters.items())
+
+
 @pytest.mark.parametrize(
     ("spec", "parts"), [(P("a", None, "b"), 8), (P(("a", "b")), 8), (P("a"), 4), (P(None, "b"), 2), (P(), 1)]
 )

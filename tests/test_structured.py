@@ -90,6 +90,14 @@ def test_dirac(shape: tuple[int, ...], groups: int, dtype: np.dtype[Any]) -> Non
     check(lambda out, **box: fastinit.dirac(out, groups, layout="keras", **box), np.ascontiguousarray(keras))
 
 
+def test_only_the_groups_of_the_box_are_looked_at() -> None:
+    """A loop over all of these would not end."""
+    assert fastinit.dirac(np.empty((0, 4, 3)), 10**15).size == 0
+    n = 2**40
+    box = fastinit.dirac(np.full((3, 2, 1), 7.0), n, global_shape=(n, 2, 1), offset=(n - 5, 0, 0))
+    assert box[:, :, 0].tolist() == [[1, 0]] * 3
+
+
 @pytest.mark.parametrize("groups", [1, 3])
 def test_a_dirac_convolution_passes_its_inputs_on(groups: int) -> None:
     kernel = fastinit.dirac(np.empty((9, 3, 3, 5)), groups)

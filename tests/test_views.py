@@ -156,6 +156,7 @@ LAYOUTS: dict[str, Callable[[Any], Array]] = {
     "every second column": lambda dtype: np.zeros((40, 14), dtype)[:, ::2],
     "backwards": lambda dtype: np.zeros((40, 7), dtype)[::-1, ::-1],
     "three dimensions": lambda dtype: np.zeros((5, 9, 8), dtype).transpose(2, 0, 1)[1:, :, ::3],
+    "at an odd address": lambda dtype: np.zeros(280 * dtype.itemsize + 1, np.uint8)[1:].view(dtype).reshape(40, 7),
     "0-d": lambda dtype: np.zeros((), dtype),
     "empty": lambda dtype: np.zeros((3, 0), dtype),
 }
@@ -342,8 +343,21 @@ def test_a_capsule_that_is_none() -> None:
 def test_a_tensor_of_too_many_dimensions() -> None:
     tensor = Tensor(np.zeros(65, np.float32))
     ones = (ctypes.c_int64 * 65)(*[1] * 65)
-    tensor.managed.tensor.ndim, tensor.managed.tensor.shape, tensor.managed.tensor.strides = 65, ones, ones
-    refused(tensor, ValueError, "64 dimensions", "65")
+    tensor.managed.tensor.shape = tensor.managed.tensor.strides = ones
+    for n in (65, 2**31 - 1, -1):
+        tensor.managed.tensor.ndim = n
+        refused(tensor, ValueError, "64 dimensions", str(n))
+
+
+@pytest.mark.parametrize("strides", [True, False])
+@pytest.mark.parametrize("shape", [(-3,), (-1, -1), (0, -3), (2**62, 2), (2**22, 2**22, 2**22), (2**62, 2**62, 2**62)])
+def test_a_shape_that_nothing_has(shape: tuple[int, ...], strides: bool) -> None:
+    """Its number of elements, modulo 2^64, may look harmless."""
+    tensor = Tensor(np.zeros((1,) * len(shape), np.float32), strides=strides)
+    tensor.shape[:] = shape
+    with pytest.raises(ValueError, match=rf"^out must have a shape .*, got {re.escape(str(shape))}$"):
+        fastinit.summary(tensor)
+    assert tensor.deleted == 1
 
 
 @pytest.mark.parametrize("module", ["jaxlib._jax", "jax", "tensorflow.python.framework.ops"])

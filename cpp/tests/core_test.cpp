@@ -527,8 +527,23 @@ void threads() {
   set_grain(0);
 }
 
-// What a summary says is right (tests/test_summary.py has the numbers), and the same on every target, number of threads,
-// in every environment, which it keeps.
+// CRC-32 of what the summaries below say, for each type: the same on every machine.
+constexpr std::uint32_t kSummaries[kElementTypes] = {1315157250, 2483872353, 2764603537, 907336013};
+
+std::uint32_t crc32(const Summary& summary) {
+  Bytes bytes;
+  const auto add = [&bytes](const auto& number) {
+    unsigned char of[8];  // little-endian
+    static_assert(sizeof(number) == 8);
+    std::memcpy(of, &number, 8);
+    bytes.insert(bytes.end(), of, of + 8);
+  };
+  add(summary.n), add(summary.mean), add(summary.std), add(summary.minimum), add(summary.maximum), add(summary.digest);
+  return crc32(0, bytes);
+}
+
+// What a summary says is right (tests/test_summary.py has the numbers), and the same on every machine, target, number of
+// threads, in every environment, which it keeps.
 void summaries(const KernelTable& table) {
   const std::size_t rows = 501, columns = 700;  // in columns: some parts for threads, each with pieces of many rows
   const std::uint64_t usual = environment_now();
@@ -546,6 +561,7 @@ void summaries(const KernelTable& table) {
     };
     const std::string what = std::string(table.target) + ": summary of " + kTypeNames[type];
     check(want.n == rows * columns && std::fabs(want.mean - 1) < 0.005 && std::fabs(want.std - 0.5) < 0.005, what);
+    check(crc32(want) == kSummaries[type], what + ": CRC-32 " + std::to_string(crc32(want)));
     // Backwards, and in two boxes.
     Box other = box;
     other.data += width * std::ptrdiff_t(rows - 1);

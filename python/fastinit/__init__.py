@@ -8,7 +8,7 @@
 
 Every initialiser writes into its first argument and returns it. The value of an element depends on the seed, the
 stream, its row-major index in the whole tensor, the dtype and the parameters: not on the memory layout, the thread
-count, the CPU, or the part of the tensor that is being filled.
+count, the CPU, or the part of the tensor that is being filled. (The last bits of ``orthogonal`` are NumPy's LAPACK's.)
 
 Common arguments
 ----------------

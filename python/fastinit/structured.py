@@ -208,10 +208,10 @@ def dirac(
         )
     _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
     centre = [size // 2 - start for size, start in zip(shape[2:], place[2:], strict=True)]
-    if all(0 <= at < size for at, size in zip(centre, array.shape[2:], strict=True)):
+    if array.size and all(0 <= at < size for at, size in zip(centre, array.shape[2:], strict=True)):
         plane = array.transpose(*range(2, array.ndim), 0, 1)[tuple(centre)]
         each = shape[0] // n_groups
-        for group in range(n_groups):
+        for group in range(place[0] // each, (place[0] + array.shape[0] - 1) // each + 1):
             _set_diagonal(plane, group * each - place[0], -place[1], min(each, shape[1]), 1.0)
     return out
 
