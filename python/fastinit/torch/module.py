@@ -328,7 +328,7 @@ def _written(owner: nn.Module, key: str, method: Callable[[nn.Module], object]) 
     for parameter in owner.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
     for tensor in owner.buffers():
-        memo[id(tensor)] = torch.empty_like(tensor, device="cpu")
+        memo[id(tensor)] = torch.empty_like(tensor, device="cpu") if tensor.is_meta else tensor.clone()
     twin = copy.deepcopy(owner, memo)
     old = twin._buffers[key]
     assert old is not None
