@@ -712,6 +712,21 @@ def test_several_boxes_of_one_parameter_are_measured_together(monkeypatch: pytes
     assert row.digest == wanted % 2**64 != whole.rows[0].digest
 
 
+@pytest.mark.parametrize("original", [False, True])
+def test_flattened_parameters_are_refused(original: bool) -> None:
+    """FSDP1 cuts all parameters of a module as one line: their names, shapes or both are not those of the model."""
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    with rank_of(0, 2):
+        device = torch.device("cpu")
+        wrapped = FullyShardedDataParallel(nn.Linear(3, 5), use_orig_params=original, device_id=device)
+        before = [parameter.detach().clone() for parameter in wrapped.parameters()]
+        for module in (wrapped, wrapped.module):
+            with pytest.raises(ValueError, match=r"parameter '.*' was flattened .*FullyShardedDataParallel"):
+                init_module(module, recipe=NORMAL)
+        assert all(map(torch.equal, wrapped.parameters(), before))
+
+
 def test_a_dtensor_that_cannot_be_filled_is_named() -> None:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import DTensor, Partial, Replicate

@@ -421,6 +421,11 @@ def init_module(
     targets = _targets(module)
     for target in targets:
         tensor = target.tensor
+        if getattr(tensor, "_fsdp_flattened", False):  # torch's own mark
+            raise ValueError(
+                f"parameter {target.name!r} was flattened by FullyShardedDataParallel, and has lost its shape or name: "
+                "fill the module before it is wrapped, or use fully_shard"
+            )
         if not is_dtensor(tensor) and (why := why_not(tensor, meta=True)):
             _refuse(target.name, tensor, why)
     targets = _merge(targets)
