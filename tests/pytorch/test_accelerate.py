@@ -597,6 +597,27 @@ def test_a_refused_call_takes_no_stream() -> None:
     assert (done.calls, done.passed) == (1, 2)
 
 
+def test_without_a_seed_a_refused_call_has_torchs_bits() -> None:
+    """The number that would have been its stream is still torch's to draw."""
+    draws: list[Callable[[], Tensor]] = [
+        lambda: torch.empty(9).normal_(0.0, 1e39),
+        lambda: torch.normal(0.0, math.inf, (9,)),
+        lambda: nn.init.normal_(torch.empty(9), math.nan),
+        lambda: nn.init.uniform_(torch.empty(9, dtype=torch.float16), 0.0, 1e5),
+    ]
+    for draw in draws:
+        found = []
+        for block in (contextlib.nullcontext(), accelerate()):
+            torch.manual_seed(SEED)
+            with block:
+                try:
+                    tensor = draw()
+                except RuntimeError:
+                    tensor = torch.zeros(0)
+            found.append((array(tensor).tobytes(), torch.get_rng_state().tolist()))
+        assert found[0] == found[1]
+
+
 def test_other_devices() -> None:
     with accelerate(seed=SEED) as done:
         assert torch.empty(3, device="meta").normal_().is_meta

@@ -192,7 +192,11 @@ class Acceleration(TorchFunctionMode):
             seed = _torch_seed() if self._seed is None else self._seed
             stream = _torch_word() if self._seed is None else self._stream(name)
             try:
-                fill(array_of(tensor), seed=seed, stream=stream, **parameters)
+                if self._seed is None:
+                    fill(np.empty(0, array.dtype), seed=0, **parameters)  # or refused before torch's generator moves on
+                    fill(array, seed=_torch_seed(), stream=_torch_word(), **parameters)
+                else:
+                    fill(array, seed=self._seed, stream=self._stream(name), **parameters)
             except (TypeError, ValueError, RuntimeError):  # refused, before anything was written
                 return False
             if not fresh:
