@@ -791,6 +791,17 @@ def test_unknown_tensors_go_by_order(streams: list[str]) -> None:
     assert streams == ["#1", "#2", "#3", "#4", "#5"]
 
 
+def test_names_with_numbers_of_their_own(streams: list[str]) -> None:
+    """A parameter may be called as the second call on another one, or the first on a tensor without a name."""
+    module = nn.Module()
+    for name in ("w", "w#2", "#1"):
+        module.register_parameter(name, nn.Parameter(torch.zeros(3)))
+    with accelerate(seed=SEED, module=module):
+        for tensor in (torch.empty(3), *module.parameters(), *module.parameters()):
+            nn.init.normal_(tensor)
+    assert streams == ["#1", "w", "w#2#1", "#1#1", "w#2", "w#2#2", "#1#2"]
+
+
 def test_tied_weights_have_the_name_of_named_parameters(streams: list[str]) -> None:
     with accelerate(seed=SEED):
         model = nn.Module()
