@@ -802,6 +802,14 @@ def test_names_with_numbers_of_their_own(streams: list[str]) -> None:
     assert streams == ["#1", "w", "w#2#1", "#1#1", "w#2", "w#2#2", "#1#2"]
 
 
+def test_modules_that_were_copied(streams: list[str]) -> None:
+    """A copy is known by its name as soon as a module gets it: nn.Transformer begins with copies of one layer."""
+    with accelerate(seed=SEED):
+        model = nn.Transformer(4, 2, 2, 2, 8, batch_first=True)
+    drawn = [name for name, parameter in model.named_parameters() if parameter.dim() > 1]
+    assert streams[-len(drawn) :] == drawn
+
+
 def test_tied_weights_have_the_name_of_named_parameters(streams: list[str]) -> None:
     with accelerate(seed=SEED):
         model = nn.Module()
