@@ -353,6 +353,28 @@ def test_methods_are_asked_on_a_copy() -> None:
     assert torch.equal(state, torch.get_rng_state())
 
 
+def test_a_buffer_that_follows_from_one_without_values_is_missing() -> None:
+    class Follows(nn.Module):
+        base: Tensor
+        twice: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3))
+            self.register_buffer("base", torch.ones(3))
+            self.register_buffer("twice", torch.ones(3))
+
+        def reset_parameters(self) -> None:
+            self.twice.copy_(2 * self.base)
+
+    module: Any = on_meta(Follows)
+    buffers = {"base": lambda _: torch.full((3,), 5.0)}
+    with pytest.raises(ValueError, match=r"no method of their modules computes them: 'twice' of Follows"):
+        init_module(module, recipe=NORMAL, buffers=buffers)
+    init_module(module, recipe=NORMAL, buffers={**buffers, "twice": lambda _: torch.full((3,), 10.0)})
+    assert module.twice.tolist() == [10.0] * 3
+
+
 def test_one_buffer_in_two_modules_stays_one() -> None:
     def build() -> Any:
         one, two = rotary(), rotary()
