@@ -605,6 +605,27 @@ def test_a_refused_call_takes_no_stream() -> None:
     assert (done.calls, done.passed) == (1, 2)
 
 
+def test_without_a_seed_a_refused_call_has_torchs_bits() -> None:
+    """The number that would have been its stream is still torch's to draw."""
+    draws: list[Callable[[], Tensor]] = [
+        lambda: torch.empty(9).normal_(0.0, 1e39),
+        lambda: torch.normal(0.0, math.inf, (9,)),
+        lambda: nn.init.normal_(torch.empty(9), math.nan),
+        lambda: nn.init.uniform_(torch.empty(9, dtype=torch.float16), 0.0, 1e5),
+    ]
+    for draw in draws:
+        found = []
+        for block in (contextlib.nullcontext(), accelerate()):
+            torch.manual_seed(SEED)
+            with block:
+                try:
+                    tensor = draw()
+                except RuntimeError:
+                    tensor = torch.zeros(0)
+            found.append((array(tensor).tobytes(), torch.get_rng_state().tolist()))
+        assert found[0] == found[1]
+
+
 def test_other_devices() -> None:
     with accelerate(seed=SEED) as done:
         assert torch.empty(3, device="meta").normal_().is_meta
@@ -817,6 +838,25 @@ def test_a_parameter_that_became_another_kind_of_tensor(streams: list[str]) -> N
             layer._parameters["weight"] = nn.Parameter(mode.from_tensor(torch.zeros(4, 3)))
         nn.init.normal_(old)
     assert streams == ["#1"]
+
+
+def test_names_with_numbers_of_their_own(streams: list[str]) -> None:
+    """A parameter may be called as the second call on another one, or the first on a tensor without a name."""
+    module = nn.Module()
+    for name in ("w", "w#2", "#1"):
+        module.register_parameter(name, nn.Parameter(torch.zeros(3)))
+    with accelerate(seed=SEED, module=module):
+        for tensor in (torch.empty(3), *module.parameters(), *module.parameters()):
+            nn.init.normal_(tensor)
+    assert streams == ["#1", "w", "w#2#1", "#1#1", "w#2", "w#2#2", "#1#2"]
+
+
+def test_modules_that_were_copied(streams: list[str]) -> None:
+    """A copy is known by its name as soon as a module gets it: nn.Transformer begins with copies of one layer."""
+    with accelerate(seed=SEED):
+        model = nn.Transformer(4, 2, 2, 2, 8, batch_first=True)
+    drawn = [name for name, parameter in model.named_parameters() if parameter.dim() > 1]
+    assert streams[-len(drawn) :] == drawn
 
 
 def test_tied_weights_have_the_name_of_named_parameters(streams: list[str]) -> None:

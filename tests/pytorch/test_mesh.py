@@ -372,6 +372,10 @@ def test_readers_refuse_what_they_cannot_make() -> None:
         FastInitReader({"w": torch.zeros(2)}, {"w": Initializer("he_normal")})
     with pytest.raises(ValueError, match="w: seed must be"):
         FastInitReader({"w": torch.zeros(2)}, ones, seed=-1)
+    with pytest.raises(TypeError, match=r"seed must be an int, .* got None"):
+        FastInitReader({"w": torch.zeros(2)}, ones, seed=None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="prefix must be a str, got 3 of type int"):
+        FastInitReader({"w": torch.zeros(2)}, ones, prefix=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"running_mean: the recipe makes parameters, .* on the meta device"):
         FastInitReader(nn.BatchNorm1d(2, device="meta"), ones)
     with pytest.raises(ValueError, match=r"ids: the recipe makes floating-point tensors, .* on the meta device"):

@@ -333,6 +333,7 @@ def test_methods_are_asked_on_a_copy() -> None:
                 self.scale.fill_(9.0)
                 self.count += 1
                 self.drawn.fill_(4.0)
+                self.drawn += self.count  # what the other buffers hold, it may read
                 torch.rand(3)
 
     module: Any = Both()
@@ -346,10 +347,32 @@ def test_methods_are_asked_on_a_copy() -> None:
     assert module.drawn.is_meta
     del module.never
     init_module(module, recipe=NORMAL)
-    assert module.drawn.tolist() == [4.0] * 3
+    assert module.drawn.tolist() == [6.0] * 3
     assert module.count.tolist() == [1.0] * 3
     assert 9.0 not in module.scale.tolist() + module.inner.weight.flatten().tolist()
     assert torch.equal(state, torch.get_rng_state())
+
+
+def test_a_buffer_that_follows_from_one_without_values_is_missing() -> None:
+    class Follows(nn.Module):
+        base: Tensor
+        twice: Tensor
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3))
+            self.register_buffer("base", torch.ones(3))
+            self.register_buffer("twice", torch.ones(3))
+
+        def reset_parameters(self) -> None:
+            self.twice.copy_(2 * self.base)
+
+    module: Any = on_meta(Follows)
+    buffers = {"base": lambda _: torch.full((3,), 5.0)}
+    with pytest.raises(ValueError, match=r"no method of their modules computes them: 'twice' of Follows"):
+        init_module(module, recipe=NORMAL, buffers=buffers)
+    init_module(module, recipe=NORMAL, buffers={**buffers, "twice": lambda _: torch.full((3,), 10.0)})
+    assert module.twice.tolist() == [10.0] * 3
 
 
 def test_one_buffer_in_two_modules_stays_one() -> None:
@@ -709,6 +732,21 @@ def test_several_boxes_of_one_parameter_are_measured_together(monkeypatch: pytes
     assert row.measured_std == pytest.approx(part.std(), rel=1e-6)
     wanted = sum(fastinit.summary(x.detach(), global_shape=(8, 40), offset=at).digest for x, at in halves)
     assert row.digest == wanted % 2**64 != whole.rows[0].digest
+
+
+@pytest.mark.parametrize("original", [False, True])
+def test_flattened_parameters_are_refused(original: bool) -> None:
+    """FSDP1 cuts all parameters of a module as one line: their names, shapes or both are not those of the model."""
+    from torch.distributed.fsdp import FullyShardedDataParallel
+
+    with rank_of(0, 2):
+        device = torch.device("cpu")
+        wrapped = FullyShardedDataParallel(nn.Linear(3, 5), use_orig_params=original, device_id=device)
+        before = [parameter.detach().clone() for parameter in wrapped.parameters()]
+        for module in (wrapped, wrapped.module):
+            with pytest.raises(ValueError, match=r"parameter '.*' was flattened .*FullyShardedDataParallel"):
+                init_module(module, recipe=NORMAL)
+        assert all(map(torch.equal, wrapped.parameters(), before))
 
 
 def test_a_dtensor_that_cannot_be_filled_is_named() -> None:

@@ -55,6 +55,9 @@ class Names:
 
     def add_module(self, parent: Module, key: str, child: Module) -> None:
         """``parent`` holds, or is about to hold, this module."""
+        known = self._modules.get(id(child))
+        if known is None or known() is not child:  # a copy, or built before: nobody told of its parameters
+            self.add_tree(child)
         self._add(self._slots, id(child), self._slot(parent, key))
 
     def of(self, tensor: Tensor) -> str | None:

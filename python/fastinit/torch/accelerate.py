@@ -188,10 +188,13 @@ class Acceleration(TorchFunctionMode):
             if why_not(tensor) is not None:
                 return False
             name = None if fresh or self._seed is None else self._names.of(tensor)
-            seed = _torch_seed() if self._seed is None else self._seed
-            stream = _torch_word() if self._seed is None else self._stream(name)
+            array = array_of(tensor)
             try:
-                fill(array_of(tensor), seed=seed, stream=stream, **parameters)
+                if self._seed is None:
+                    fill(np.empty(0, array.dtype), seed=0, **parameters)  # or refused before torch's generator moves on
+                    fill(array, seed=_torch_seed(), stream=_torch_word(), **parameters)
+                else:
+                    fill(array, seed=self._seed, stream=self._stream(name), **parameters)
             except (TypeError, ValueError):  # refused, before anything was written
                 return False
             if not fresh:
@@ -207,7 +210,7 @@ class Acceleration(TorchFunctionMode):
         number = self._taken.get(name, 0) + 1
         if name is None:
             return f"#{number}"
-        return name if number == 1 else f"{name}#{number}"
+        return name if number == 1 and "#" not in name else f"{name}#{number}"
 
     def _pass(self, func: Function, args: tuple[Any, ...], kwargs: Arguments) -> Any:
         self.passed += 1

@@ -25,6 +25,7 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.storage import StorageReader
 
 from .. import recipes
+from ..initializers import _typed
 from . import _tensor
 from .module import _name
 from .sharding import boxes, is_dtensor
@@ -74,6 +75,10 @@ class FastInitReader(StorageReader):
         rng: Literal["ars", "philox"] = "ars",
     ) -> None:
         """Read names, shapes and dtypes; check all of the recipe before anything is filled."""
+        if seed is None:
+            raise TypeError("seed must be an int, 0 .. 2**64-1, got None")
+        if not isinstance(prefix, str):
+            raise TypeError(f"prefix must be a str, got {_typed(prefix)}")
         of_module = isinstance(source, torch.nn.Module)
         state: Mapping[str, Any] = source.state_dict(keep_vars=True) if isinstance(source, torch.nn.Module) else source
         if not isinstance(state, Mapping):

@@ -323,12 +323,20 @@ def _ask_modules(module: nn.Module, wanted: list[_Buffer]) -> None:
 
 
 def _written(owner: nn.Module, key: str, method: Callable[[nn.Module], object]) -> Tensor | None:
-    """The buffer that a method writes or registers in a copy of the module, None if it does not or it does not fit."""
+    """The buffer that a method writes or registers in a copy of the module, None if it does not or it does not fit.
+
+    Asked twice, with other values in the buffers that have none yet: what follows from those is no answer.
+    """
+    one, other = (_written_over(value, owner, key, method) for value in (0, 1))
+    return one if one is not None and other is not None and torch.equal(one, other) else None
+
+
+def _written_over(value: int, owner: nn.Module, key: str, method: Callable[[nn.Module], object]) -> Tensor | None:
     memo: dict[int, object] = {}
     for parameter in owner.parameters():
         memo[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
     for tensor in owner.buffers():
-        memo[id(tensor)] = torch.empty_like(tensor, device="cpu")
+        memo[id(tensor)] = torch.full_like(tensor, value, device="cpu") if tensor.is_meta else tensor.clone()
     twin = copy.deepcopy(owner, memo)
     old = twin._buffers[key]
     assert old is not None
@@ -421,6 +429,11 @@ def init_module(
     targets = _targets(module)
     for target in targets:
         tensor = target.tensor
+        if getattr(tensor, "_fsdp_flattened", False):  # torch's own mark
+            raise ValueError(
+                f"parameter {target.name!r} was flattened by FullyShardedDataParallel, and has lost its shape or name: "
+                "fill the module before it is wrapped, or use fully_shard"
+            )
         if not is_dtensor(tensor) and (why := why_not(tensor, meta=True)):
             _refuse(target.name, tensor, why)
     targets = _merge(targets)
