@@ -335,3 +335,9 @@ def test_an_unknown_name_of_a_recipe() -> None:
         recipes.named("bert", {})
     with pytest.raises(TypeError, match="or a recipe; got 7 of type int"):
         recipes.named(7, {})  # type: ignore[arg-type]
+
+
+def test_gpt2_needs_all_blocks() -> None:
+    """The depth is in the values: a stage of a pipeline must not be taken for a smaller model."""
+    with pytest.raises(ValueError, match=r"all of the model's blocks.*'h\.6', 'h\.7'.*gpt2\(number of blocks\)"):
+        recipes.named("gpt2", {"h.6.attn.c_proj.weight": (4, 4), "h.7.attn.c_proj.weight": (4, 4)})

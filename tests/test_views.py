@@ -354,7 +354,7 @@ def test_a_tensor_of_too_many_dimensions() -> None:
 def test_a_shape_that_nothing_has(shape: tuple[int, ...], strides: bool) -> None:
     """Its number of elements, modulo 2^64, may look harmless."""
     tensor = Tensor(np.zeros((1,) * len(shape), np.float32), strides=strides)
-    tensor.shape[:] = shape
+    tensor.shape[:] = list(shape)
     with pytest.raises(ValueError, match=rf"^out must have a shape .*, got {re.escape(str(shape))}$"):
         fastinit.summary(tensor)
     assert tensor.deleted == 1

@@ -498,7 +498,13 @@ def named(name: str, shapes: Mapping[str, Shape]) -> Recipe:
     if name not in RECIPES:
         raise ValueError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, or a recipe; got {_came(name)}")
     if name == "gpt2":
-        return gpt2(len({block[1] for block in _groups(name, shapes, r"(?:.*\.)?h\.(\d+)\..*", "h.0.ln_1.weight")}))
+        blocks = {int(hit[1]) for hit in _groups(name, shapes, r"(?:.*\.)?h\.(\d+)\..*", "h.0.ln_1.weight")}
+        if blocks != set(range(len(blocks))):
+            raise ValueError(
+                f"recipe 'gpt2' needs all of the model's blocks, since their number is in its values; got only "
+                f"{_some(f'h.{block}' for block in sorted(blocks))}: give fastinit.recipes.gpt2(number of blocks)"
+            )
+        return gpt2(len(blocks))
     if name == "llama":
         return llama(biases=any(parameter.endswith(".bias") for parameter in shapes))
     if name == "vit":

@@ -1414,3 +1414,19 @@ def test_transformers_from_pretrained(tmp_path: Any) -> None:
     for name, parameter in plain.transformer.named_parameters():  # type: ignore[union-attr]
         assert equal(parameter, model.transformer.get_parameter(name)), name
     assert 0.01 < model.score.weight.std() < 0.04
+
+
+def test_generators_and_coroutines_are_not_decorated() -> None:
+    """They return before they have run."""
+
+    def generator() -> Iterator[int]:
+        yield 1
+
+    async def coroutine() -> None: ...
+
+    async def both() -> Any:
+        yield 1
+
+    for function in (generator, coroutine, both):
+        with pytest.raises(TypeError, match="have run when they return"):
+            accelerate(seed=SEED)(function)

@@ -922,3 +922,47 @@ def test_the_examples_of_the_document() -> None:
     scope: dict[str, Any] = {}
     for block in blocks:
         exec(block, scope)
+
+
+# --- names and memory that are not what they seem -------------------------------------------------------------------
+
+
+def test_names_that_wrappers_make_equal() -> None:
+    net = nn.Module()
+    net.l = nn.Linear(2, 3, bias=False)
+    net._orig_mod = nn.Module()
+    net._orig_mod.l = nn.Linear(2, 3, bias=False)
+    with pytest.raises(ValueError, match=r"2 parameters are called 'l\.weight'"):
+        init_module(net, recipe=NORMAL)
+
+
+@pytest.fixture
+def group() -> Iterator[None]:
+    """This process alone."""
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    yield
+    torch.distributed.destroy_process_group()
+
+
+def test_distributed_data_parallel_is_the_model(group: None) -> None:
+    """Its own "module." is no part of a name."""
+    plain, wrapped = nn.Linear(3, 4), nn.parallel.DistributedDataParallel(nn.Linear(3, 4))
+    ours = init_module(wrapped, recipe=NORMAL)
+    assert [row.name for row in ours.rows] == ["weight", "bias"]
+    assert ours.digest == init_module(plain, recipe=NORMAL).digest
+
+
+def test_dtensors_on_one_memory(group: None) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor
+
+    mesh = init_device_mesh("cpu", (1,))
+    local = torch.zeros(6, 4)
+    net = nn.Module()
+    net.one = nn.Parameter(DTensor.from_local(local, mesh))
+    net.other = nn.Parameter(DTensor.from_local(local, mesh))
+    with pytest.raises(ValueError, match="'one' and 'other' are DTensors on the same memory"):
+        init_module(net, recipe=NORMAL)
+    assert not local.any()
+    net.other = net.one
+    assert [row.tied for row in init_module(net, recipe=NORMAL).rows] == [("other",)]

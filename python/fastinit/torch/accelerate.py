@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import math
 import os
 import sys
@@ -16,7 +17,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from types import ModuleType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ from ._tensor import array_of, why_not
 Function = Callable[..., Any]
 Arguments = dict[str, Any]
 Types = Iterable[type]
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 # torch's stack of function modes, one for each thread. torch.utils._device works on it in the same way.
 _push_mode: Callable[[TorchFunctionMode], None] = torch.overrides._push_mode
@@ -64,7 +66,8 @@ class accelerate(contextlib.ContextDecorator):
         ``with`` gives an ``Acceleration``, which counts. As a decorator, each call of the function is a block.
 
     Raises:
-        TypeError, ValueError: seed is not an int in range, module is not a module.
+        TypeError, ValueError: seed is not an int in range, module is not a module; what is decorated is a generator or a
+            coroutine function.
 
     Example:
         >>> import torch, fastinit.torch
@@ -84,6 +87,14 @@ class accelerate(contextlib.ContextDecorator):
             raise TypeError(f"module must be a torch.nn.Module, got an object of type {type(module).__name__}")
         self._seed = seed
         self._module = module
+
+    def __call__(self, func: Decorated) -> Decorated:
+        """As a decorator."""
+        if inspect.isgeneratorfunction(func) or inspect.iscoroutinefunction(func) or inspect.isasyncgenfunction(func):
+            raise TypeError(
+                f"accelerate decorates functions that have run when they return, got {func!r}; use `with` inside of it"
+            )
+        return super().__call__(func)
 
     def __enter__(self) -> Acceleration:
         """Starts; all streams begin anew."""

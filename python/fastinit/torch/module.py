@@ -8,6 +8,7 @@ Everything that can be refused is refused before the first write: new memory, bu
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import copy
 import fnmatch
@@ -154,7 +155,13 @@ def _targets(module: nn.Module) -> list[_Target]:
     found: dict[int, _Target] = {}
     for name, tensor in module.named_parameters(remove_duplicate=False):
         found.setdefault(id(tensor), _Target(tensor, [])).names.append(_name(name))
-    return list(found.values())
+    targets = list(found.values())
+    for name, n in collections.Counter(target.name for target in targets).items():
+        if n > 1:
+            raise ValueError(
+                f"{n} parameters are called {name!r}, without {', '.join(map(repr, _WRAPPERS))} in their names"
+            )
+    return targets
 
 
 def _refuse(name: str, tensor: Tensor, why: str) -> None:
@@ -209,6 +216,20 @@ def _merge(targets: list[_Target]) -> list[_Target]:
                     "the same elements, or of none in common"
                 )
     return merged
+
+
+def _need_own_memory(targets: list[_Target], pieces: list[list[tuple[Tensor, tuple[int, ...]]]]) -> None:
+    """Refuses DTensors whose pieces share memory, which would be filled twice."""
+    owners: dict[tuple[int, int, int], _Target] = {}
+    for target, held in zip(targets, pieces, strict=True):
+        for piece, _ in held if is_dtensor(target.filled) else ():
+            if piece.numel() > 0:
+                first = owners.setdefault((piece.untyped_storage()._cdata, *_extent(piece)), target)
+                if first is not target:
+                    raise ValueError(
+                        f"parameters {first.name!r} and {target.name!r} are DTensors on the same memory: tied weights must "
+                        "be one Parameter"
+                    )
 
 
 def _extent(tensor: Tensor) -> tuple[int, int]:
@@ -420,6 +441,8 @@ def init_module(
     """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {_typed(module)}")
+    if isinstance(module, nn.parallel.DistributedDataParallel):
+        module = module.module  # its names are the model's own
     if seed is None:
         raise TypeError("seed must be an int, 0 .. 2**64-1, got None")
     fastinit.zeros(np.empty(0), seed=seed, threads=threads, rng=rng)  # refuses what the fills would refuse
@@ -452,6 +475,7 @@ def init_module(
         with _errors_of(target):
             dtype = array_of(torch.empty(0, dtype=target.tensor.dtype, device="cpu")).dtype
             rules[target.name][1].check(shapes[target.name], dtype)
+    _need_own_memory(targets, pieces)
     restored = _buffers(module, buffers)
 
     rows = []
