@@ -411,7 +411,8 @@ void View::lay_out(const std::vector<std::ptrdiff_t>& extents, std::size_t eleme
   auto most = std::numeric_limits<std::ptrdiff_t>::max() / std::max<std::ptrdiff_t>(std::ptrdiff_t(element_bytes), 1);
   for (const std::ptrdiff_t extent : extents) {
     if (extent < 0 || extent > most) {
-      throw py::value_error("out must have a shape of less than 2**63 bytes, each extent at least 0, got " + shape_text());
+      throw py::value_error("out must have a shape of less than 2**63 bytes, each extent at least 0, got " +
+                            shape_text());
     }
     most /= std::max<std::ptrdiff_t>(extent, 1);
   }
