@@ -152,7 +152,7 @@ void need_cpu(const Device& device, py::handle out) {
   const bool known = device.type > 0 && std::size_t(device.type) < std::size(kDevices) && *kDevices[device.type] != 0;
   throw py::value_error("out must be in the memory of the CPU, got a " + type_name(out) + " on " +
                         (known ? kDevices[device.type] : "DLPack's device type " + std::to_string(device.type)) + ":" +
-                        std::to_string(device.id));
+                        std::to_string(device.id) + "; fill one there, and copy it");
 }
 
 std::string type_text(const DataType& type) {
@@ -327,6 +327,11 @@ void View::take_tensor(py::handle out, Elements wanted, Access access) {
     }
   });
   dlpack::need_cpu(device, out);
+  // PyTorch's views that negate what they show (of a conjugate's imaginary part) are exported as if they did not.
+  const auto negates = [&] { return py::hasattr(out, "is_neg") && py::cast<bool>(py::bool_(out.attr("is_neg")())); };
+  if (ask("is_neg", negates)) {
+    throw py::value_error("out must not be a negated view, got one; out.resolve_neg() is a copy that is none");
+  }
   const py::object capsule = ask("__dlpack__", [&]() -> py::object {
     using namespace py::literals;
     const py::object export_ = out.attr("__dlpack__");

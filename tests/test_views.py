@@ -571,6 +571,17 @@ for dtype in (numpy.float32, numpy.float16, ml_dtypes.bfloat16):
 """
 
 
+def test_negated_views_of_torch() -> None:
+    torch = pytest.importorskip("torch")
+    whole = torch.zeros(4, dtype=torch.complex64)
+    assert fastinit.ones(whole.imag) is not None
+    assert whole.imag.tolist() == [1, 1, 1, 1]
+    for function in (fastinit.zeros, fastinit.summary):
+        with pytest.raises(ValueError, match="out must not be a negated view"):
+            function(whole.conj().imag)
+    assert whole.imag.tolist() == [1, 1, 1, 1]
+
+
 @pytest.mark.skipif(importlib.util.find_spec("jax") is None, reason="needs jax")
 def test_jax_arrays_stay_as_they_are_and_can_be_read() -> None:
     """In a process of its own: JAX warns of each later fork."""

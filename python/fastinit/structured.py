@@ -260,7 +260,7 @@ def orthogonal(
     Raises:
         TypeError, ValueError: out has fewer than two dimensions; gain is not a finite real number, or overflows the
             dtype of out; layout is unknown; an argument breaks its rule in ``help(fastinit)``.
-        MemoryError: the memory is not there: some 3 times 8 bytes per element of the whole matrix.
+        MemoryError: the memory is not there: some 3 times 8 bytes per element of the whole matrix. out is then zeros.
 
     Bits:
         A is a function of seed, stream and index alone, as in ``normal``. Q is as exact as float64 and comes from
@@ -332,7 +332,8 @@ def sparse(
         TypeError, ValueError: out has not two dimensions; sparsity is not a real number from 0 to 1; std is not a
             finite real number >= 0, or so large that a value would overflow out's dtype; an argument breaks its rule
             in ``help(fastinit)``.
-        MemoryError: the memory is not there: 1 MiB, or 8 bytes per row of the whole matrix where that is more.
+        MemoryError: the memory is not there: 1 MiB, or 8 bytes per row of the whole matrix where that is more. out is
+            then what ``normal`` makes it.
 
     Bits:
         A function of seed, stream, index, dtype, sparsity, std and the number of rows alone. Which elements of a column

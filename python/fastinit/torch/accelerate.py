@@ -66,8 +66,8 @@ class accelerate(contextlib.ContextDecorator):
         ``with`` gives an ``Acceleration``, which counts. As a decorator, each call of the function is a block.
 
     Raises:
-        TypeError, ValueError: seed is not an int in range, module is not a module; what is decorated is a generator or a
-            coroutine function.
+        TypeError, ValueError: seed is not an int in range, module is not a module; what is decorated is a generator or
+            a coroutine function.
 
     Example:
         >>> import torch, fastinit.torch

@@ -227,8 +227,8 @@ def _need_own_memory(targets: list[_Target], pieces: list[list[tuple[Tensor, tup
                 first = owners.setdefault((piece.untyped_storage()._cdata, *_extent(piece)), target)
                 if first is not target:
                     raise ValueError(
-                        f"parameters {first.name!r} and {target.name!r} are DTensors on the same memory: tied weights must "
-                        "be one Parameter"
+                        f"parameters {first.name!r} and {target.name!r} are DTensors on the same memory: tied weights "
+                        "must be one Parameter"
                     )
 
 
