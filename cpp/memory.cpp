@@ -19,9 +19,7 @@ constexpr std::align_val_t kCacheLine{64};
 constexpr std::size_t kLarge = 2 * kHugePage;
 
 std::size_t whole_pages(std::size_t n_bytes) { return (n_bytes + kHugePage - 1) / kHugePage * kHugePage; }
-#endif
 
-#if defined(__linux__)
 std::uintptr_t page_bytes() noexcept {
   static const auto bytes = std::uintptr_t(sysconf(_SC_PAGESIZE));
   return bytes;
