@@ -318,3 +318,15 @@ def test_bfloat16_is_rounded_once() -> None:
     odd = structured._to_odd(np.concatenate([near, -near])).astype(ml_dtypes.bfloat16).astype(np.float64)
     want = 1 + np.array([2.0**-7, 0, 0, 2.0**-7, 0])
     assert odd.tolist() == [*want, *-want]
+
+
+def test_orthogonal_in_bfloat16_is_rounded_once() -> None:
+    """Among a million values some are so near to halfway that a detour by float32 would round them the other way."""
+    exact = fastinit.orthogonal(np.empty((1200, 1000)), **KEY)
+    got = fastinit.orthogonal(np.empty((1200, 1000), ml_dtypes.bfloat16), **KEY)
+    toward_zero = (exact.astype(np.float32).view(np.uint32) & np.uint32(0xFFFF0000)).view(np.float32).astype(np.float64)
+    ulp = np.exp2(np.floor(np.log2(np.abs(toward_zero))) - 7)
+    away = toward_zero + np.copysign(ulp, exact)
+    near = np.where(np.abs(exact - toward_zero) < np.abs(away - exact), toward_zero, away)
+    assert np.array_equal(got.astype(np.float64), near)
+    assert not np.array_equal(exact.astype(ml_dtypes.bfloat16), got)
