@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from bench import adapters, clock, models, moments, questions, report, stopwatch, sweep
 
+from conftest import installed
 from fastinit import _core
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -302,7 +303,7 @@ def test_a_slow_row_that_cannot_be_cut_warms_up_once(longest: float, warming_up:
 @pytest.mark.parametrize(("name", "needs"), NEEDS.items())
 def test_real_models(tmp_path: Path, name: str, needs: str) -> None:
     """With and without fastinit the same initialisers draw the same number of values of the same law, under a clock."""
-    if not (importlib.util.find_spec("torch") and importlib.util.find_spec(needs)):
+    if not (installed("torch") and installed(needs)):
         pytest.skip(f"needs torch and {needs}")
     printed, data = run(tmp_path, PACKAGE, "--quick", "--rounds", "2", "--threads", "2", "--only", name)
     (table,) = data["tables"]
