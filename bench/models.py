@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import fastinit
-from fastinit import _demo
+from fastinit._tools import demo as _demo
 
 from . import peers
 from .clock import Names, Ratio, Row, Table

@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 import fastinit
-from fastinit import _bits, initializers
+from fastinit import initializers
 from fastinit.__main__ import main
+from fastinit._tools import bits as _bits
 
 LAST = 2**64 - 1
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import fastinit
-from fastinit import _demo
 from fastinit.__main__ import main
+from fastinit._tools import demo as _demo
 
 # Published parameter counts: Hugging Face's "gpt2" and torchvision's resnet50; counts of arrays from the same sources.
 COUNTS = {"gpt2": (124_439_808, 148), "resnet50": (25_557_032, 161)}

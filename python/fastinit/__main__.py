@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import fastinit
 
-from . import _bits, _demo
+from ._tools import bits as _bits
+from ._tools import demo as _demo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -36,7 +36,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import fastinit
 from conftest import library
 from fastinit.torch import accelerate, install, uninstall
-from fastinit.torch.accelerate import Acceleration, _replacements
+from fastinit.torch._construct import Acceleration, _replacements
 
 accelerate_file = sys.modules[Acceleration.__module__]
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]

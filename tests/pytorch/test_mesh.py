@@ -46,7 +46,7 @@ from torch.testing._internal.distributed.fake_pg import FakeStore  # noqa: E402
 import fastinit  # noqa: E402
 from fastinit.recipes import Initializer  # noqa: E402
 from fastinit.torch import FastInitReader, init_module  # noqa: E402
-from fastinit.torch.sharding import boxes  # noqa: E402
+from fastinit.torch._sharding import boxes  # noqa: E402
 
 dcp: Any = checkpoint  # not all of which is declared
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -216,7 +216,7 @@ def test_importing_fastinit_torch_imports_nothing_of_torch_distributed() -> None
         "import torch, sys; before = set(sys.modules); import fastinit.torch\n"
         "new = {name for name in set(sys.modules) - before if name.startswith('torch.distributed')}\n"
         "assert not new, new\n"
-        "assert fastinit.torch.sharding.boxes(torch.zeros(2))[0] == (2,)\n"
+        "assert fastinit.torch._sharding.boxes(torch.zeros(2))[0] == (2,)\n"
         "assert 'torch.distributed.tensor' not in sys.modules\n"
         "fastinit.torch.FastInitReader\n"
     )

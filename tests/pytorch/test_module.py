@@ -25,8 +25,8 @@ import fastinit.torch  # noqa: E402
 from conftest import library  # noqa: E402
 from fastinit import recipes  # noqa: E402
 from fastinit.recipes import Initializer, Recipe  # noqa: E402
+from fastinit.torch import _module as module_file  # noqa: E402
 from fastinit.torch import init_module  # noqa: E402
-from fastinit.torch import module as module_file  # noqa: E402
 from fastinit.torch._tensor import array_of  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent

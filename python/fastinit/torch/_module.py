@@ -29,8 +29,8 @@ from fastinit import Summary, summary
 from fastinit.initializers import _stream_of, _typed
 from fastinit.recipes import Initializer, Recipe, match, named
 
+from ._sharding import boxes, is_dtensor
 from ._tensor import array_of, why_not, write
-from .sharding import boxes, is_dtensor
 
 # What torch.compile and activation checkpointing put into the names of what they wrap: none of the model's own.
 _WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")

@@ -28,8 +28,8 @@ from jax.nn.initializers import constant, ones, zeros  # they draw nothing, and 
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from numpy.typing import NDArray
 
-from .initializers import _came, _choice, _element_type, _integers, _typed, empty
-from .recipes import Initializer, Recipe, match
+from ..initializers import _came, _choice, _element_type, _integers, _typed, empty
+from ..recipes import Initializer, Recipe, match
 
 __all__ = [
     "constant",

@@ -27,8 +27,8 @@ from torch.distributed.checkpoint.storage import StorageReader
 from .. import recipes
 from ..initializers import _typed
 from . import _tensor
-from .module import _name
-from .sharding import boxes, is_dtensor
+from ._module import _name
+from ._sharding import boxes, is_dtensor
 
 
 class FastInitReader(StorageReader):

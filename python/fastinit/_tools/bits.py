@@ -16,7 +16,7 @@ import numpy as np
 
 import fastinit
 
-from .initializers import Rng, _stream_of
+from ..initializers import Rng, _stream_of
 
 RNGS = ("ars", "philox")
 STDOUT = 1

@@ -62,7 +62,7 @@ class Moments(NamedTuple):
 
 def load(model: str) -> Model:
     """The model of that name from data/."""
-    text = (files("fastinit") / "data" / f"{model}.json").read_text("utf-8")
+    text = (files("fastinit._tools") / "data" / f"{model}.json").read_text("utf-8")
     loaded: Model = json.loads(text)
     return loaded
 
