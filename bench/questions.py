@@ -206,11 +206,11 @@ def philox(setting: Setting) -> Iterator[Table]:
     theirs: list[Row] = []
     for what, function, arguments in (("uniform", "uniform", ""), ("normal", "he_normal", f"{HE}, ")):
         kind = f"{what} float32, Philox"
-        own += ours(kind, function, setting.f32, setting.threads, f"{arguments}rng='philox'")
+        own += ours(kind, function, setting.f32, setting.threads, f"{arguments}bit_generator='philox'")
         theirs += peers.rows(kind, what, setting.f32, keep=lambda name: "philox" in name.lower())
     yield _warm(
         "philox",
-        "rng='philox', float32: how near to the limit?",
+        "bit_generator='philox', float32: how near to the limit?",
         setting,
         _by_kind(own + theirs),
         over_limit(own),

@@ -5,6 +5,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <climits>
@@ -183,41 +184,65 @@ Box to_box(const View& view, const Place& place) {
 
 // --- seeds and streams
 
-struct ProcessStream {
-  std::mutex mutex;
-  std::uint64_t seed = 0, next = 0;
-  bool seeded = false, by_user = false;
+// The seed of a generator, and the streams that its calls take in turn. One lock serves all generators: it is held for a
+// few instructions, and has to be made anew after a fork.
+std::mutex streams_lock;
 
-  void seed_from_system() {
-    std::random_device device;
-    seed = std::uint64_t(device()) << 32 | device();
-    next = 0;
-    seeded = true;
-    by_user = false;
+class Streams {
+ public:
+  Streams() = default;  // seeded from the system when it is first asked
+  Streams(std::uint64_t seed, std::uint64_t next, std::uint64_t children)
+      : seed_(seed), next_(next), children_(children), seeded_(true), by_user_(true) {}
+
+  void reset(std::uint64_t seed) {
+    const std::lock_guard lock(streams_lock);
+    seed_ = seed;
+    next_ = children_ = 0;
+    seeded_ = by_user_ = true;
   }
-  void seed_by_user(std::uint64_t by_user_seed) {
-    const std::lock_guard lock(mutex);
-    seed = by_user_seed;
-    next = 0;
-    seeded = by_user = true;
-  }
-  std::uint64_t current_seed() {
-    const std::lock_guard lock(mutex);
-    if (!seeded) seed_from_system();
-    return seed;
+  std::uint64_t seed() { return state()[0]; }
+  // The seed, the next stream, the number of children spawned.
+  std::array<std::uint64_t, 3> state() {
+    const std::lock_guard lock(streams_lock);
+    seed_from_system();
+    return {seed_, next_, children_};
   }
   Stream take() {
-    const std::lock_guard lock(mutex);
-    if (!seeded) seed_from_system();
-    return {seed, next++};
+    const std::lock_guard lock(streams_lock);
+    seed_from_system();
+    return {seed_, next_++};
   }
-  // In the child of a fork: another thread of the parent may have held the lock, and it is not here to give it back.
-  void after_fork() {
-    new (&mutex) std::mutex;
-    if (!by_user) seeded = false;
+  // The seed, and the number of the first of n new children.
+  std::array<std::uint64_t, 2> spawn(std::uint64_t n) {
+    const std::lock_guard lock(streams_lock);
+    seed_from_system();
+    const std::uint64_t first = children_;
+    children_ += n;
+    return {seed_, first};
+  }
+  void forget_system_seed() {
+    if (!by_user_) seeded_ = false;
+  }
+
+ private:
+  std::uint64_t seed_ = 0, next_ = 0, children_ = 0;
+  bool seeded_ = false, by_user_ = false;
+
+  void seed_from_system() {
+    if (seeded_) return;
+    std::random_device device;
+    seed_ = std::uint64_t(device()) << 32 | device();
+    next_ = children_ = 0;
+    seeded_ = true;
   }
 };
-ProcessStream process_stream;
+Streams default_streams;  // of the calls that name neither a seed nor a generator
+
+// In the child of a fork: another thread of the parent may have held the lock, and it is not here to give it back.
+void after_fork() {
+  new (&streams_lock) std::mutex;
+  default_streams.forget_system_seed();
+}
 
 // Python's function from the name of a stream to its number. Set once, when the package is imported.
 PyObject* stream_of_name = nullptr;
@@ -231,13 +256,12 @@ std::uint64_t to_stream(py::handle object) {
 
 // --- the calls
 
-Generator to_generator(py::handle rng) {
-  if (!PyUnicode_Check(rng.ptr())) {
-    throw py::type_error("rng must be 'ars' or 'philox', got " + shown(rng) + " of type " + type_name(rng));
-  }
-  if (PyUnicode_CompareWithASCIIString(rng.ptr(), "ars") == 0) return Generator::kArs;
-  if (PyUnicode_CompareWithASCIIString(rng.ptr(), "philox") == 0) return Generator::kPhilox;
-  throw py::value_error("rng must be 'ars' or 'philox', got " + shown(rng));
+Generator to_generator(py::handle name) {
+  const auto wanted = "'ars' or 'philox'";
+  if (!PyUnicode_Check(name.ptr())) refuse_type(name, "bit_generator", wanted);
+  if (PyUnicode_CompareWithASCIIString(name.ptr(), "ars") == 0) return Generator::kArs;
+  if (PyUnicode_CompareWithASCIIString(name.ptr(), "philox") == 0) return Generator::kPhilox;
+  throw py::value_error("bit_generator must be 'ars' or 'philox', got " + shown(name));
 }
 
 // The arguments that all distributions share. Converting them may run the caller's code (__index__), which may do
@@ -245,19 +269,33 @@ Generator to_generator(py::handle rng) {
 struct Common {
   Generator generator;
   Place place;
-  bool has_seed, has_stream;
-  std::uint64_t seed = 0, stream = 0;
+  Streams* streams = nullptr;  // of a generator, where no number is the seed
+  bool has_stream;
+  std::uint64_t seed = 0, number = 0;
   int threads;  // 0: as many as pay
 
-  Common(py::handle seed_or_none, py::handle stream_or_none, py::handle shape_or_none, py::handle offset_or_none,
-         py::handle threads_or_none, py::handle rng)
-      : generator(to_generator(rng)),
+  // `source` is a seed, the streams of a generator, or None, which is the default generator.
+  Common(py::handle source, py::handle stream_or_none, py::handle shape_or_none, py::handle offset_or_none,
+         py::handle threads_or_none, py::handle bit_generator)
+      : generator(to_generator(bit_generator)),
         place(shape_or_none, offset_or_none),
-        has_seed(!seed_or_none.is_none()),
         has_stream(!stream_or_none.is_none()) {
-    if (has_seed) seed = to_word(seed_or_none, "seed");
-    if (has_stream) stream = to_stream(stream_or_none);
+    if (source.is_none()) {
+      streams = &default_streams;
+    } else if (!PyLong_CheckExact(source.ptr()) && py::isinstance<Streams>(source)) {
+      streams = py::cast<Streams*>(source);
+    } else {
+      seed = to_word(source, "seed");
+    }
+    if (has_stream) number = to_stream(stream_or_none);
     threads = wished(threads_or_none);
+  }
+
+  // Uses up a stream of the generator where neither seed nor stream was given. So this comes last, when nothing can be
+  // refused any more.
+  Stream stream() const {
+    if (streams == nullptr) return {seed, number};
+    return has_stream ? Stream{streams->seed(), number} : streams->take();
   }
 };
 
@@ -308,10 +346,7 @@ void run(const View& view, const Plan& plan, bool bits, const Common& common) {
     task.kernel = bits ? table.bits[generator][element.bytes == 8]
                        : table.fill[generator][int(plan.transform)][int(element.type)];
     task.parameters = plan.parameters;
-    // Last, so that no refused call uses up a stream.
-    task.stream = common.has_seed     ? Stream{common.seed, common.stream}
-                  : common.has_stream ? Stream{process_stream.current_seed(), common.stream}
-                                      : process_stream.take();
+    task.stream = common.stream();
   }
   work_on(n, [&] {
     if (plan.constant) {
@@ -324,13 +359,13 @@ void run(const View& view, const Plan& plan, bool bits, const Common& common) {
 
 void py_fill(py::handle out, py::handle distribution_number, py::handle a, py::handle b, py::handle c, py::handle d,
              py::handle seed, py::handle stream, py::handle global_shape, py::handle offset, py::handle threads,
-             py::handle rng) {
+             py::handle bit_generator) {
   const auto distribution = Distribution(py::cast<int>(distribution_number));
   const ArgumentNames names = argument_names(distribution);
   const py::handle given[4] = {a, b, c, d};
   Arguments arguments{};
   for (int i = 0; i < names.n; ++i) arguments[std::size_t(i)] = to_double(given[i], names.name[i]);
-  const Common common(seed, stream, global_shape, offset, threads, rng);
+  const Common common(seed, stream, global_shape, offset, threads, bit_generator);
   const bool bits = distribution == Distribution::kBits;
   const View view(out, bits ? Elements::kWords : Elements::kFloats, Access::kWrite);
   run(view, bits ? Plan() : make_plan(distribution, view.element.type, arguments), bits, common);
@@ -338,10 +373,10 @@ void py_fill(py::handle out, py::handle distribution_number, py::handle a, py::h
 
 void py_fill_scaled(py::handle out, py::handle distribution_number, py::handle gain, py::handle scale, py::handle n,
                     py::handle seed, py::handle stream, py::handle global_shape, py::handle offset, py::handle threads,
-                    py::handle rng) {
+                    py::handle bit_generator) {
   const auto distribution = Distribution(py::cast<int>(distribution_number));
   const double numbers[3] = {to_double(gain, "gain"), to_double(scale, "scale"), to_double(n, "the mean of the fans")};
-  const Common common(seed, stream, global_shape, offset, threads, rng);
+  const Common common(seed, stream, global_shape, offset, threads, bit_generator);
   const View view(out, Elements::kFloats, Access::kWrite);
   run(view, make_scaled_plan(distribution, view.element.type, numbers[0], numbers[1], numbers[2]), false, common);
 }
@@ -378,6 +413,13 @@ PyObject* fast(PyObject*, PyObject* const* arguments, Py_ssize_t n) {
 template <auto function>
 PyMethodDef fast_method(const char* name) {
   return {name, reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(&fast<function>)), METH_FASTCALL, nullptr};
+}
+
+// The seed and the stream that a fill with these arguments would have, as numbers. Uses up what it would.
+py::tuple py_stream_of(py::handle source, py::handle stream_or_none) {
+  const py::none none;
+  const Stream taken = Common(source, stream_or_none, none, none, none, py::str("ars")).stream();
+  return py::make_tuple(taken.seed, taken.stream);
 }
 
 py::tuple py_shape(py::handle out) {
@@ -514,13 +556,18 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.def("slope_scale", &slope_scale);
   module.def("square_root", &square_root);
   module.def("name_streams", [](py::function stream_of) { stream_of_name = stream_of.release().ptr(); });
-  module.def("manual_seed", [](py::handle seed) { process_stream.seed_by_user(to_word(seed, "seed")); });
-  module.def("initial_seed", [] { return process_stream.current_seed(); });
-  module.def("take_stream", [] {
-    const Stream taken = process_stream.take();
-    return py::make_tuple(taken.seed, taken.stream);
-  });
-  module.def("reseed_child", [] { process_stream.after_fork(); });
+  py::class_<Streams>(module, "Streams")
+      .def(py::init<>())
+      .def(py::init([](py::handle seed, std::uint64_t next, std::uint64_t children) {
+             return std::make_unique<Streams>(to_word(seed, "seed"), next, children);
+           }),
+           py::arg(), py::arg() = 0, py::arg() = 0)
+      .def("reset", [](Streams& streams, py::handle seed) { streams.reset(to_word(seed, "seed")); })
+      .def("state", [](Streams& streams) { return py::tuple(py::cast(streams.state())); })
+      .def("spawn", [](Streams& streams, std::uint64_t n) { return py::tuple(py::cast(streams.spawn(n))); });
+  module.attr("default_streams") = py::cast(&default_streams, py::return_value_policy::reference);
+  module.def("stream_of", &py_stream_of);
+  module.def("after_fork", &after_fork);
   module.def("set_num_threads", [](py::handle threads) { set_wished_threads(to_threads(threads, "threads")); });
   module.def("get_num_threads", &number_of_threads);
   module.def("allocate", &py_allocate);

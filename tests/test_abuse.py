@@ -56,7 +56,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "bounds": st.sampled_from(["absolute", "std"]),
     "value": NUMBERS,
     "stream": st.one_of(st.integers(0, 2**64 - 1), st.text(max_size=5)),
-    "rng": st.sampled_from(["ars", "philox"]),
+    "bit_generator": st.sampled_from(["ars", "philox"]),
     "threads": st.integers(1, 5),
     "global_shape": st.lists(st.integers(0, 2**34), max_size=4),
     "offset": st.lists(st.integers(0, 2**34), max_size=4),
@@ -71,7 +71,7 @@ OWN = {
     "constant": ["value"],
     "variance_scaling": ["scale", "mode", "distribution"],
 }
-SHARED = [*["stream", "rng", "threads"] * 4, "global_shape", "offset"]
+SHARED = [*["stream", "bit_generator", "threads"] * 4, "global_shape", "offset"]
 FANS = ["fan_in", "fan_out", "layout", "in_axis", "out_axis", "batch_axis", "mode", "gain", "a", "truncated"]
 
 

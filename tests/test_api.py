@@ -22,7 +22,7 @@ import pytest
 
 import fastinit
 from conftest import NAMED, call, installed
-from fastinit import _core, initializers
+from fastinit import _arguments, _core
 from fastinit.__main__ import main
 
 DRAWN = [*NAMED, "uniform", "normal", "truncated_normal", "random_bits", "orthogonal", "sparse"]
@@ -53,7 +53,7 @@ def threads() -> Iterator[int]:
 
 def test_names() -> None:
     assert sorted(fastinit.__all__) == fastinit.__all__
-    assert set(fastinit.__all__) == {*FILLS, "dirac", *OTHERS, *ALIASES, "Summary", "__version__"}
+    assert set(fastinit.__all__) == {*FILLS, "dirac", *OTHERS, *ALIASES, "Generator", "Summary", "__version__", "default_generator", "recipes"}
     for name in fastinit.__all__:
         assert hasattr(fastinit, name)
     assert fastinit.__version__ == _core.__version__
@@ -87,7 +87,7 @@ POSITIONAL = {
     "orthogonal": ["out", "gain"],
     "sparse": ["out", "sparsity", "std"],
 }
-TAIL = {"seed": None, "stream": None, "global_shape": None, "offset": None, "threads": None, "rng": "ars"}
+TAIL = {"seed": None, "stream": None, "global_shape": None, "offset": None, "threads": None, "bit_generator": "ars"}
 HOW = {"layout": None, "in_axis": None, "out_axis": None, "batch_axis": None}
 HE = {"fan_out": None, "a": 0.0, "nonlinearity": "leaky_relu", "mode": "fan_in", "gain": None}
 KEYWORDS = {
@@ -136,7 +136,7 @@ def test_types_can_be_read_at_run_time(name: str) -> None:
     hints = typing.get_type_hints(getattr(fastinit, name))
     assert "return" in hints
     if name not in OTHERS:
-        assert hints["out"] is hints["return"] is initializers.ArrayT
+        assert hints["out"] is hints["return"] is _arguments.ArrayT
 
 
 def test_positional_fans() -> None:
@@ -148,7 +148,7 @@ def test_positional_fans() -> None:
         fastinit.xavier_uniform(w.copy(), fan_out=50, fan_in=30, **key),
     )
     with pytest.raises(TypeError, match="positional"):
-        fastinit.uniform(w, 0.0, 1.0)  # type: ignore[call-arg]
+        fastinit.uniform(w, 0.0, 1.0, 0)  # type: ignore[call-arg]
     with pytest.raises(TypeError, match="positional"):
         fastinit.he_normal(w, 30, 50)  # type: ignore[call-arg]
 
@@ -161,10 +161,12 @@ def test_positional_fans() -> None:
 def test_calls_after_manual_seed_take_the_streams_in_order(name: str, rng: str) -> None:
     fastinit.manual_seed(123)
     for stream in range(4):
-        got = call(name, array(name), rng=rng)
-        assert np.array_equal(got, call(name, array(name), seed=123, stream=stream, rng=rng))
+        got = call(name, array(name), bit_generator=rng)
+        assert np.array_equal(got, call(name, array(name), seed=123, stream=stream, bit_generator=rng))
     fastinit.manual_seed(123)
-    assert np.array_equal(call(name, array(name), rng=rng), call(name, array(name), seed=123, stream=0, rng=rng))
+    assert np.array_equal(
+        call(name, array(name), bit_generator=rng), call(name, array(name), seed=123, stream=0, bit_generator=rng)
+    )
 
 
 def test_what_uses_up_a_stream() -> None:
@@ -205,13 +207,13 @@ def test_manual_seed_returns_none_and_takes_numpy_integers() -> None:
 def test_str_streams(name: str, stream: str) -> None:
     number = int.from_bytes(hashlib.blake2b(str(stream).encode("utf-8"), digest_size=8).digest(), "little")
     for rng in ("ars", "philox"):
-        got = call(name, array(name), seed=3, stream=stream, rng=rng)
-        assert np.array_equal(got, call(name, array(name), seed=3, stream=number, rng=rng))
+        got = call(name, array(name), seed=3, stream=stream, bit_generator=rng)
+        assert np.array_equal(got, call(name, array(name), seed=3, stream=number, bit_generator=rng))
 
 
 def test_calls_keep_no_references() -> None:
     out, name, shape, offset = array("he_normal"), "".join(["layer", "0"]), (9, 10), (3, 2)
-    objects = [out, name, shape, offset, initializers._stream_of(name)]
+    objects = [out, name, shape, offset, _arguments.stream_number(name)]
     before = [sys.getrefcount(thing) for thing in objects]
     for _ in range(10):
         fastinit.he_normal(out, 30, seed=1, stream=name, global_shape=shape, offset=offset)
@@ -229,7 +231,7 @@ def test_streams_differ() -> None:
             {"seed": 1, "stream": 2},
             {"seed": 2, "stream": 1},
             {"seed": 1, "stream": "1"},
-            {"seed": 1, "stream": 1, "rng": "philox"},
+            {"seed": 1, "stream": 1, "bit_generator": "philox"},
         )
     }
     assert len(seen) == 5
@@ -390,7 +392,7 @@ def test_common_arguments_are_described_once() -> None:
     common = fastinit.__doc__.split("Common arguments")[1]
     for name in ("out", "fan_in, fan_out", "layout", "in_axis, out_axis, batch_axis", "seed", "stream"):
         assert f"\n{name}\n" in common
-    for name in ("global_shape, offset", "threads", "rng"):
+    for name in ("global_shape, offset", "threads", "bit_generator"):
         assert f"\n{name}\n" in common
 
 

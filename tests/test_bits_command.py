@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastinit
-from fastinit import initializers
+from fastinit import _arguments
 from fastinit.__main__ import main
 from fastinit._tools import bits as _bits
 
@@ -30,7 +30,9 @@ sys.exit(main(["bits", *sys.argv[1:]]))
 
 
 def words(n_blocks: int, seed: int, stream: int | str, rng: Any = "ars") -> bytes:
-    return fastinit.random_bits(np.empty(4 * n_blocks, np.uint32), seed=seed, stream=stream, rng=rng).tobytes()
+    return fastinit.random_bits(
+        np.empty(4 * n_blocks, np.uint32), seed=seed, stream=stream, bit_generator=rng
+    ).tobytes()
 
 
 def written(capfdbinary: pytest.CaptureFixture[bytes], *arguments: str) -> bytes:
@@ -65,7 +67,7 @@ def test_blocks_of_neighbouring_streams_in_turn(capfdbinary: pytest.CaptureFixtu
 
 
 def test_streams_after_a_name(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
-    number = initializers._stream_of("a")
+    number = _arguments.stream_number("a")
     out = written(capfdbinary, "--stream", "a", "--interleave", "2", "--bytes", "32")
     assert out == words(1, 0, number) + words(1, 0, number + 1)
 

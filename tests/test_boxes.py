@@ -101,9 +101,11 @@ def test_random_bits_do_not_depend_on_layout_either() -> None:
 @pytest.mark.parametrize("threads", [1, 2, 7])
 def test_threads_change_nothing(dtype: np.dtype[Any], rng: Any, threads: int) -> None:
     """In lines and in tiles."""
-    expected = whole((190, 1111), dtype, rng=rng, threads=1)
-    assert whole((190, 1111), dtype, rng=rng, threads=threads).tobytes() == expected.tobytes()
-    out = fastinit.normal(np.zeros((190, 1111), dtype, order="F"), seed=5, stream="w", rng=rng, threads=threads)
+    expected = whole((190, 1111), dtype, bit_generator=rng, threads=1)
+    assert whole((190, 1111), dtype, bit_generator=rng, threads=threads).tobytes() == expected.tobytes()
+    out = fastinit.normal(
+        np.zeros((190, 1111), dtype, order="F"), seed=5, stream="w", bit_generator=rng, threads=threads
+    )
     assert np.array_equal(out, expected)
 
 

@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fastinit
-from fastinit import _core, initializers
+from fastinit import _core, _fans
 
 KEY: dict[str, Any] = {"seed": 20, "stream": 15}
 DTYPES = [np.float32, np.float64, np.float16, ml_dtypes.bfloat16]
@@ -143,7 +143,7 @@ FANS = [
 def test_fans_of_a_shape(how: dict[str, Any], shape: tuple[int, ...], fan_in: int, fan_out: int) -> None:
     for function, modes in (
         (fastinit.he_normal, ("fan_in", "fan_out")),
-        (fastinit.variance_scaling, initializers._MODES),
+        (fastinit.variance_scaling, _fans._MODES),
     ):
         for mode in modes:
             described = fill(function, shape, mode=mode, **how)
@@ -172,7 +172,7 @@ def test_fans_come_from_the_global_shape(
 
 
 @pytest.mark.parametrize("shape", [(0, 4), (4, 0), (0, 0), (4, 3, 0), (0, 5, 5)])
-@pytest.mark.parametrize("mode", initializers._MODES)
+@pytest.mark.parametrize("mode", _fans._MODES)
 @pytest.mark.parametrize("how", [{"layout": "torch"}, {"layout": "keras"}, {"in_axis": 0, "out_axis": 1}], ids=str)
 def test_empty_tensors_need_no_fans(shape: tuple[int, ...], mode: str, how: dict[str, Any]) -> None:
     out = np.empty(shape)
@@ -215,8 +215,8 @@ def test_means_of_fans_are_rounded_once_per_operation(x: float, y: float) -> Non
 
 @given(st.integers(1, 2**60), st.integers(1, 2**60))
 def test_means_of_integer_fans(x: int, y: int) -> None:
-    assert initializers._fan(None, "fan_avg", x, y, None, None, None, None, None) == (float(x) + float(y)) / 2
-    assert initializers._fan(None, "fan_geo", x, y, None, None, None, None, None) == math.sqrt(float(x) * float(y))
+    assert _fans.fan("he_normal", None, "fan_avg", x, y, None, None, None, None, None) == (float(x) + float(y)) / 2
+    assert _fans.fan("he_normal", None, "fan_geo", x, y, None, None, None, None, None) == math.sqrt(float(x) * float(y))
 
 
 @given(st.floats(min_value=-1e150, max_value=1e150))
@@ -318,7 +318,7 @@ def test_calculate_gain(nonlinearity: str, a: Any, gain: float) -> None:
 
 
 def test_the_table_of_gains_is_complete() -> None:
-    assert {row[0] for row in GAINS} == set(initializers._NONLINEARITIES)
+    assert {row[0] for row in GAINS} == set(_fans._NONLINEARITIES)
 
 
 # --- moments --------------------------------------------------------------------------------------------------------

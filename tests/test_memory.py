@@ -83,7 +83,7 @@ def fills(dtype: np.dtype[Any]) -> dict[str, Callable[..., Any]]:
     return {
         "normal": fastinit.normal,
         "near": lambda out, **key: fastinit.truncated_normal(out, low=-1, high=3, **key),
-        "philox": lambda out, **key: fastinit.uniform(out, rng="philox", **key),
+        "philox": lambda out, **key: fastinit.uniform(out, bit_generator="philox", **key),
         "constant": lambda out, **_: fastinit.constant(out, 3),
     }
 

@@ -369,7 +369,7 @@ def test_law(name: str, dtype: Any, rng: str) -> None:
     if name in COARSE and dtype == np.float32:
         return
     law, function, arguments = CASES[name]
-    x = function(np.empty(N, dtype), **arguments, seed=SEED, stream=f"{name}/{np.dtype(dtype)}", rng=rng)
+    x = function(np.empty(N, dtype), **arguments, seed=SEED, stream=f"{name}/{np.dtype(dtype)}", bit_generator=rng)
     assert not failures(p_values(law, x))
 
 
@@ -382,7 +382,7 @@ def test_far_tails_of_the_normal(dtype: Any, rng: Any) -> None:
     x = np.empty(piece, dtype)
     for i in range(pieces):
         where: dict[str, Any] = {"global_shape": (piece * pieces,), "offset": (i * piece,)}
-        fastinit.normal(x, seed=SEED, stream="far tails", rng=rng, **where)
+        fastinit.normal(x, seed=SEED, stream="far tails", bit_generator=rng, **where)
         beyond = np.abs(x) > 3  # few, so that the rest costs nothing
         few = x[beyond]
         for t in counts:
@@ -419,7 +419,7 @@ def lag_p_values(law: Law, x: Array) -> dict[str, float]:
 @pytest.mark.parametrize("name", ["he_normal", "xavier_uniform", "truncated_normal [5.0, 6.0]"])
 def test_no_correlation_along_a_stream(name: str, dtype: Any, rng: str) -> None:
     law, function, arguments = CASES[name]
-    x = function(np.empty(N, dtype), **arguments, seed=SEED, stream="lags", rng=rng)
+    x = function(np.empty(N, dtype), **arguments, seed=SEED, stream="lags", bit_generator=rng)
     assert not failures(lag_p_values(law, x))
 
 
@@ -459,7 +459,7 @@ NEIGHBOURS: dict[str, list[tuple[int, int | str]]] = {
 def test_no_correlation_between_neighbouring_streams(kind: str, rng: Any) -> None:
     rows = np.empty((64, 1 << 15), np.float32)
     for row, (seed, stream) in zip(rows, NEIGHBOURS[kind], strict=True):
-        fastinit.normal(row, seed=seed, stream=stream, rng=rng)
+        fastinit.normal(row, seed=seed, stream=stream, bit_generator=rng)
     assert not failures(row_p_values(rows))
 
 
@@ -469,7 +469,7 @@ def test_no_correlation_between_seeds_whose_blocks_meet(rng: Any) -> None:
     blocks = np.arange(1 << 13)
     rows = np.empty((64, 4 << 13), np.float32)
     for seed, row in enumerate(rows):
-        fastinit.normal(row, seed=seed, rng=rng)
+        fastinit.normal(row, seed=seed, bit_generator=rng)
         row.reshape(-1, 4)[:] = row.reshape(-1, 4)[blocks ^ seed]
     assert not failures(row_p_values(rows))
 
@@ -479,7 +479,7 @@ def test_no_correlation_between_seeds_whose_blocks_meet(rng: Any) -> None:
 @pytest.mark.parametrize("columns", [4, 100, 1024, 4096, 1 << 18])
 def test_no_correlation_between_rows_or_columns(columns: int, dtype: Any, rng: Any) -> None:
     matrix = np.empty(((1 << 20) // columns, columns), dtype)
-    fastinit.normal(matrix, seed=SEED, stream="matrix", rng=rng)
+    fastinit.normal(matrix, seed=SEED, stream="matrix", bit_generator=rng)
     for rows in (matrix, matrix.T):
         n = min(256, rows.shape[0], rows.shape[1] // 4)
         if n > 1:

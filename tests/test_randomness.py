@@ -47,7 +47,9 @@ def failures(results: Results) -> Results:
 def of_fastinit(rng: Any) -> Words:
     def words(seed: int, stream: int | str, first: int, n_blocks: int) -> U32:
         out = np.empty(2 * n_blocks, np.uint64)
-        fastinit.random_bits(out, seed=seed, stream=stream, rng=rng, global_shape=(2 * END,), offset=(2 * first,))
+        fastinit.random_bits(
+            out, seed=seed, stream=stream, bit_generator=rng, global_shape=(2 * END,), offset=(2 * first,)
+        )
         return out.view(np.uint32).reshape(n_blocks, 4)
 
     return words
@@ -409,7 +411,7 @@ def spectrum_faults(matrix: NDArray[Any]) -> set[str]:
 
 
 def normals(shape: tuple[int, ...], dtype: Any = np.float32, rng: Any = "ars") -> NDArray[Any]:
-    return fastinit.normal(np.empty(shape, dtype), seed=SEED, stream="matrix", rng=rng)
+    return fastinit.normal(np.empty(shape, dtype), seed=SEED, stream="matrix", bit_generator=rng)
 
 
 @pytest.mark.parametrize("rng", RNGS)
@@ -417,7 +419,7 @@ def normals(shape: tuple[int, ...], dtype: Any = np.float32, rng: Any = "ars") -
 def test_no_correlation_at_any_distance(shape: tuple[int, int], rng: Any) -> None:
     assert not failures(autocorrelation_p_values(normals(shape, rng=rng)))
     out = np.empty(shape, np.float64)
-    fastinit.uniform(out, low=-math.sqrt(3), high=math.sqrt(3), seed=SEED, stream="matrix", rng=rng)
+    fastinit.uniform(out, low=-math.sqrt(3), high=math.sqrt(3), seed=SEED, stream="matrix", bit_generator=rng)
     assert not failures(autocorrelation_p_values(out))
 
 
@@ -439,7 +441,7 @@ def test_singular_values(dtype: Any, rng: Any) -> None:
 def test_singular_values_of_neighbouring_streams(kind: str, rng: Any) -> None:
     matrix = np.empty((COLUMNS, ROWS), np.float32)
     for row, (seed, stream) in zip(matrix, NEIGHBOURS[kind](COLUMNS), strict=True):
-        fastinit.normal(row, seed=seed, stream=stream, rng=rng)
+        fastinit.normal(row, seed=seed, stream=stream, bit_generator=rng)
     assert not spectrum_faults(matrix.T)
 
 

@@ -160,8 +160,8 @@ def test_fill_is_the_function(layout: str) -> None:
         threads=1,
     )
     assert np.array_equal(box, wanted[20:, 30:])
-    philox = Initializer("normal").fill(np.empty(9), seed=3, stream=1, rng="philox")
-    assert np.array_equal(philox, fastinit.normal(np.empty(9), seed=3, stream=1, rng="philox"))
+    philox = Initializer("normal").fill(np.empty(9), seed=3, stream=1, bit_generator="philox")
+    assert np.array_equal(philox, fastinit.normal(np.empty(9), seed=3, stream=1, bit_generator="philox"))
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ SHAPES = [(30, 7), (7, 30), (1, 5), (5, 1), (32, 4), (33, 4), (0, 3), (3, 0)]
 def test_sparse(shape: tuple[int, int], sparsity: float, dtype: np.dtype[Any], rng: Any) -> None:
     want = reference.sparse(shape, dtype, sparsity, 0.02, rng, 3, "w")
     assert (np.count_nonzero(want == 0, axis=0) == math.ceil(sparsity * shape[0])).all()
-    check(lambda out, **box: fastinit.sparse(out, sparsity, 0.02, rng=rng, **KEY, **box), want)
+    check(lambda out, **box: fastinit.sparse(out, sparsity, 0.02, bit_generator=rng, **KEY, **box), want)
 
 
 def test_sparse_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,12 +184,12 @@ def test_orthogonal(shape: tuple[int, ...], layout: Any, gain: float, dtype: np.
         assert fastinit.orthogonal(np.empty(shape, dtype), gain, layout=layout, **KEY).shape == shape
         return
     want = reference.orthogonal(shape, gain, layout, rng, 3, "w")
-    out = fastinit.orthogonal(np.empty(shape, dtype), gain, layout=layout, rng=rng, **KEY)
+    out = fastinit.orthogonal(np.empty(shape, dtype), gain, layout=layout, bit_generator=rng, **KEY)
     limits: Any = ml_dtypes.finfo  # NumPy's does not know bfloat16
     eps, tiny = float(limits(dtype).eps), float(limits(dtype).smallest_subnormal)
     # Half an eps from the rounding of the dtype, the condition of A times 2^-52 from LAPACK.
     assert (abs(out - want) <= eps / 2 * abs(want) * 1.01 + tiny + 2e-13).all()
-    check(lambda out, **box: fastinit.orthogonal(out, gain, layout=layout, rng=rng, **KEY, **box), out)
+    check(lambda out, **box: fastinit.orthogonal(out, gain, layout=layout, bit_generator=rng, **KEY, **box), out)
 
 
 # The largest |W W^T - I| and its root mean square, in eps of the type: rounding an element of size 1/sqrt(n) errs by at
@@ -269,7 +269,7 @@ ERRORS: list[tuple[str, tuple[int, ...], dict[str, Any], type[Exception], list[s
     ("dirac", (4, 2, 3), {"seed": -1}, ValueError, ["seed", "-1"]),
     ("dirac", (4, 2, 3), {"stream": 1.5}, TypeError, ["stream", "1.5"]),
     ("dirac", (4, 2, 3), {"threads": 0}, ValueError, ["threads", "0"]),
-    ("dirac", (4, 2, 3), {"rng": "pcg"}, ValueError, ["rng", "pcg"]),
+    ("dirac", (4, 2, 3), {"bit_generator": "pcg"}, ValueError, ["bit_generator", "pcg"]),
     ("dirac", (4, 2, 3), {"global_shape": (4, 2, 3)}, ValueError, ["global_shape", "offset"]),
     ("dirac", (4, 2, 3), {"global_shape": (4, 2), "offset": (0, 0)}, ValueError, ["global_shape", "(4, 2)"]),
     ("dirac", (4, 2, 3), {"global_shape": (4, 2, 3), "offset": (0, 0, 1)}, ValueError, ["global_shape", "1"]),

@@ -1,64 +1,45 @@
-"""Fill arrays in place with Xavier, He and other weights: fast, and the same bits on every CPU.
+"""Xavier, He and other weights, in place into arrays: fast, and with the same
+bits on every CPU, thread count, memory layout and shard.
 
     >>> import numpy as np
     >>> import fastinit
-    >>> w = np.empty((256, 512), np.float32)
-    >>> fastinit.he_normal(w, 512, seed=0, stream="encoder.0.weight") is w
-    True
+    >>> g = fastinit.Generator(0)                              # 0 is the seed
+    >>> w1 = g.he_normal(np.empty((256, 784), np.float32), fan_in=784)
+    >>> w2 = g.he_normal(np.empty((256, 256), np.float32), fan_in=256)
 
-Every initialiser writes into its first argument and returns it. The value of an element depends on the seed, the
-stream, its row-major index in the whole tensor, the dtype and the parameters: not on the memory layout, the thread
-count, the CPU, or the part of the tensor that is being filled. (The last bits of ``orthogonal`` are NumPy's LAPACK's.)
+A generator moves on with each call, so the two differ. The functions do the
+same without an object; there the parameter's name keeps two layers apart:
 
-Common arguments
-----------------
-The docstrings of the functions name only what is their own. These are the same everywhere:
+    >>> w = np.empty((256, 784), np.float32)
+    >>> w = fastinit.he_normal(w, 784, seed=0, stream="layer1.weight")
 
-out
-    The array to fill, of float32, float64, float16 or bfloat16 in native byte order, of any shape and strides whose
-    elements do not overlap: a writable ``numpy.ndarray`` (bfloat16 by ``ml_dtypes``); a tensor in the memory of the CPU
-    of any library that speaks DLPack (``__dlpack__``), such as PyTorch; or a writable buffer of format f, d or e, such
-    as an ``array.array`` or a ``memoryview``. Returned. A masked array is filled throughout: its mask is not looked at.
-    Arrays that their library holds to be immutable (JAX, TensorFlow) are refused; so are tensors that require grad, and
-    autograd is not told that a tensor was written: ``fastinit.torch`` sees to both.
-fan_in, fan_out
-    Numbers of inputs and outputs of a unit: finite real numbers > 0, not so small that a value overflows the dtype.
-    Only those that the formula needs are required. Left out, they are computed from the shape, and then the caller
-    must say how to read it, by ``layout`` or by ``in_axis`` and ``out_axis``. Explicit fans exclude both.
-layout
-    ``"torch"``: the shape is (out, in, *kernel), at least two dimensions; fan_in = in * prod(kernel), fan_out = out *
-    prod(kernel). ``"keras"``: the shape is (*kernel, in, out), with the same products; a vector of n elements has
-    fans n and n, a 0-d array 1 and 1.
-in_axis, out_axis, batch_axis
-    int or sequence of ints, negative ones count from the end, as in JAX: the axes of inputs, of outputs, and of
-    independent copies. The remaining axes are the receptive field: fan_in = prod(in axes) * prod(field), fan_out =
-    prod(out axes) * prod(field). in_axis and out_axis come together; batch_axis is optional.
-seed
-    int, 0 .. 2**64-1. Left out, the process's own seed is used (``manual_seed``).
-stream
-    int, 0 .. 2**64-1, or a str such as the parameter's name, which stands for the 8-byte BLAKE2b digest of its UTF-8
-    bytes, read little-endian. Left out, it is 0 with an explicit seed, else the next one of the process-wide generator.
-global_shape, offset
-    One int per dimension of ``out``, both or neither: ``out`` is the box at ``offset`` of a tensor of
-    ``global_shape``. It gets the values that the whole fill has there, and fans come from ``global_shape``.
-threads
-    int >= 1: at most so many, for this call. Left out: ``set_num_threads``, else FASTINIT_NUM_THREADS, else the CPUs
-    the process may use. A fill takes fewer where more would not pay.
-rng
-    ``"ars"`` (ARS-7, the default) or ``"philox"`` (Philox4x32-10).
+A seed alone stands for its first stream: two arrays of one shape that are
+filled with ``seed=0`` and nothing else are equal. Without a seed, calls take
+the streams of a default generator, which ``manual_seed`` seeds.
 
-A wrong type is a TypeError, a wrong value a ValueError; each names the argument, what came and what would do. A call
-that is refused changes nothing: neither ``out`` nor the process-wide generator. The bits are defined, operation by
-operation, in docs/stream-format.md; ``show_config(mode="dicts")["stream_format"]`` is its version.
+he_normal, he_uniform            before a ReLU; kaiming_* are the same
+xavier_normal, xavier_uniform    before a tanh; glorot_* are the same
+lecun_normal, lecun_uniform      before a selu
+variance_scaling                 all of these, by scale, mode, distribution
+normal, uniform, truncated_normal
+orthogonal, identity, dirac, sparse
+zeros, ones, constant, random_bits
+empty, summary                   arrays around them
+Generator, default_generator, manual_seed
+calculate_gain, set_num_threads, get_num_threads, show_config
+recipes                          which parameters of a model get what
+
+``fastinit.torch`` and ``fastinit.jax`` are imported by their names.
+``help(fastinit.he_normal)`` and so on have formulas and arguments.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from ._core import __version__
-from ._summary import Summary, summary
+from ._fans import calculate_gain
+from .arrays import Summary, empty, summary
 from .initializers import (
-    calculate_gain,
     constant,
-    empty,
-    get_num_threads,
     glorot_normal,
     glorot_uniform,
     he_normal,
@@ -67,12 +48,9 @@ from .initializers import (
     kaiming_uniform,
     lecun_normal,
     lecun_uniform,
-    manual_seed,
     normal,
     ones,
     random_bits,
-    set_num_threads,
-    show_config,
     truncated_normal,
     uniform,
     variance_scaling,
@@ -80,13 +58,20 @@ from .initializers import (
     xavier_uniform,
     zeros,
 )
+from .process import get_num_threads, manual_seed, set_num_threads, show_config
 from .structured import dirac, identity, orthogonal, sparse
 
+if TYPE_CHECKING:
+    from . import recipes
+    from .random import Generator, default_generator
+
 __all__ = [
+    "Generator",
     "Summary",
     "__version__",
     "calculate_gain",
     "constant",
+    "default_generator",
     "dirac",
     "empty",
     "get_num_threads",
@@ -104,6 +89,7 @@ __all__ = [
     "ones",
     "orthogonal",
     "random_bits",
+    "recipes",
     "set_num_threads",
     "show_config",
     "sparse",
@@ -115,3 +101,22 @@ __all__ = [
     "xavier_uniform",
     "zeros",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What takes longer to import than all of the rest, when it is first asked for."""
+    if name in ("Generator", "default_generator"):
+        from . import random
+
+        globals().update(Generator=random.Generator, default_generator=random.default_generator)
+        return globals()[name]
+    if name == "recipes":
+        from importlib import import_module
+
+        return import_module(".recipes", __name__)
+    hint = f"; it is imported by its name: import fastinit.{name}" if name in ("torch", "jax") else ""
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *({"jax", "torch"} & globals().keys())})

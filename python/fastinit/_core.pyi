@@ -23,12 +23,12 @@ def fill(
     b: float,
     c: float,
     d: float,
-    seed: int | None,
+    seed: int | Streams | None,
     stream: int | str | None,
     global_shape: Sequence[int] | None,
     offset: Sequence[int] | None,
     threads: int | None,
-    rng: str,
+    bit_generator: str,
     /,
 ) -> None: ...
 
@@ -39,12 +39,12 @@ def fill_scaled(
     gain: float,
     scale: float,
     n: float,
-    seed: int | None,
+    seed: int | Streams | None,
     stream: int | str | None,
     global_shape: Sequence[int] | None,
     offset: Sequence[int] | None,
     threads: int | None,
-    rng: str,
+    bit_generator: str,
     /,
 ) -> None: ...
 def shape(out: Any, /) -> tuple[int, ...]: ...  # of anything that `fill` could read; what it cannot is refused as there
@@ -67,12 +67,24 @@ def square_root(a: float, /) -> float: ...
 
 # What number the name of a stream stands for. To be called once, before the first name comes.
 def name_streams(stream_of: Callable[[str], int], /) -> None: ...
-def manual_seed(seed: int, /) -> None: ...
-def initial_seed() -> int: ...
-def take_stream() -> tuple[int, int]: ...  # the process's seed, and its next stream, which is used up
 
-# After a fork, in the child: a new seed, unless the seed came from manual_seed.
-def reseed_child() -> None: ...
+# The seed of a generator, its next stream and the number of its children. Each call that is given it in the place of a
+# seed, and no stream, takes the next. Safe to share among threads.
+class Streams:
+    def __init__(
+        self, seed: int = ..., next: int = 0, children: int = 0, /
+    ) -> None: ...  # without a seed: the system's
+    def reset(self, seed: int, /) -> None: ...
+    def state(self) -> tuple[int, int, int]: ...  # seed, next stream, children
+    def spawn(self, n: int, /) -> tuple[int, int]: ...  # the seed, and the number of the first of n new children
+
+default_streams: Streams  # of calls without a seed
+
+# The seed and the stream that a call with these would have, as numbers; uses up what it would.
+def stream_of(seed: int | Streams | None, stream: int | str | None, /) -> tuple[int, int]: ...
+
+# After a fork, in the child: a new seed for default_streams, unless the seed came from reset.
+def after_fork() -> None: ...
 def set_num_threads(threads: int, /) -> None: ...
 def get_num_threads() -> int: ...
 

@@ -1,37 +1,42 @@
-"""The initialisers that are more than one law for every element: identity, dirac, orthogonal, sparse.
+"""Initialisers of matrices with structure: identity, dirac, orthogonal, sparse.
 
-This file knows matrices: their diagonals, their QR decomposition, their columns. It knows no bits and no threads: what
-is drawn, and what is written as one value, the compiled core draws and writes, through strided views. The arguments
-that all functions share are described once, in ``help(fastinit)``; the definitions are in docs/stream-format.md,
-"Structured initialisers".
+What is drawn, and what is written as one value, the compiled core draws and writes, through strided views. Definitions:
+docs/stream-format.md, "Structured initialisers".
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _core
-from .initializers import (
-    _LAYOUTS,
+from ._arguments import (
     ArrayT,
+    BitGenerator,
     Integer,
     Integers,
     Layout,
     Real,
-    Rng,
-    _came,
-    _choice,
-    _fill,
-    _integer,
-    _integers,
-    _not_negative,
-    _stream_of,
-    _typed,
+    at_least_zero,
+    choice,
+    integer,
+    integers,
+    shown,
+    stream_number,
+    typed,
 )
+from ._documentation import documented
+from ._fans import LAYOUTS
+
+__all__ = ["dirac", "identity", "orthogonal", "sparse"]
+
+# The core checks what it gets at run time, and takes more types than its stub names: NumPy's scalars too.
+_fill: Callable[..., None] = _core.fill
+_stream_of: Callable[..., tuple[int, int]] = _core.stream_of
 
 _TORCH: Layout = "torch"
 
@@ -61,7 +66,7 @@ def _box(
         raise ValueError(f"out must have {wanted} dimensions, got shape {array.shape}")
     if global_shape is None or offset is None:  # one without the other is the core's to refuse
         return array.shape, (0,) * array.ndim
-    shape, place = _integers("global_shape", global_shape), _integers("offset", offset)
+    shape, place = integers("global_shape", global_shape), integers("offset", offset)
     if len(shape) != array.ndim or len(place) != array.ndim:
         raise ValueError(
             f"global_shape and offset must hold one integer for each of the {array.ndim} dimensions of out; got "
@@ -76,7 +81,7 @@ def _fits(name: str, value: object, dtype: np.dtype[Any]) -> float:
     try:
         _set(np.empty(0, dtype), number)
     except ValueError:
-        raise ValueError(f"{name} must be within the range of {dtype}, got {_came(value)}") from None
+        raise ValueError(f"{name} must be within the range of {dtype}, got {shown(value)}") from None
     return number
 
 
@@ -96,6 +101,7 @@ def _set_diagonal(plane: NDArray[Any], row: int, column: int, n: int, value: flo
 # --- initialisers ---------------------------------------------------------------------------------------------------
 
 
+@documented
 def identity(
     out: ArrayT,
     gain: Real = 1.0,
@@ -105,46 +111,63 @@ def identity(
     global_shape: Integers | None = None,
     offset: Integers | None = None,
     threads: Integer | None = None,
-    rng: Rng = "ars",
+    bit_generator: BitGenerator = "ars",
 ) -> ArrayT:
-    """Fill ``out`` with the identity matrix times gain.
+    """The identity matrix times gain: out[i, j] = gain where i = j, else 0.
 
-    out[i, j] = gain where i = j, else 0. A matrix that is not square keeps as many inputs as it can.
+    Fills ``out`` in place. A matrix that is not square keeps as many inputs as
+    it can.
 
-    Args:
-        out: the array to fill, of two dimensions.
-        gain: the value on the diagonal, a finite real number.
+    Parameters
+    ----------
+    out : array of two dimensions
+        The array to fill, in place: float32, float64, float16 or bfloat16.
+    gain : float, default 1
+        The value on the diagonal.
 
-        For seed, stream, global_shape, offset, threads, rng: ``constant``. The diagonal is that of ``global_shape``.
+    Returns
+    -------
+    {returns}
 
-    Returns:
-        ``out``.
+    Other Parameters
+    ----------------
+    {unused}
+    {common}
 
-    Raises:
-        TypeError, ValueError: out has not two dimensions; gain is not a finite real number, or overflows the dtype of
-            out; an argument breaks its rule in ``help(fastinit)``.
+    Raises
+    ------
+    TypeError, ValueError
+        out does not have two dimensions; gain is not a finite real number, or
+        overflows the dtype of out.
+        {errors}
 
-    Bits:
-        gain rounded to nearest even, and +0. No stream of the process-wide generator is used up.
+    Notes
+    -----
+    Bits: gain rounded to nearest even, and +0. No stream is used up.
 
-    Paper:
-        Le, Jaitly, Hinton, "A simple way to initialize recurrent networks of rectified linear units", 2015.
+    References
+    ----------
+    Le, Jaitly, Hinton, "A simple way to initialize recurrent networks of
+    rectified linear units", 2015.
 
-    Example:
-        >>> import numpy as np, fastinit
-        >>> fastinit.identity(np.empty((2, 3), np.float32)).tolist()
-        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
-        >>> fastinit.identity(np.empty((1, 3)), 0.5, global_shape=(2, 3), offset=(1, 0)).tolist()
-        [[0.0, 0.5, 0.0]]
+    Examples
+    --------
+    >>> import numpy as np, fastinit
+    >>> fastinit.identity(np.empty((2, 3), np.float32)).tolist()
+    [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
+    >>> row = np.empty((1, 3))
+    >>> fastinit.identity(row, 0.5, global_shape=(2, 3), offset=(1, 0)).tolist()
+    [[0.0, 0.5, 0.0]]
     """
     array = _array(out)
     shape, (row, column) = _box(array, "2", range(2, 3), global_shape, offset)
     value = _fits("gain", gain, array.dtype)
-    _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
+    _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
     _set_diagonal(array, -row, -column, min(shape), value)
     return out
 
 
+@documented
 def dirac(
     out: ArrayT,
     groups: Integer = 1,
@@ -155,58 +178,73 @@ def dirac(
     global_shape: Integers | None = None,
     offset: Integers | None = None,
     threads: Integer | None = None,
-    rng: Rng = "ars",
+    bit_generator: BitGenerator = "ars",
 ) -> ArrayT:
-    """Fill ``out`` with the kernel of a convolution that passes its inputs on.
+    """The kernel of a convolution that passes its inputs on.
 
-    With m = out channels / groups: out[g m + d, d, centre] = 1 for every group g and d < min(m, in channels), centre =
-    size div 2 along each axis of the kernel; else 0.
+    Fills ``out`` in place. With m = out channels / groups: out[g m + d, d,
+    centre] = 1 for every group g and d < min(m, in channels), centre = size
+    div 2 along each axis of the kernel; else 0.
 
-    Args:
-        out: the array to fill, of 3, 4 or 5 dimensions.
-        groups: int >= 1, a divisor of the number of output channels.
-        layout: "torch": the shape is (out, in, *kernel). "keras": (*kernel, in, out).
+    Parameters
+    ----------
+    out : array of 3, 4 or 5 dimensions
+        The array to fill, in place: float32, float64, float16 or bfloat16.
+    groups : int, default 1
+        At least 1; divides the number of output channels.
 
-        For seed, stream, global_shape, offset, threads, rng: ``constant``. Channels and centre are those of
-        ``global_shape``.
+    Returns
+    -------
+    {returns}
 
-    Returns:
-        ``out``.
+    Other Parameters
+    ----------------
+    layout : {"torch", "keras"}, default "torch"
+        The shape is (out, in, *kernel), or (*kernel, in, out).
+    {unused}
+    {common}
 
-    Raises:
-        TypeError, ValueError: out has fewer than 3 or more than 5 dimensions; groups is not an int >= 1 that divides
-            the number of output channels; layout is unknown; an argument breaks its rule in ``help(fastinit)``.
+    Raises
+    ------
+    TypeError, ValueError
+        out has fewer than 3 or more than 5 dimensions; groups is not an int >=
+        1 that divides the number of output channels; layout is unknown.
+        {errors}
 
-    Bits:
-        Exactly 1 and +0. No stream of the process-wide generator is used up.
+    Notes
+    -----
+    Bits: exactly 1 and +0. No stream is used up.
 
-    Paper:
-        Zagoruyko, Komodakis, "DiracNets: training very deep neural networks without skip-connections", 2017.
+    References
+    ----------
+    Zagoruyko, Komodakis, "DiracNets: training very deep neural networks
+    without skip-connections", 2017.
 
-    Example:
-        >>> import numpy as np, fastinit
-        >>> fastinit.dirac(np.empty((2, 2, 3), np.float32)).tolist()
-        [[[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]
-        >>> keras = fastinit.dirac(np.empty((3, 2, 2), np.float32), layout="keras")
-        >>> np.array_equal(keras[1], np.eye(2))
-        True
+    Examples
+    --------
+    >>> import numpy as np, fastinit
+    >>> fastinit.dirac(np.empty((2, 2, 3), np.float32)).tolist()
+    [[[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]
+    >>> keras = fastinit.dirac(np.empty((3, 2, 2), np.float32), layout="keras")
+    >>> np.array_equal(keras[1], np.eye(2))
+    True
     """
     array = _array(out)
-    _choice("layout", layout, _LAYOUTS)
+    choice("layout", layout, LAYOUTS)
     shape, place = _box(array, "3, 4 or 5", range(3, 6), global_shape, offset)
     if layout != _TORCH:  # read it as torch does
         axes = (array.ndim - 1, array.ndim - 2, *range(array.ndim - 2))
         array = array.transpose(axes)
         shape, place = tuple(shape[axis] for axis in axes), tuple(place[axis] for axis in axes)
     try:
-        n_groups = _integer(groups)
+        n_groups = integer(groups)
     except TypeError:
-        raise TypeError(f"groups must be an int >= 1, got {_typed(groups)}") from None
+        raise TypeError(f"groups must be an int >= 1, got {typed(groups)}") from None
     if n_groups < 1 or shape[0] % n_groups:
         raise ValueError(
-            f"groups must be an int >= 1 that divides the number of output channels, {shape[0]}; got {_came(groups)}"
+            f"groups must be an int >= 1 that divides the number of output channels, {shape[0]}; got {shown(groups)}"
         )
-    _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
+    _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
     centre = [size // 2 - start for size, start in zip(shape[2:], place[2:], strict=True)]
     if array.size and all(0 <= at < size for at, size in zip(centre, array.shape[2:], strict=True)):
         plane = array.transpose(*range(2, array.ndim), 0, 1)[tuple(centre)]
@@ -227,6 +265,7 @@ def _to_odd(values: NDArray[np.float64]) -> NDArray[np.float32]:
     return odd.view(np.float32)
 
 
+@documented
 def orthogonal(
     out: ArrayT,
     gain: Real = 1.0,
@@ -237,59 +276,82 @@ def orthogonal(
     global_shape: Integers | None = None,
     offset: Integers | None = None,
     threads: Integer | None = None,
-    rng: Rng = "ars",
+    bit_generator: BitGenerator = "ars",
 ) -> ArrayT:
-    """Fill ``out`` with a random matrix whose rows or columns are orthonormal, times gain.
+    """A random matrix with orthonormal rows or columns, times gain.
 
-    A, standard normals in float64, has the shape of the matrix, or of its transpose if it has fewer rows than columns.
-    A = Q R with the diagonal of R positive, which makes Q uniform over the orthogonal matrices; Q, or its transpose,
-    times gain is rounded to the dtype of out. If the matrix W is wide, W W^T = gain^2 I, if it is tall, W^T W.
+    Fills ``out`` in place. A, standard normals in float64, has the shape of
+    the matrix, or of its transpose if it has fewer rows than columns. A = Q R
+    with the diagonal of R positive, which makes Q uniform over the orthogonal
+    matrices; Q, or its transpose, times gain is rounded to the dtype of out.
+    If the matrix W is wide, W W^T = gain^2 I, if it is tall, W^T W.
 
-    Args:
-        out: the array to fill, of at least two dimensions.
-        gain: factor on the matrix, a finite real number; see ``calculate_gain``.
-        layout: what a row is where there are more than two dimensions. "torch": the first axis against all others.
-            "keras": all others against the last axis.
+    Parameters
+    ----------
+    out : array of at least two dimensions
+        The array to fill, in place: float32, float64, float16 or bfloat16.
+    gain : float, default 1
+        A factor on the matrix; see ``calculate_gain``.
+    {seed}
 
-        For seed, stream, global_shape, offset, threads, rng: ``help(fastinit)``. A box is cut out of the whole matrix,
-        which each call computes: it saves neither time nor memory.
+    Returns
+    -------
+    {returns}
 
-    Returns:
-        ``out``.
+    Other Parameters
+    ----------------
+    layout : {"torch", "keras"}, default "torch"
+        What a row is where there are more than two dimensions. "torch": the
+        first axis against all others. "keras": all others against the last
+        axis.
+    {common}
 
-    Raises:
-        TypeError, ValueError: out has fewer than two dimensions; gain is not a finite real number, or overflows the
-            dtype of out; layout is unknown; an argument breaks its rule in ``help(fastinit)``.
-        MemoryError: the memory is not there: some 3 times 8 bytes per element of the whole matrix. out is then zeros.
+    Raises
+    ------
+    TypeError, ValueError
+        out has fewer than two dimensions; gain is not a finite real number, or
+        overflows the dtype of out; layout is unknown.
+        {errors}
+    MemoryError
+        There is not enough memory: some 3 times 8 bytes for each element of
+        the whole matrix. Then out is zeros.
 
-    Bits:
-        A is a function of seed, stream and index alone, as in ``normal``. Q is as exact as float64 and comes from
-        NumPy's LAPACK: the same for the same build of it, number of its threads and CPU; with another one its last
-        bits may differ, and out's where a value is next to halfway between two. ``threads`` changes nothing.
+    Notes
+    -----
+    A box is cut out of the whole matrix, which each call computes: it saves
+    neither time nor memory.
 
-    Paper:
-        Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of learning in deep linear neural
-        networks", 2013. Mezzadri, "How to generate random matrices from the classical compact groups", 2007, for the
-        signs.
+    Bits: A is a function of seed, stream and index alone, as in ``normal``. Q
+    is as exact as float64 and comes from NumPy's LAPACK: the same for the same
+    build of it, number of its threads and CPU; with another one its last bits
+    may differ, and those of out where a value is next to halfway between two.
+    ``threads`` changes nothing.
 
-    Example:
-        >>> import numpy as np, fastinit
-        >>> w = fastinit.orthogonal(np.empty((30, 50)), seed=1, stream="w")
-        >>> bool(abs(w @ w.T - np.eye(30)).max() < 1e-14)
-        True
+    References
+    ----------
+    Saxe, McClelland, Ganguli, "Exact solutions to the nonlinear dynamics of
+    learning in deep linear neural networks", 2013. Mezzadri, "How to generate
+    random matrices from the classical compact groups", 2007, for the signs.
+
+    Examples
+    --------
+    >>> import numpy as np, fastinit
+    >>> w = fastinit.orthogonal(np.empty((30, 50)), seed=1, stream="w")
+    >>> bool(abs(w @ w.T - np.eye(30)).max() < 1e-14)
+    True
     """
     array = _array(out)
-    _choice("layout", layout, _LAYOUTS)
+    choice("layout", layout, LAYOUTS)
     shape, place = _box(array, "at least 2", range(2, 65), global_shape, offset)
     factor = _fits("gain", gain, array.dtype)
     # Checks what is left to check, and takes no stream.
-    _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
+    _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
     cut = 1 if layout == _TORCH else array.ndim - 1
     n_rows, n_columns = math.prod(shape[:cut]), math.prod(shape[cut:])
     tall = n_rows >= n_columns
     # Nothing is computed for a box without elements.
     normals = np.empty(((n_rows, n_columns) if tall else (n_columns, n_rows)) if array.size else (0, 0))
-    _fill(normals, _core.NORMAL, 0.0, 1.0, 0.0, 0.0, seed, stream, None, None, threads, rng)
+    _fill(normals, _core.NORMAL, 0.0, 1.0, 0.0, 0.0, seed, stream, None, None, threads, bit_generator)
     if normals.size == 0:
         return out
     with np.errstate(all="ignore"):
@@ -301,6 +363,7 @@ def orthogonal(
     return out
 
 
+@documented
 def sparse(
     out: ArrayT,
     sparsity: Real,
@@ -311,69 +374,82 @@ def sparse(
     global_shape: Integers | None = None,
     offset: Integers | None = None,
     threads: Integer | None = None,
-    rng: Rng = "ars",
+    bit_generator: BitGenerator = "ars",
 ) -> ArrayT:
-    """Fill ``out`` with N(0, std), and as many elements of each column, chosen at random, with zeros.
+    """N(0, std), with sparsity times the rows of each column set to 0.
 
-    ceil(sparsity * rows) elements of each column are +0; the others are what ``normal`` has there.
+    Fills ``out`` in place. ceil(sparsity * rows) elements of each column,
+    chosen at random, are +0; the others are what ``normal`` has there.
 
-    Args:
-        out: the array to fill, of two dimensions. A column is what the outputs get from one input: out[:, j].
-        sparsity: the fraction of each column that is zero, a real number, 0 .. 1.
-        std: standard deviation of the others, a finite real number >= 0.
+    Parameters
+    ----------
+    out : array of two dimensions
+        The array to fill, in place: float32, float64, float16 or bfloat16. A
+        column, out[:, j], is what the outputs get from one input.
+    sparsity : float
+        The fraction of each column that is zero, 0 .. 1.
+    std : float, default 0.01
+        The standard deviation of the others, >= 0.
+    {seed}
 
-        For seed, stream, global_shape, offset, threads, rng: ``help(fastinit)``. The rows are those of
-        ``global_shape``.
+    Returns
+    -------
+    {returns}
 
-    Returns:
-        ``out``.
+    Other Parameters
+    ----------------
+    {common}
 
-    Raises:
-        TypeError, ValueError: out has not two dimensions; sparsity is not a real number from 0 to 1; std is not a
-            finite real number >= 0, or so large that a value would overflow out's dtype; an argument breaks its rule
-            in ``help(fastinit)``.
-        MemoryError: the memory is not there: 1 MiB, or 8 bytes per row of the whole matrix where that is more. out is
-            then what ``normal`` makes it.
+    Raises
+    ------
+    TypeError, ValueError
+        out does not have two dimensions; sparsity is not a real number from 0
+        to 1; std is not a finite real number >= 0, or so large that a value
+        would overflow the dtype of out.
+        {errors}
+    MemoryError
+        There is not enough memory: 1 MiB, or 8 bytes for each row of the whole
+        matrix where that is more. Then out is what ``normal`` makes it.
 
-    Bits:
-        A function of seed, stream, index, dtype, sparsity, std and the number of rows alone. Which elements of a column
-        are zero depends on seed, stream, the column's number, the number of rows and sparsity; with a higher sparsity
-        they stay zero.
+    Notes
+    -----
+    Bits: a function of seed, stream, index, dtype, sparsity, std and the
+    number of rows alone. Which elements of a column are zero depends on seed,
+    stream, the column's number, the number of rows and sparsity; with a higher
+    sparsity they stay zero.
 
-    Paper:
-        Martens, "Deep learning via Hessian-free optimization", 2010.
+    References
+    ----------
+    Martens, "Deep learning via Hessian-free optimization", 2010.
 
-    Example:
-        >>> import numpy as np, fastinit
-        >>> w = fastinit.sparse(np.empty((50, 3), np.float32), 0.9, seed=1, stream="w")
-        >>> (w == 0).sum(axis=0).tolist()
-        [45, 45, 45]
-        >>> dense = fastinit.normal(np.empty((50, 3), np.float32), std=0.01, seed=1, stream="w")
-        >>> np.array_equal(w[w != 0], dense[w != 0])
-        True
+    Examples
+    --------
+    >>> import numpy as np, fastinit
+    >>> w = fastinit.sparse(np.empty((50, 3), np.float32), 0.9, seed=1, stream="w")
+    >>> (w == 0).sum(axis=0).tolist()
+    [45, 45, 45]
+    >>> dense = fastinit.normal(np.empty((50, 3), np.float32), std=0.01, seed=1, stream="w")
+    >>> np.array_equal(w[w != 0], dense[w != 0])
+    True
     """
     array = _array(out)
     (n_rows, n_columns), (row, column) = _box(array, "2", range(2, 3), global_shape, offset)
     share = _core.real(sparsity, "sparsity", "a real number from 0 to 1")
     if not 0.0 <= share <= 1.0:
-        raise ValueError(f"sparsity must be a real number from 0 to 1, got {_came(sparsity)}")
-    deviation = _not_negative("std", std)
+        raise ValueError(f"sparsity must be a real number from 0 to 1, got {shown(sparsity)}")
+    deviation = at_least_zero("std", std)
     _fill(np.empty(0, array.dtype), _core.NORMAL, 0.0, deviation, 0.0, 0.0, 0, 0, None, None, 1, "ars")
     # Checks what is left to check, before a stream is taken.
-    _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, rng)
-    if seed is None and stream is None:
-        seed, stream = _core.take_stream()
-    elif seed is None:
-        seed = _core.initial_seed()
-    number = _stream_of(stream) if isinstance(stream, str) else _integer(0 if stream is None else stream)
-    _fill(out, _core.NORMAL, 0.0, deviation, 0.0, 0.0, seed, number, global_shape, offset, threads, rng)
+    _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
+    seed, number = _stream_of(seed, stream)  # taken here, since the places of the zeros follow from it
+    _fill(out, _core.NORMAL, 0.0, deviation, 0.0, 0.0, seed, number, global_shape, offset, threads, bit_generator)
 
     # Division of integers is rounded once and to nearest, whatever the caller's rounding mode.
     numerator, denominator = share.as_integer_ratio()
     n_zeros = math.ceil(numerator * n_rows / denominator)
     if n_zeros == 0 or array.size == 0:
         return out
-    places = _stream_of(f"sparse {number}")
+    places = stream_number(f"sparse {number}")
     low_bits = np.uint64((1 << (n_rows - 1).bit_length()) - 1)
     rows = np.arange(n_rows, dtype=np.uint64)
     at_once = max(1, min(array.shape[1], _WORDS // n_rows))
@@ -381,7 +457,7 @@ def sparse(
     for begin in range(0, array.shape[1], at_once):
         some = words[: min(at_once, array.shape[1] - begin)]
         where = (column + begin, 0)
-        _fill(some, _core.BITS, 0.0, 0.0, 0.0, 0.0, seed, places, (n_columns, n_rows), where, threads, rng)
+        _fill(some, _core.BITS, 0.0, 0.0, 0.0, 0.0, seed, places, (n_columns, n_rows), where, threads, bit_generator)
         some &= ~low_bits
         some |= rows
         some.partition(n_zeros - 1, axis=1)

@@ -244,15 +244,15 @@ def test_a_loaded_state_is_that_of_init_module(dtype: Any, rng: Any) -> None:
         return nn.Sequential(nn.Linear(5, 7), nn.Conv1d(3, 2, 3), nn.Linear(7, 1)).to(dtype)
 
     expected, loaded = model(), model()
-    init_module(expected, seed=9, recipe=RECIPE, rng=rng)
+    init_module(expected, seed=9, recipe=RECIPE, bit_generator=rng)
     version = loaded[0].weight._version
     with torch.device("meta"):
-        reader = FastInitReader(model(), RECIPE, seed=9, rng=rng, threads=1)
+        reader = FastInitReader(model(), RECIPE, seed=9, bit_generator=rng, threads=1)
     for state in (loaded.state_dict(), {"model": loaded.state_dict()}):
         for parameter in loaded.parameters():
             parameter.detach().fill_(7)
         if "model" in state:
-            reader = FastInitReader(loaded.state_dict(), RECIPE, seed=9, rng=rng, prefix="model.")
+            reader = FastInitReader(loaded.state_dict(), RECIPE, seed=9, bit_generator=rng, prefix="model.")
         load(state, reader)
         for (name, one), other in zip(loaded.named_parameters(), expected.parameters(), strict=True):
             assert torch.equal(one, other), name

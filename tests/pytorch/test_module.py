@@ -75,12 +75,12 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("rng", ["ars", "philox"])
 def test_a_weight_is_the_numpy_fill_of_its_name(dtype: str, rng: Any) -> None:
     net = Net().to(getattr(torch, dtype))
-    init_module(net, 7, recipe=MLP, rng=rng, threads=1)
+    init_module(net, 7, recipe=MLP, bit_generator=rng, threads=1)
     found = values(net)
     for i in range(2):
         name = f"layers.{i}.weight"
         wanted = np.empty((8, 8), found[name].dtype)
-        fastinit.he_normal(wanted, layout="torch", seed=7, stream=name, rng=rng)
+        fastinit.he_normal(wanted, layout="torch", seed=7, stream=name, bit_generator=rng)
         assert found[name].tobytes() == wanted.tobytes()
         assert not found[f"layers.{i}.bias"].any()
     assert (found["norm.weight"] == 1).all()
@@ -503,7 +503,7 @@ REFUSED: list[tuple[str, Callable[[], Any], dict[str, Any], type[Exception], str
     ("seed", Net, {"seed": True}, TypeError, "seed must be .* got True"),
     ("seed", lambda: nn.Identity(), {"seed": -1, "recipe": {}}, ValueError, "seed must be .* got -1"),
     ("threads", Net, {"threads": 0}, ValueError, "threads must be .* got 0"),
-    ("rng", Net, {"rng": "mt"}, ValueError, "rng must be .* got 'mt'"),
+    ("bit_generator", Net, {"bit_generator": "mt"}, ValueError, "bit_generator must be .* got 'mt'"),
     ("report", Net, {"report": 1}, TypeError, "report must be True or False, got 1 of type int"),
     ("recipe", Net, {"recipe": 3}, TypeError, "recipe must be pairs of .* got 3 of type int"),
     ("recipe", Net, {"recipe": "gpt3"}, ValueError, "recipe must be one of 'gpt2', .* got 'gpt3'"),
@@ -615,7 +615,7 @@ def test_the_report_says_what_was_done() -> None:
     assert weight.measured_mean == pytest.approx(content.mean(), abs=1e-9)
     assert weight.measured_std == pytest.approx(content.std(), rel=1e-9)
     assert (bias.measured_mean, bias.measured_std) == (0.0, 0.0)
-    assert (report.seed, report.rng, report.buffers) == (3, "ars", ())
+    assert (report.seed, report.bit_generator, report.buffers) == (3, "ars", ())
     text = str(report).splitlines()
     assert text[0].split() == [
         "parameter",

@@ -16,9 +16,9 @@ import numpy as np
 
 import fastinit
 
-from ..initializers import Rng, _stream_of
+from .._arguments import BitGenerator, stream_number
 
-RNGS = ("ars", "philox")
+BIT_GENERATORS = ("ars", "philox")
 STDOUT = 1
 END = 2**64  # of seeds and streams
 MOST_STREAMS = 1 << 16
@@ -28,7 +28,7 @@ PIECE_BYTES = 1 << 18  # made and written at a time: small enough to stay in the
 RUN_BYTES = 1 << 11  # of one stream in a piece, at least: with less, calls cost more than words
 
 
-def pieces(rng: Rng, seed: int, stream: int, n_streams: int) -> Iterator[memoryview]:
+def pieces(bit_generator: BitGenerator, seed: int, stream: int, n_streams: int) -> Iterator[memoryview]:
     """Block 0 of each stream in turn, then block 1 of each, and so on without end. A piece is valid until the next."""
     n_blocks = max(PIECE_BYTES // n_streams, RUN_BYTES) // BLOCK_BYTES
     runs = np.empty((n_streams, n_blocks), np.complex128)  # as wide as a block; it is copied, never computed with
@@ -38,7 +38,13 @@ def pieces(rng: Rng, seed: int, stream: int, n_streams: int) -> Iterator[memoryv
         for i, run in enumerate(runs):
             words = run.view(np.uint32)
             fastinit.random_bits(
-                words, seed=seed, stream=stream + i, global_shape=whole, offset=(first,), threads=1, rng=rng
+                words,
+                seed=seed,
+                stream=stream + i,
+                global_shape=whole,
+                offset=(first,),
+                threads=1,
+                bit_generator=bit_generator,
             )
         first += 4 * n_blocks
         yield np.ascontiguousarray(runs.T).data.cast("B")
@@ -56,7 +62,7 @@ def write(source: Iterator[memoryview], n_bytes: int | None, file: int) -> None:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    parser.add_argument("--rng", choices=RNGS, default="ars", help="default: ars")
+    parser.add_argument("--bit-generator", choices=BIT_GENERATORS, default="ars", help="default: ars")
     parser.add_argument("--seed", type=int, default=0, help="0 .. 2^64-1, default 0")
     parser.add_argument("--stream", default="0", help="a number, 0 .. 2^64-1, else it is a name; default 0")
     parser.add_argument(
@@ -78,7 +84,7 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if n_bytes is not None and n_bytes < 0:
         parser.error(f"--bytes must be at least 0, got {n_bytes}")
     try:
-        stream = int(name) if re.fullmatch("-?[0-9]+", name) else _stream_of(name)
+        stream = int(name) if re.fullmatch("-?[0-9]+", name) else stream_number(name)
         fastinit.random_bits(np.empty(0, np.uint32), seed=options.seed, stream=stream)
     except ValueError as error:
         parser.error(str(error))
@@ -88,7 +94,7 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if os.isatty(STDOUT):
         parser.error("standard output is a terminal: send the words into a pipe or a file")
     try:
-        write(pieces(options.rng, options.seed, stream, n_streams), n_bytes, STDOUT)
+        write(pieces(options.bit_generator, options.seed, stream, n_streams), n_bytes, STDOUT)
     except BrokenPipeError:  # the reader has seen enough: the usual end
         return 0
     except KeyboardInterrupt:

@@ -28,7 +28,8 @@ from jax.nn.initializers import constant, ones, zeros  # they draw nothing, and 
 from jax.sharding import NamedSharding, PartitionSpec, Sharding
 from numpy.typing import NDArray
 
-from ..initializers import _came, _choice, _element_type, _integers, _typed, empty
+from .._arguments import choice, element_type, integers, shown, typed
+from ..arrays import empty
 from ..recipes import Initializer, Recipe, match
 
 __all__ = [
@@ -63,16 +64,16 @@ _MODES = {"fan_in": "fan_in", "fan_out": "fan_out", "fan_avg": "fan_avg", "fan_g
 
 def _dtype(dtype: Any) -> np.dtype[Any]:
     """What JAX makes of a dtype, where that is one and the same thing."""
-    found = _element_type(jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype)
+    found = element_type(jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype)
     if jax.dtypes.canonicalize_dtype(found) != found:
         raise ValueError(f"dtype {found} needs jax.config.update('jax_enable_x64', True), which is off")
     return found
 
 
 def _shape(shape: object) -> tuple[int, ...]:
-    dims = _integers("shape", shape)
+    dims = integers("shape", shape)
     if min(dims, default=0) < 0:
-        raise ValueError(f"shape must hold ints >= 0, got {_came(shape)}")
+        raise ValueError(f"shape must hold ints >= 0, got {shown(shape)}")
     return dims
 
 
@@ -83,7 +84,7 @@ def _filler(initializer: object) -> Callable[..., object]:
         return initializer
     raise TypeError(
         "initializer must be a fastinit.recipes.Initializer, an initialiser of fastinit.jax, or a function of fastinit "
-        f"such as fastinit.normal or functools.partial(fastinit.he_normal, layout='keras'); got {_typed(initializer)}"
+        f"such as fastinit.normal or functools.partial(fastinit.he_normal, layout='keras'); got {typed(initializer)}"
     )
 
 
@@ -92,14 +93,14 @@ def _check_sharding(sharding: object, shape: tuple[int, ...]) -> None:
     wanted = "sharding must be a jax.sharding.Sharding that gives each device a box of the array, or None"
     if not isinstance(sharding, Sharding):
         hint = "; NamedSharding(mesh, spec) is one" if isinstance(sharding, PartitionSpec) else ""
-        raise TypeError(f"{wanted}, got {_typed(sharding)}{hint}")
+        raise TypeError(f"{wanted}, got {typed(sharding)}{hint}")
     try:
         boxes = sharding.addressable_devices_indices_map(shape).values()
     except NotImplementedError:  # an unreduced axis: each device holds a summand of the array, not a part
-        raise ValueError(f"{wanted}, got {_came(sharding)}") from None
+        raise ValueError(f"{wanted}, got {shown(sharding)}") from None
     for box in boxes:
         if box is None or not all(isinstance(part, slice) and part.step in (None, 1) for part in box):
-            raise ValueError(f"{wanted}, got {_came(sharding)}")
+            raise ValueError(f"{wanted}, got {shown(sharding)}")
 
 
 def make_array(
@@ -227,7 +228,7 @@ def init_tree(abstract_tree: Any, shardings: Any, recipe: Recipe, seed: int = 0)
     for name, leaf in leaves.items():
         try:
             if not (hasattr(leaf, "shape") and hasattr(leaf, "dtype")):
-                raise TypeError(f"must have a shape and a dtype, got {_typed(leaf)}")
+                raise TypeError(f"must have a shape and a dtype, got {typed(leaf)}")
             matched[name][1].check(leaf.shape, _dtype(leaf.dtype), "keras")
             if placements[name] is not None:
                 _check_sharding(placements[name], leaf.shape)
@@ -336,7 +337,7 @@ def variance_scaling(
     dtype: Any = None,
 ) -> JaxInitializer:
     """Mean 0 and variance scale / n, n by mode: ``fastinit.variance_scaling``."""
-    _choice("mode", mode, tuple(_MODES))
+    choice("mode", mode, tuple(_MODES))
     arguments = {
         "scale": float(scale),
         "mode": _MODES[mode],
@@ -381,7 +382,7 @@ def he_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dt
 def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> JaxInitializer:
     """Orthonormal rows or columns, times scale: ``fastinit.orthogonal``. column_axis: -1, the last axis, or 0."""
     if column_axis not in (0, -1):
-        raise ValueError(f"column_axis must be -1 (the last axis) or 0, got {_came(column_axis)}")
+        raise ValueError(f"column_axis must be -1 (the last axis) or 0, got {shown(column_axis)}")
     arguments = {"gain": float(scale), "layout": "keras" if column_axis else "torch"}
     return JaxInitializer("orthogonal", arguments, dtype)
 

@@ -27,12 +27,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastinit
-from fastinit.initializers import _came, _read_shape, _typed
+
+from .. import initializers, structured
+from .._arguments import shown, typed
+from .._fans import read_shape
 
 Shape: TypeAlias = Sequence[int]
 
 # What a fill passes itself, and so no recipe may.
-_COMMON = ("out", "seed", "stream", "global_shape", "offset", "threads", "rng")
+_COMMON = ("out", "seed", "stream", "global_shape", "offset", "threads", "bit_generator")
 # The ways to say what the fans are: where a recipe has one of them, the layout stays out of it.
 _FANS = ("fan_in", "fan_out", "layout", "in_axis", "out_axis", "batch_axis")
 # How many dimensions an array without elements needs for a trial of the arguments alone. The others take any number,
@@ -43,12 +46,8 @@ _DIMENSIONS = {"identity": 2, "orthogonal": 2, "sparse": 2, "dirac": 3}
 @functools.cache
 def _functions() -> dict[str, inspect.Signature]:
     """The functions of fastinit that fill an array of floats, and their signatures."""
-    signatures = {name: inspect.signature(getattr(fastinit, name)) for name in fastinit.__all__ if name[0] != "_"}
-    return {
-        name: signature
-        for name, signature in signatures.items()
-        if {"out", "stream"} <= set(signature.parameters) and name != "random_bits"
-    }
+    names = sorted({*initializers.__all__, *structured.__all__} - {"random_bits"})
+    return {name: inspect.signature(getattr(fastinit, name)) for name in names}
 
 
 # --- an initialiser -------------------------------------------------------------------------------------------------
@@ -61,7 +60,7 @@ class Initializer:
     Args:
         function: the name of a function of fastinit that fills arrays: "normal", "he_normal", "constant", ...
         arguments: its keyword arguments, without those that each fill gives: out, seed, stream, global_shape, offset,
-            threads, rng. Without fans or axes of their own, functions that need fans read them from the shape.
+            threads, bit_generator. Without fans or axes of their own, functions that need fans read them from the shape.
 
     Raises:
         TypeError, ValueError: function is none of these; an argument is unknown, missing, or refused by the function.
@@ -82,12 +81,12 @@ class Initializer:
     def __post_init__(self) -> None:
         """Check everything that can be checked without a shape."""
         if not isinstance(self.function, str):
-            raise TypeError(f"function must be the name of a function of fastinit, got {_typed(self.function)}")
+            raise TypeError(f"function must be the name of a function of fastinit, got {typed(self.function)}")
         if self.function not in _functions():
             known = ", ".join(_functions())
-            raise ValueError(f"function must be one of {known}; got {_came(self.function)}")
+            raise ValueError(f"function must be one of {known}; got {shown(self.function)}")
         if not isinstance(self.arguments, Mapping):
-            raise TypeError(f"arguments must be a mapping of keyword arguments, got {_typed(self.arguments)}")
+            raise TypeError(f"arguments must be a mapping of keyword arguments, got {typed(self.arguments)}")
         object.__setattr__(self, "arguments", dict(self.arguments))
         takes = _functions()[self.function].parameters
         allowed = [name for name in takes if name not in _COMMON]
@@ -95,7 +94,7 @@ class Initializer:
         if unknown:
             raise ValueError(
                 f"{self}: arguments of {self.function} in a recipe are {', '.join(allowed) or 'none'}; "
-                f"got {', '.join(map(_came, unknown))}"
+                f"got {', '.join(map(shown, unknown))}"
             )
         missing = [name for name in allowed if takes[name].default is takes[name].empty and name not in self.arguments]
         if missing:
@@ -129,7 +128,7 @@ class Initializer:
         offset: Shape | None = None,
         layout: str = "torch",
         threads: int | None = None,
-        rng: str = "ars",
+        bit_generator: str = "ars",
     ) -> Any:
         """Fill ``out``, whole or the box at ``offset`` of a tensor of ``global_shape``; returns it.
 
@@ -145,7 +144,7 @@ class Initializer:
             global_shape=global_shape,
             offset=offset,
             threads=threads,
-            rng=rng,
+            bit_generator=bit_generator,
         )
 
     def check(self, shape: Shape, dtype: Any, layout: str = "torch") -> None:
@@ -220,7 +219,7 @@ def _truncated_normal(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]
 def _scaled(a: Mapping[str, Any], shape: Shape, scale: float) -> tuple[float, float]:
     """Mean 0 and variance scale / n: all distributions of the family keep it, the truncated one by its correction."""
     if a.get("fan_in") is None and a.get("fan_out") is None:
-        fan_in, fan_out = map(float, _read_shape(tuple(shape), *(a.get(name) for name in _FANS[2:])))
+        fan_in, fan_out = map(float, read_shape(tuple(shape), *(a.get(name) for name in _FANS[2:])))
     else:
         fan_in, fan_out = (float(a.get(name) or math.nan) for name in ("fan_in", "fan_out"))
     n = {
@@ -309,13 +308,13 @@ that matches has the parameter."""
 def _pairs(recipe: object) -> list[tuple[str, Initializer]]:
     wanted = "recipe must be pairs of (pattern, Initializer), or a mapping from patterns to them"
     if isinstance(recipe, str) or not isinstance(recipe, Mapping | Sequence):
-        raise TypeError(f"{wanted}, got {_typed(recipe)}")
+        raise TypeError(f"{wanted}, got {typed(recipe)}")
     pairs = list(recipe.items() if isinstance(recipe, Mapping) else recipe)
     for pair in pairs:
         if not (isinstance(pair, tuple | list) and len(pair) == 2):
-            raise TypeError(f"{wanted}, got {_typed(pair)} in it")
+            raise TypeError(f"{wanted}, got {typed(pair)} in it")
         if not (isinstance(pair[0], str) and isinstance(pair[1], Initializer)):
-            raise TypeError(f"{wanted}, got {_typed(pair[0])} with {_typed(pair[1])} in it")
+            raise TypeError(f"{wanted}, got {typed(pair[0])} with {typed(pair[1])} in it")
     return [(pattern, initializer) for pattern, initializer in pairs]
 
 
@@ -439,7 +438,7 @@ def vit(
 
     Dosovitskiy et al., "An image is worth 16x16 words", 2021; timm's ``init_weights_vit_timm``.
     """
-    cut = Initializer("truncated_normal", {"std": std})
+    cut = Initializer("truncated_normal", {"std": std, "bounds": "absolute"})
     token = Initializer("normal", {"std": 1e-6})
     bound = 1.0 / math.sqrt(patch_fan_in)
     return (
@@ -494,9 +493,9 @@ def named(name: str, shapes: Mapping[str, Shape]) -> Recipe:
         TypeError, ValueError: name is none of these; the parameters are not those of such a model.
     """
     if not isinstance(name, str):
-        raise TypeError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, or a recipe; got {_typed(name)}")
+        raise TypeError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, or a recipe; got {typed(name)}")
     if name not in RECIPES:
-        raise ValueError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, or a recipe; got {_came(name)}")
+        raise ValueError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, or a recipe; got {shown(name)}")
     if name == "gpt2":
         blocks = {int(hit[1]) for hit in _groups(name, shapes, r"(?:.*\.)?h\.(\d+)\..*", "h.0.ln_1.weight")}
         if blocks != set(range(len(blocks))):

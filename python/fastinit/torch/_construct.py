@@ -417,7 +417,7 @@ def _replacement(original: Function, no_grad: bool) -> Function:
             recorded = not no_grad and torch.is_grad_enabled() and tensor.requires_grad
             # torch divides by std and says so where it is 0.
             if not generators and not recorded and std != 0 and not _torch_watches():
-                parameters = {"mean": mean, "std": std, "low": a, "high": b}
+                parameters = {"mean": mean, "std": std, "low": a, "high": b, "bounds": "absolute"}
                 if context._fill(tensor, fastinit.truncated_normal, parameters):
                     return tensor
             context.passed += 1

@@ -25,7 +25,7 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.storage import StorageReader
 
 from .. import recipes
-from ..initializers import _typed
+from .._arguments import typed
 from . import _tensor
 from ._module import _name
 from ._sharding import boxes, is_dtensor
@@ -48,7 +48,7 @@ class FastInitReader(StorageReader):
         seed: int, 0 .. 2**64-1; a parameter's stream is its name.
         prefix: what comes before the names in the state dict that is loaded: "model." for ``dcp.load({"model":
             model.state_dict()}, ...)``. It is no part of a parameter's name for the recipe and the stream.
-        threads, rng: as everywhere; see ``help(fastinit)``.
+        threads, bit_generator: as everywhere; see ``help(fastinit)``.
 
     Raises:
         TypeError, ValueError: a parameter without a pattern, a pattern without a parameter, a tensor of another dtype
@@ -72,13 +72,13 @@ class FastInitReader(StorageReader):
         *,
         prefix: str = "",
         threads: int | None = None,
-        rng: Literal["ars", "philox"] = "ars",
+        bit_generator: Literal["ars", "philox"] = "ars",
     ) -> None:
         """Read names, shapes and dtypes; check all of the recipe before anything is filled."""
         if seed is None:
             raise TypeError("seed must be an int, 0 .. 2**64-1, got None")
         if not isinstance(prefix, str):
-            raise TypeError(f"prefix must be a str, got {_typed(prefix)}")
+            raise TypeError(f"prefix must be a str, got {typed(prefix)}")
         of_module = isinstance(source, torch.nn.Module)
         state: Mapping[str, Any] = source.state_dict(keep_vars=True) if isinstance(source, torch.nn.Module) else source
         if not isinstance(state, Mapping):
@@ -101,7 +101,10 @@ class FastInitReader(StorageReader):
                 )
         shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         found = recipes.match(recipes.named(recipe, shapes) if isinstance(recipe, str) else recipe, shapes)
-        fills = {name: _filler(name, found[name][1], tensor, seed, threads, rng) for name, tensor in tensors.items()}
+        fills = {
+            name: _filler(name, found[name][1], tensor, seed, threads, bit_generator)
+            for name, tensor in tensors.items()
+        }
         self._fills = {prefix + name: fills[first] for name, first in names.items()}
         self._metadata = Metadata(metadata)
 
@@ -177,7 +180,7 @@ def _filler(
     tensor: Tensor,
     seed: int,
     threads: int | None,
-    rng: Literal["ars", "philox"],
+    bit_generator: Literal["ars", "philox"],
 ) -> Callable[[Tensor, tuple[int, ...]], None]:
     """What fills a box of this parameter, at an offset; all that can be refused without memory is refused here."""
     shape = tuple(tensor.shape)
@@ -188,7 +191,15 @@ def _filler(
             raise ValueError(f"{name} {why}")
 
         def write(array: NDArray[Any]) -> None:
-            initializer.fill(array, seed=seed, stream=name, global_shape=shape, offset=offset, threads=threads, rng=rng)
+            initializer.fill(
+                array,
+                seed=seed,
+                stream=name,
+                global_shape=shape,
+                offset=offset,
+                threads=threads,
+                bit_generator=bit_generator,
+            )
 
         try:
             _tensor.write(target, write)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 import fastinit
 from fastinit import Summary, summary
-from fastinit.initializers import _stream_of, _typed
+from fastinit._arguments import stream_number, typed
 from fastinit.recipes import Initializer, Recipe, match, named
 
 from ._sharding import boxes, is_dtensor
@@ -72,7 +72,7 @@ class Report:
     rows: tuple[Row, ...]
     buffers: tuple[str, ...]  # those that were on the meta device and have been computed
     seed: int
-    rng: str
+    bit_generator: str
 
     @property
     def digest(self) -> int | None:
@@ -85,7 +85,7 @@ class Report:
         for row in self.rows:
             if row.digest is None:
                 return None
-            total += row.digest * (_stream_of(row.name) | 1)  # an odd factor loses nothing
+            total += row.digest * (stream_number(row.name) | 1)  # an odd factor loses nothing
         return total % _WORD
 
     def __str__(self) -> str:
@@ -100,7 +100,8 @@ class Report:
         whole = sum(math.prod(row.shape) for row in self.rows)
         lines.append(
             f"{len(self.rows)} parameters, {whole} elements{f', {n} of them here' if n != whole else ''}; "
-            f"seed {self.seed}, {self.rng}" + (f"; digest {self.digest:016x}" if self.digest is not None else "")
+            f"seed {self.seed}, {self.bit_generator}"
+            + (f"; digest {self.digest:016x}" if self.digest is not None else "")
         )
         lines += [f"{row.name} is also {', '.join(row.tied)}" for row in self.rows if row.tied]
         frozen = [row.name for row in self.rows if row.frozen]
@@ -278,11 +279,11 @@ def _buffers(module: nn.Module, given: Mapping[str, Callable[[nn.Module], Tensor
     """All buffers on the meta device, with their values: from the caller's functions, else from the modules' own."""
     given = {} if given is None else given
     if not isinstance(given, Mapping):
-        raise TypeError(f"buffers must be a mapping from patterns to functions, got {_typed(given)}")
+        raise TypeError(f"buffers must be a mapping from patterns to functions, got {typed(given)}")
     for pattern, function in given.items():
         if not isinstance(pattern, str) or not callable(function):
             raise TypeError(
-                f"buffers must be a mapping from patterns to functions, got {_typed(pattern)} with {_typed(function)}"
+                f"buffers must be a mapping from patterns to functions, got {typed(pattern)} with {typed(function)}"
             )
     found: dict[int, _Buffer] = {}
     names = []
@@ -318,7 +319,7 @@ def _buffers(module: nn.Module, given: Mapping[str, Callable[[nn.Module], Tensor
 def _computed(name: str, old: Tensor, value: object) -> Tensor:
     """What a caller's function returned, if it fits."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"buffers: the function for {name!r} must return a tensor, got {_typed(value)}")
+        raise TypeError(f"buffers: the function for {name!r} must return a tensor, got {typed(value)}")
     if value.device.type != "cpu" or value.shape != old.shape or value.dtype != old.dtype:
         raise ValueError(
             f"buffers: the function for {name!r} must return a tensor of shape {tuple(old.shape)} and dtype "
@@ -392,7 +393,7 @@ def init_module(
     recipe: Recipe | Literal["gpt2", "llama", "vit", "resnet"],
     buffers: Mapping[str, Callable[[nn.Module], Tensor]] | None = None,
     threads: int | None = None,
-    rng: Literal["ars", "philox"] = "ars",
+    bit_generator: Literal["ars", "philox"] = "ars",
     report: bool = True,
 ) -> Report:
     """Fill every parameter of a module by a recipe, in place.
@@ -416,7 +417,7 @@ def init_module(
             buffer and returns the tensor. Without one, the module's own methods are asked: ``reset_running_stats`` of
             norms, ``init_non_persistent_buffers`` (timm), ``rope_init``, transformers' ``_init_weights``,
             ``reset_parameters``. Buffers with memory are left alone.
-        threads, rng: as in ``help(fastinit)``.
+        threads, bit_generator: as in ``help(fastinit)``.
         report: whether to measure what was filled.
 
     Returns:
@@ -440,14 +441,16 @@ def init_module(
         [('weight', 0.0442), ('bias', 0.0)]
     """
     if not isinstance(module, nn.Module):
-        raise TypeError(f"module must be a torch.nn.Module, got {_typed(module)}")
+        raise TypeError(f"module must be a torch.nn.Module, got {typed(module)}")
     if isinstance(module, nn.parallel.DistributedDataParallel):
         module = module.module  # its names are the model's own
     if seed is None:
         raise TypeError("seed must be an int, 0 .. 2**64-1, got None")
-    fastinit.zeros(np.empty(0), seed=seed, threads=threads, rng=rng)  # refuses what the fills would refuse
+    fastinit.zeros(
+        np.empty(0), seed=seed, threads=threads, bit_generator=bit_generator
+    )  # refuses what the fills would refuse
     if not isinstance(report, bool):
-        raise TypeError(f"report must be True or False, got {_typed(report)}")
+        raise TypeError(f"report must be True or False, got {typed(report)}")
 
     targets = _targets(module)
     for target in targets:
@@ -491,7 +494,7 @@ def init_module(
                 global_shape=shape,
                 offset=offset,
                 threads=threads,
-                rng=rng,
+                bit_generator=bit_generator,
             )
             write(piece, fill)
             if report:
@@ -499,7 +502,7 @@ def init_module(
         n = sum(piece.numel() for piece, _ in held)
         rows.append(_row(target, shape, pattern, initializer, n, measured if report else None))
     _attach(module, targets, restored)
-    return Report(tuple(rows), tuple(name for buffer in restored for name in buffer.names), int(seed), rng)
+    return Report(tuple(rows), tuple(name for buffer in restored for name in buffer.names), int(seed), bit_generator)
 
 
 def _row(

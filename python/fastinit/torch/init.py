@@ -207,7 +207,7 @@ def trunc_normal_(
         seed,
         stream,
         fastinit.truncated_normal,
-        {"mean": mean, "std": std, "low": a, "high": b},
+        {"mean": mean, "std": std, "low": a, "high": b, "bounds": "absolute"},
         lambda: _torch.trunc_normal_(tensor, mean, std, a, b, generator),
         generator=generator,
         warning="mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "

@@ -1,0 +1,179 @@
+"""Generator: the initialisers with a seed of their own, each call on the next stream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from . import _core
+from ._arguments import BitGenerator, Integer, choice, integer, shown, typed
+from ._methods import Methods
+
+if TYPE_CHECKING:
+    from numpy.random import SeedSequence
+
+__all__ = ["Generator", "default_generator"]
+
+
+class Generator(Methods):
+    """The initialisers with a seed of their own: each call takes the next stream.
+
+    A generator has a method for each initialiser, with the same arguments but
+    ``seed`` and ``bit_generator``, which it has itself. The n-th call (n = 0,
+    1, ...) has stream n; a call with ``stream=`` has that one and does not
+    count, nor does one that draws nothing or is refused.
+
+    Parameters
+    ----------
+    seed : int, numpy.random.SeedSequence or None, default None
+        An int, 0 .. 2**64-1, is the ``seed`` of the functions. Of a
+        SeedSequence it is ``generate_state(1, numpy.uint64)[0]``; None takes
+        64 bits from the operating system.
+    bit_generator : {"ars", "philox"}, default "ars"
+        ARS-7 or Philox4x32-10.
+
+    Attributes
+    ----------
+    seed : int
+        What ``fastinit`` functions have to be given as ``seed``.
+    bit_generator : str
+        The same for ``bit_generator``.
+    next_stream : int
+        The stream that the next call takes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        seed or bit_generator is not what is described above.
+
+    See Also
+    --------
+    fastinit.default_generator : What calls without a seed use.
+
+    Notes
+    -----
+    Bits: ``Generator(s).normal(w, stream="x")`` is ``fastinit.normal(w,
+    seed=s, stream="x")``, bit for bit.
+
+    A generator can be pickled and copied, and goes on where it was. Threads
+    may share one: no two calls get the same stream. So may processes that are
+    forked, but each goes on from the same place: ``spawn`` a generator for
+    each.
+
+    References
+    ----------
+    Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3",
+    2011.
+
+    Examples
+    --------
+    >>> import numpy as np, fastinit
+    >>> g = fastinit.Generator(0)
+    >>> w1 = g.he_normal(np.empty((512, 256), np.float32), 256)
+    >>> w2 = g.he_normal(np.empty((512, 512), np.float32), 512)
+    >>> g
+    Generator(seed=0, bit_generator='ars') at stream 2
+
+    By name, a weight does not depend on the order of the calls:
+
+    >>> b = g.normal(np.empty(512), std=0.02, stream="layer1.bias")
+    """
+
+    __slots__ = ("_bit_generator", "_seed_sequence", "_streams")
+    __module__ = "fastinit"
+    _streams: _core.Streams
+
+    def __init__(self, seed: Integer | SeedSequence | None = None, *, bit_generator: BitGenerator = "ars") -> None:
+        choice("bit_generator", bit_generator, ("ars", "philox"))
+        self._bit_generator = bit_generator
+        number: Any = seed
+        self._seed_sequence: Any = None
+        if hasattr(seed, "generate_state"):
+            self._seed_sequence = seed
+            number = int(self._seed_sequence.generate_state(1, "uint64")[0])
+        self._streams = _core.Streams() if number is None else _core.Streams(number)
+        self._streams.state()  # seeded now, not after a fork
+
+    @property
+    def seed(self) -> int:
+        """What ``fastinit`` functions have to be given as ``seed``."""
+        return self._streams.state()[0]
+
+    @property
+    def bit_generator(self) -> BitGenerator:
+        """The name of the bit generator."""
+        return self._bit_generator
+
+    @property
+    def next_stream(self) -> int:
+        """The stream that the next call takes."""
+        return self._streams.state()[1]
+
+    def spawn(self, n_children: Integer) -> list[Generator]:
+        """New generators with seeds of their own, for processes or parts.
+
+        Parameters
+        ----------
+        n_children : int
+            How many, at least 0.
+
+        Returns
+        -------
+        list of Generator
+            Of the same bit generator. Two calls never return the same
+            children. The seeds come from ``numpy.random.SeedSequence``: its
+            ``spawn``, if this generator was made from one, else the children
+            of ``SeedSequence(seed)``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            n_children is not an int, or < 0.
+
+        Notes
+        -----
+        Bits: the k-th child of a generator (over all calls) depends on its
+        seed, or SeedSequence, and k alone. A seed has 64 bits, so of 2**32
+        generators two may well have the same one.
+
+        Examples
+        --------
+        >>> import fastinit
+        >>> children = fastinit.Generator(0).spawn(2)
+        >>> children[0].seed == fastinit.Generator(0).spawn(1)[0].seed
+        True
+        """
+        try:
+            n = integer(n_children)
+        except TypeError:
+            raise TypeError(f"n_children must be an int >= 0, got {typed(n_children)}") from None
+        if n < 0:
+            raise ValueError(f"n_children must be an int >= 0, got {shown(n_children)}")
+        if self._seed_sequence is not None:
+            sequences = self._seed_sequence.spawn(n)
+        else:
+            from numpy.random import SeedSequence  # here, because it takes longer to import than all of fastinit
+
+            seed, first = self._streams.spawn(n)
+            sequences = [SeedSequence(seed, spawn_key=(first + k,)) for k in range(n)]
+        return [Generator(sequence, bit_generator=self._bit_generator) for sequence in sequences]
+
+    def __repr__(self) -> str:
+        seed, stream, _ = self._streams.state()
+        return f"Generator(seed={seed}, bit_generator={self._bit_generator!r}) at stream {stream}"
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        return self._streams.state(), self._bit_generator, self._seed_sequence
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        streams, self._bit_generator, self._seed_sequence = state
+        self._streams = _core.Streams(*streams)
+
+
+def _default() -> Generator:
+    generator = Generator.__new__(Generator)
+    generator._bit_generator, generator._seed_sequence = "ars", None
+    generator._streams = _core.default_streams
+    return generator
+
+
+default_generator = _default()
