@@ -53,7 +53,17 @@ def threads() -> Iterator[int]:
 
 def test_names() -> None:
     assert sorted(fastinit.__all__) == fastinit.__all__
-    assert set(fastinit.__all__) == {*FILLS, "dirac", *OTHERS, *ALIASES, "Generator", "Summary", "__version__", "default_generator", "recipes"}
+    assert set(fastinit.__all__) == {
+        *FILLS,
+        "dirac",
+        *OTHERS,
+        *ALIASES,
+        "Generator",
+        "Summary",
+        "__version__",
+        "default_generator",
+        "recipes",
+    }
     for name in fastinit.__all__:
         assert hasattr(fastinit, name)
     assert fastinit.__version__ == _core.__version__

@@ -54,8 +54,8 @@ LAWS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
 
 
 def test_there_is_a_law_for_every_function() -> None:
-    functions = set(recipes._functions())
-    known = {name for name in functions if getattr(fastinit, name).__name__ in recipes._MOMENTS}
+    functions = set(recipes._core._functions())
+    known = {name for name in functions if getattr(fastinit, name).__name__ in recipes._moments.MOMENTS}
     assert known == functions
     assert {getattr(fastinit, name).__name__ for name in functions} == {
         getattr(fastinit, law[0]).__name__ for law in LAWS

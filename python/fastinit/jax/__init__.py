@@ -19,7 +19,6 @@ from __future__ import annotations
 import functools
 import operator
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import jax
@@ -261,18 +260,29 @@ def _seed_and_stream(words: Any) -> tuple[int, int]:
     return numbers[0], sum(numbers[1:])
 
 
-@dataclass(frozen=True, repr=False)
 class JaxInitializer(Initializer):
     """An initialiser as data that is also one of JAX's: ``init(key, shape, dtype=None, out_sharding=None)``.
 
     The seed is the first 64 bits of the key's data, the stream the other 64 (rbg keys) or 0 (threefry keys).
     """
 
-    dtype: Any = None
+    __slots__ = ("_dtype",)
+    _dtype: Any
 
-    def __hash__(self) -> int:
-        """Equal ones have equal hashes: Flax modules are hashed with what they hold."""
-        return hash((self.function, frozenset(self.arguments.items())))
+    def __init__(self, function: str, arguments: Mapping[str, object] | None = None, dtype: Any = None, /) -> None:
+        super().__init__(function, arguments)
+        object.__setattr__(self, "_dtype", dtype)
+
+    @property
+    def dtype(self) -> Any:
+        """Of the arrays, where a call does not say it."""
+        return self._dtype
+
+    def _key(self) -> tuple[object, ...]:
+        return (*super()._key(), self.dtype)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.function, dict(self.arguments), self.dtype)
 
     def __call__(
         self,

@@ -1,0 +1,89 @@
+"""Shipped recipes by name, and which parameter of a model gets what."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from .._arguments import shown, typed
+from ._core import Initializer, Recipe, match, some
+from ._language import gpt2, llama
+from ._moments import Shape
+from ._vision import resnet, vit
+
+__all__ = ["RECIPES", "assign", "named"]
+
+RECIPES: dict[str, Callable[..., Recipe]] = {"gpt2": gpt2, "llama": llama, "vit": vit, "resnet": resnet}
+
+
+def named(name: str, shapes: Mapping[str, Shape]) -> Recipe:
+    """The shipped recipe of that name, for a model with these parameters.
+
+    Depth, fans and options are read from the names and shapes.
+
+    Parameters
+    ----------
+    name : str
+        One of ``RECIPES``.
+    shapes : mapping
+        From the qualified name of each parameter to its (global) shape.
+
+    Returns
+    -------
+    Recipe
+        As the function of that name returns it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        name is none of these; the parameters are not those of such a model.
+
+    Examples
+    --------
+    >>> from fastinit.recipes import named
+    >>> named("llama", {"norm.weight": (8,), "lm_head.weight": (100, 8)})[1]
+    ('*.weight', Initializer('normal', std=0.02))
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, or a recipe; got {typed(name)}")
+    if name not in RECIPES:
+        raise ValueError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, or a recipe; got {shown(name)}")
+    if name == "gpt2":
+        blocks = {int(hit[1]) for hit in _groups(name, shapes, r"(?:.*\.)?h\.(\d+)\..*", "h.0.ln_1.weight")}
+        if blocks != set(range(len(blocks))):
+            raise ValueError(
+                f"recipe 'gpt2' needs all of the model's blocks, since their number is in its values; got only "
+                f"{some(f'h.{block}' for block in sorted(blocks))}: give fastinit.recipes.gpt2(number of blocks)"
+            )
+        return gpt2(len(blocks))
+    if name == "llama":
+        return llama(biases=any(parameter.endswith(".bias") for parameter in shapes))
+    if name == "vit":
+        patch = _groups(name, shapes, r".*patch_embed\.proj\.weight", "patch_embed.proj.weight")[0][0]
+        return vit(
+            math.prod(shapes[patch][1:]),
+            class_token=any(parameter.endswith("cls_token") for parameter in shapes),
+            registers=any(parameter.endswith("reg_token") for parameter in shapes),
+        )
+    last = _groups(name, shapes, r"(?:.*\.)?fc\.weight", "fc.weight")[0][0]
+    return resnet(math.prod(shapes[last][1:]))
+
+
+def _groups(recipe: str, names: Iterable[str], pattern: str, example: str) -> list[re.Match[str]]:
+    """The names that a shipped recipe reads something from."""
+    names = list(names)
+    found = [hit for name in names if (hit := re.fullmatch(pattern, name))]
+    if not found:
+        raise ValueError(f"recipe {recipe!r} needs parameters such as {example!r}, got {some(names) or 'none'}")
+    return found
+
+
+def assign(
+    recipe: Recipe | str,
+    shapes: Mapping[str, Shape],
+    include: str | Sequence[str] | None,
+    exclude: str | Sequence[str] | None,
+) -> dict[str, tuple[str, Initializer]]:
+    """What ``match`` says, for a recipe or the name of a shipped one. ``shapes`` has all parameters of the target."""
+    return match(named(recipe, shapes) if isinstance(recipe, str) else recipe, shapes, include=include, exclude=exclude)
