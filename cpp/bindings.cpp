@@ -559,7 +559,8 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   py::class_<Streams>(module, "Streams")
       .def(py::init<>())
       .def(py::init([](py::handle seed, std::uint64_t next, std::uint64_t children) {
-             return std::make_unique<Streams>(to_word(seed, "seed"), next, children);
+             const auto wanted = "an int, a numpy.random.SeedSequence or None";
+             return std::make_unique<Streams>(to_word(seed, "seed", wanted), next, children);
            }),
            py::arg(), py::arg() = 0, py::arg() = 0)
       .def("reset", [](Streams& streams, py::handle seed) { streams.reset(to_word(seed, "seed")); })

@@ -104,8 +104,8 @@ NAMED = [
 ]
 
 
-def call(name: str, out: Any, **arguments: Any) -> Any:
-    """The function with what it needs, if the arguments do not say otherwise."""
+def call(name: str, out: Any, owner: Any = fastinit, **arguments: Any) -> Any:
+    """The function, or the method of a generator, with what it needs, if the arguments do not say otherwise."""
     if name in NAMED and not {"fan_in", "fan_out", "layout", "in_axis", "out_axis", "batch_axis"} & set(arguments):
         arguments["fan_in"] = 30
         if name.startswith("xavier"):
@@ -114,7 +114,7 @@ def call(name: str, out: Any, **arguments: Any) -> Any:
         arguments.setdefault("value", 0.5)
     if name == "sparse":
         arguments.setdefault("sparsity", 0.5)
-    return getattr(fastinit, name)(out, **arguments)
+    return getattr(owner, name)(out, **arguments)
 
 
 @pytest.fixture(params=TARGETS)

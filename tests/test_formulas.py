@@ -191,13 +191,13 @@ def test_empty_tensors_need_no_fans(shape: tuple[int, ...], mode: str, how: dict
         np.float32(300),
         np.float64(300),
         np.float16(300),
-        0.5,
+        1.0,
         1e300,
         2**70,
         Fraction(300),
     ],
 )
-def test_fans_are_any_real_numbers(fan: Any) -> None:
+def test_fans_are_whole_numbers_of_any_type(fan: Any) -> None:
     same(fastinit.he_normal(np.empty(100), fan, **KEY), "normal", math.sqrt(2 / float(fan)))
     same(fastinit.xavier_uniform(np.empty(100), fan, fan, **KEY), "uniform", math.sqrt(3 / float(fan)))
 
@@ -264,8 +264,8 @@ def test_a_foreign_rounding_mode_changes_no_bit(set_rounding: Callable[[int], in
         return [
             fill(fastinit.he_normal, (50,), fan_in=77, a=0.3),
             fill(fastinit.he_uniform, (50,), fan_in=77, fan_out=31, mode="fan_geo", nonlinearity="tanh"),
-            fill(fastinit.he_normal, (50,), fan_in=7.7, fan_out=3.1, mode="fan_avg", truncated=True),
-            fill(fastinit.variance_scaling, (50,), fan_in=1e-300, fan_out=0.1, mode="fan_geo", scale=0.7),
+            fill(fastinit.he_normal, (50,), fan_in=7, fan_out=31, mode="fan_avg", truncated=True),
+            fill(fastinit.variance_scaling, (50,), fan_in=10**300, fan_out=7, mode="fan_geo", scale=0.7),
             fill(fastinit.xavier_uniform, (50,), fan_in=2**53 + 1, fan_out=3, gain=0.1),
             fill(fastinit.lecun_normal, (50,), fan_in=3),
             fill(fastinit.lecun_normal, (50,), fan_in=2**53 + 1),
@@ -343,7 +343,7 @@ MOMENTS = [
     ("normal", {"std": 0.02}, 0.02, 3.0),
     ("uniform", {"low": -0.1, "high": 0.1}, 0.2 / math.sqrt(12), 1.8),
     ("truncated_normal", {"std": 0.02, "bounds": "std"}, 0.02 * CUT, CUT_KURTOSIS),
-    ("truncated_normal", {"std": 0.5, "low": -1.0, "high": 1.0}, 0.5 * CUT, CUT_KURTOSIS),
+    ("truncated_normal", {"std": 0.5, "low": -1.0, "high": 1.0, "bounds": "absolute"}, 0.5 * CUT, CUT_KURTOSIS),
 ]
 
 

@@ -342,7 +342,7 @@ def _cases() -> dict[str, Case]:
         name = f"truncated_normal({mean}, {std}) [{low}, {high}] std"
         cases[name] = Case(Normal(mean, std, low, high), fastinit.truncated_normal, how)
     law_of_values = Normal(0.5, 2.0, (-1.0 - 0.5) / 2.0, (3.5 - 0.5) / 2.0)
-    how = {"mean": 0.5, "std": 2.0, "low": -1.0, "high": 3.5}
+    how = {"mean": 0.5, "std": 2.0, "low": -1.0, "high": 3.5, "bounds": "absolute"}
     cases["truncated_normal(0.5, 2.0) [-1.0, 3.5]"] = Case(law_of_values, fastinit.truncated_normal, how)
     return cases
 

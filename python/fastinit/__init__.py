@@ -3,7 +3,7 @@ bits on every CPU, thread count, memory layout and shard.
 
     >>> import numpy as np
     >>> import fastinit
-    >>> g = fastinit.Generator(0)                              # 0 is the seed
+    >>> g = fastinit.Generator(0)  # 0 is the seed
     >>> w1 = g.he_normal(np.empty((256, 784), np.float32), fan_in=784)
     >>> w2 = g.he_normal(np.empty((256, 256), np.float32), fan_in=256)
 
@@ -14,8 +14,8 @@ same without an object; there the parameter's name keeps two layers apart:
     >>> w = fastinit.he_normal(w, 784, seed=0, stream="layer1.weight")
 
 A seed alone stands for its first stream: two arrays of one shape that are
-filled with ``seed=0`` and nothing else are equal. Without a seed, calls take
-the streams of a default generator, which ``manual_seed`` seeds.
+filled with ``seed=0`` and nothing else are equal. Without a seed, each call
+takes the next stream of a default generator, which ``manual_seed`` seeds.
 
 he_normal, he_uniform            before a ReLU; kaiming_* are the same
 xavier_normal, xavier_uniform    before a tanh; glorot_* are the same

@@ -11,14 +11,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import _core
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike as DTypeLike
+    from numpy.typing import NDArray as NDArray
     from typing_extensions import Buffer as Buffer
-else:
-    Buffer = Any  # collections.abc.Buffer is of Python 3.12
+else:  # numpy.typing would take a fifth of the import's time; collections.abc.Buffer is of Python 3.12
+    Buffer = DTypeLike = Any
+    NDArray = np.ndarray
 
 __all__ = [
     "ArrayT",
@@ -26,11 +28,13 @@ __all__ = [
     "BitGenerator",
     "Bounds",
     "Buffer",
+    "DTypeLike",
     "Distribution",
     "Integer",
     "Integers",
     "Layout",
     "Mode",
+    "NDArray",
     "Real",
     "Tensor",
     "at_least_zero",

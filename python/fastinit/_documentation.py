@@ -17,6 +17,11 @@ stream : int or str, optional
     A number, 0 .. 2**64-1, or a name, such as that of the parameter. By
     default the generator's next stream."""
 
+_STREAM_UNUSED = """\
+stream : int or str, optional
+    As for the random initialisers. Nothing is drawn, so it changes
+    nothing, and no stream is used up."""
+
 _BIT_GENERATOR = """\
 bit_generator : {"ars", "philox"}, default "ars"
     ARS-7 or Philox4x32-10: other values of the same distribution."""
@@ -75,8 +80,8 @@ threads : int, optional
 array
     ``out``.""",
     "errors": """\
-Each error names the argument, the value received and what is accepted; a
-call that is refused changes nothing.""",
+Each error names the argument, the value received and what is
+accepted; a call that is refused changes nothing.""",
     "words": """\
 Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3",
 2011, for the words underneath.""",
@@ -109,7 +114,8 @@ def documented_by(function: Callable[..., Any]) -> Callable[[FunctionT], Functio
         if text is not None:
             # A generator has a bit generator and a seed, and its calls are told the stream alone.
             margin = "\n    "
-            text = text.replace(_SHARED["seed"].replace("\n", margin), _STREAM.replace("\n", margin))
+            for shared, its in ((_SHARED["seed"], _STREAM), (_SHARED["unused"], _STREAM_UNUSED)):
+                text = text.replace(shared.replace("\n", margin), its.replace("\n", margin))
             method.__doc__ = text.replace(margin + _BIT_GENERATOR.replace("\n", margin), "")
         return method
 

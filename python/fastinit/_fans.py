@@ -251,10 +251,11 @@ def he_gain(a: object, nonlinearity: object, gain: object) -> tuple[float, float
 
 
 def calculate_gain(nonlinearity: str, a: Real | None = None) -> float:
-    """The recommended gain of a nonlinearity: the factor on the standard deviation, as in PyTorch.
+    """The recommended factor on the standard deviation for a nonlinearity.
 
-    linear, conv1d .. conv3d, conv_transpose1d .. conv_transpose3d and sigmoid 1; tanh 5/3; relu sqrt(2);
-    leaky_relu sqrt(2 / (1 + a^2)); selu 3/4.
+    linear, conv1d .. conv3d, conv_transpose1d .. conv_transpose3d and sigmoid
+    1; tanh 5/3; relu sqrt(2); leaky_relu sqrt(2 / (1 + a^2)); selu 3/4. These
+    are the names and gains of PyTorch.
 
     Parameters
     ----------
@@ -273,8 +274,8 @@ def calculate_gain(nonlinearity: str, a: Real | None = None) -> float:
     TypeError
         nonlinearity is not a str, or a is not a real number.
     ValueError
-        nonlinearity is unknown; a is not finite, or so large that a^2 is not; a is given for another nonlinearity than
-        leaky_relu.
+        nonlinearity is unknown; a is not finite, or so large that a^2 is not;
+        a is given for another nonlinearity than leaky_relu.
 
     Notes
     -----
@@ -282,7 +283,8 @@ def calculate_gain(nonlinearity: str, a: Real | None = None) -> float:
 
     References
     ----------
-    He, Zhang, Ren, Sun, "Delving deep into rectifiers", 2015 (relu, leaky_relu); the others are PyTorch's.
+    He, Zhang, Ren, Sun, "Delving deep into rectifiers", 2015 (relu,
+    leaky_relu); the others are PyTorch's.
 
     Examples
     --------

@@ -7,10 +7,9 @@ import sys
 from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 from . import _core
-from ._arguments import Buffer, Integer, Integers, Tensor, element_type, integer, shown, typed
+from ._arguments import Buffer, DTypeLike, Integer, Integers, NDArray, Tensor, element_type, integer, shown, typed
 
 __all__ = ["Summary", "empty", "summary"]
 
@@ -39,15 +38,15 @@ def empty(shape: Integer | Integers, dtype: DTypeLike = "float32") -> NDArray[An
     shape : int or sequence of int
         At least 0 in each dimension.
     dtype : dtype, default "float32"
-        float32, float64, float16, bfloat16 (with ``ml_dtypes`` installed),
-        uint32 or uint64.
+        One of float32, float64, float16, bfloat16 (with ``ml_dtypes``
+        installed), uint32 and uint64.
 
     Returns
     -------
     array
-        A writable C-contiguous NumPy array of that shape and dtype. Its
-        content is undefined. (Huge pages: where it is large, and the operating
-        system has some.)
+        A writable C-contiguous NumPy array of that shape and dtype, with
+        undefined content. Huge pages are used where it is large and the
+        operating system has some.
 
     Raises
     ------
@@ -88,7 +87,17 @@ def empty(shape: Integer | Integers, dtype: DTypeLike = "float32") -> NDArray[An
 
 
 class Summary(NamedTuple):
-    """What ``summary`` returns: moments, extremes and a digest of an array."""
+    """What ``summary`` returns: moments, extremes and a digest of an array.
+
+    Attributes
+    ----------
+    n : int
+        The number of elements.
+    mean, std, minimum, maximum : float
+        Their moments and extremes.
+    digest : int
+        64 bits that change when an element or its place does.
+    """
 
     n: int
     mean: float
@@ -117,9 +126,9 @@ def summary(
     Parameters
     ----------
     out : array
-        float32, float64, float16 or bfloat16, in any of the forms that can be
-        filled. It is only read: it may be read-only, an array of JAX, and its
-        elements may overlap.
+        An array of float32, float64, float16 or bfloat16, in any of the forms
+        that can be filled. It is only read: it may be read-only, or an array
+        of JAX, and its elements may overlap.
     global_shape, offset : sequence of int, optional
         Both or neither: ``out`` is the box at ``offset`` of a tensor of
         ``global_shape``. Only the digest depends on it.

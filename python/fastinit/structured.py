@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from . import _core
 from ._arguments import (
@@ -20,6 +19,7 @@ from ._arguments import (
     Integer,
     Integers,
     Layout,
+    NDArray,
     Real,
     at_least_zero,
     choice,
