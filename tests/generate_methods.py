@@ -20,16 +20,18 @@ HEAD = '''\
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import initializers, structured
-from ._arguments import (
-{arguments}
-)
-from ._documentation import documented_by
+from ._arguments import documented_by
 from ._fans import {fans}
 from .initializers import {initializers}
 from .structured import {structured}
+
+if TYPE_CHECKING:
+    from ._types import (
+{types}
+    )
 
 __all__ = ["Methods"]
 
@@ -97,7 +99,7 @@ def source() -> str:
         own[module] = {ast.unparse(n.targets[0]) for n in tree.body if isinstance(n, ast.Assign)} | {
             ast.unparse(n.target) for n in tree.body if isinstance(n, ast.AnnAssign)
         }
-    arguments = ast.parse((PACKAGE / "_arguments.py").read_text("utf-8"))
+    types = ast.parse((PACKAGE / "_types.py").read_text("utf-8"))
     fans = ast.parse((PACKAGE / "_fans.py").read_text("utf-8"))
 
     def imported(tree: ast.Module) -> list[str]:
@@ -109,7 +111,7 @@ def source() -> str:
         return [name for name in public if name in used]
 
     head = HEAD.format(
-        arguments="\n".join(f"    {name}," for name in imported(arguments)),
+        types="\n".join(f"        {name}," for name in imported(types)),
         fans=", ".join(imported(fans)),
         initializers=", ".join(sorted(own["initializers"] & used)),
         structured=", ".join(sorted(own["structured"] & used)),

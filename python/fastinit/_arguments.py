@@ -1,4 +1,4 @@
-"""Arguments: their types, the checks that need no array, and the words in which a wrong one is refused.
+"""Arguments: the checks that need no array, the words in which a wrong one is refused, the text that describes them.
 
 Also the number that the name of a stream stands for.
 """
@@ -7,38 +7,23 @@ from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _core
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike as DTypeLike
-    from numpy.typing import NDArray as NDArray
-    from typing_extensions import Buffer as Buffer
-else:  # numpy.typing would take a fifth of the import's time; collections.abc.Buffer is of Python 3.12
-    Buffer = DTypeLike = Any
-    NDArray = np.ndarray
+    from typing import TypeVar
+
+    FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 __all__ = [
-    "ArrayT",
-    "Axes",
-    "BitGenerator",
-    "Bounds",
-    "Buffer",
-    "DTypeLike",
-    "Distribution",
-    "Integer",
-    "Integers",
-    "Layout",
-    "Mode",
-    "NDArray",
-    "Real",
-    "Tensor",
     "at_least_zero",
     "choice",
+    "documented",
+    "documented_by",
     "element_type",
     "given",
     "integer",
@@ -48,25 +33,6 @@ __all__ = [
     "stream_number",
     "typed",
 ]
-
-
-class Tensor(Protocol):
-    """Whatever speaks DLPack: a tensor of PyTorch, an array of CuPy and so on. The memory has to be the CPU's."""
-
-    def __dlpack__(self, *args: Any, **arguments: Any) -> Any: ...
-    def __dlpack_device__(self) -> tuple[Any, Any]: ...
-
-
-ArrayT = TypeVar("ArrayT", bound="NDArray[Any] | Tensor | Buffer")
-Real: TypeAlias = float | np.floating[Any] | np.integer[Any]
-Integer: TypeAlias = int | np.integer[Any]
-Integers: TypeAlias = Sequence[Integer]
-Axes: TypeAlias = Integer | Integers
-Layout: TypeAlias = Literal["torch", "keras"]
-Mode: TypeAlias = Literal["fan_in", "fan_out", "fan_avg", "fan_geo"]
-Distribution: TypeAlias = Literal["normal", "uniform", "truncated_normal"]
-Bounds: TypeAlias = Literal["std", "absolute"]
-BitGenerator: TypeAlias = Literal["ars", "philox"]
 
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "uint32", "uint64")
 
@@ -174,3 +140,128 @@ def stream_number(name: str) -> int:
 
 
 _core.name_streams(stream_number)
+
+
+# --- docstrings -----------------------------------------------------------------------------------------------------
+# What the docstrings of the initialisers share is written once. A docstring has {out} where the text of "out" belongs.
+
+_STREAM = """\
+stream : int or str, optional
+    A number, 0 .. 2**64-1, or a name, such as that of the parameter. By
+    default the generator's next stream."""
+
+_STREAM_UNUSED = """\
+stream : int or str, optional
+    As for the random initialisers. Nothing is drawn, so it changes
+    nothing, and no stream is used up."""
+
+_BIT_GENERATOR = """\
+bit_generator : {"ars", "philox"}, default "ars"
+    ARS-7 or Philox4x32-10: other values of the same distribution."""
+
+_SHARED = {
+    "out": """\
+out : array
+    The array to fill, in place: float32, float64, float16 or bfloat16, of
+    any shape and strides. A NumPy array; a tensor in CPU memory that
+    speaks DLPack, such as PyTorch's; or a writable buffer of floats, such
+    as an ``array.array``.""",
+    "fan_in": """\
+fan_in : int
+    The number of inputs of a unit. Or leave it out, and say by ``layout``
+    how to read it from the shape.""",
+    "fans": """\
+fan_in, fan_out : int
+    The numbers of inputs and outputs of a unit. Or leave them out, and say
+    by ``layout`` how to read them from the shape.""",
+    "seed": """\
+seed, stream : int or str, optional
+    ``seed`` is an int, 0 .. 2**64-1; ``stream`` is one too, or a str such
+    as the name of the parameter. A seed alone means stream 0, so two
+    arrays filled with the same seed get the same values: give each a
+    stream of its own, or use a ``fastinit.Generator``. Without a seed, the
+    call takes the next stream of the default generator, or ``stream``.""",
+    "unused": """\
+seed, stream : int or str, optional
+    As for the random initialisers. Nothing is drawn, so they change
+    nothing, and no stream is used up.""",
+    "layout": """\
+layout : {"torch", "keras"}, optional
+    How the shape is read: "torch" is (out, in, *kernel), of at least two
+    dimensions; "keras" is (*kernel, in, out), where a vector of n elements
+    has fans n and n, and a 0-d array 1 and 1. fan_in is in times the
+    elements of the kernel, fan_out is out times those. Excludes ``fan_in``
+    and ``fan_out``. There is no default.
+in_axis, out_axis, batch_axis : int or sequence of int, optional
+    The same for any other shape, as in JAX: the axes of inputs, of
+    outputs, and of independent copies; negative ones count from the end.
+    The axes that are left are the kernel. ``in_axis`` and ``out_axis``
+    come together.""",
+    "common": """\
+global_shape, offset : sequence of int, optional
+    Both or neither, one int for each dimension of ``out``: ``out`` is the
+    box at ``offset`` of a tensor of ``global_shape``, and gets the values
+    that the whole tensor has there. Fans are those of ``global_shape``.
+threads : int, optional
+    At most so many threads for this call. By default what
+    ``set_num_threads`` said, else the environment variable
+    FASTINIT_NUM_THREADS, else the CPUs that the process may use. Small
+    fills use fewer.
+"""
+    + _BIT_GENERATOR,
+    "returns": """\
+array
+    ``out``.""",
+    "errors": """\
+Each error names the argument, the value received and what is
+accepted; a call that is refused changes nothing.""",
+    "words": """\
+Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3",
+2011, for the words underneath.""",
+}
+
+
+def _with_margins(pieces: dict[str, str]) -> dict[str, str]:
+    """Each piece as it stands in the docstring of a function."""
+    margins = {"errors": "\n        "}
+    return {name: text.replace("\n", margins.get(name, "\n    ")) for name, text in pieces.items()}
+
+
+_IN_FUNCTIONS = _with_margins(_SHARED)
+# A generator has a seed and a bit generator itself.
+_COMMON = _SHARED["common"].removesuffix(f"\n{_BIT_GENERATOR}")
+_IN_METHODS = _with_margins({**_SHARED, "seed": _STREAM, "unused": _STREAM_UNUSED, "common": _COMMON})
+_templates: dict[Callable[..., Any], str | None] = {}
+
+
+def _expanded(template: str | None, pieces: dict[str, str]) -> str | None:
+    if template is None:  # python -OO has none
+        return None
+    first, *others = template.split("{")
+    expanded = [first]
+    for other in others:
+        name, _, rest = other.partition("}")
+        expanded.append(pieces[name] + rest if name in pieces else f"{{{other}")
+    return "".join(expanded)
+
+
+def documented(function: FunctionT) -> FunctionT:
+    """The same function, with the shared text in its docstring, and with types for type checkers alone.
+
+    (The types would make the first lines of ``help`` three times as long; the docstring has them in words.)
+    """
+    function.__annotations__ = {}
+    _templates[function] = function.__doc__
+    function.__doc__ = _expanded(function.__doc__, _IN_FUNCTIONS)
+    return function
+
+
+def documented_by(function: Callable[..., Any]) -> Callable[[FunctionT], FunctionT]:
+    """What documents a method of ``Generator`` as the function that it calls, without seed and bit generator."""
+
+    def document(method: FunctionT) -> FunctionT:
+        method.__annotations__ = {}
+        method.__doc__ = _expanded(_templates[function], _IN_METHODS)
+        return method
+
+    return document

@@ -6,12 +6,15 @@ Formulas and their order of operations: docs/stream-format.md, "Named initialise
 from __future__ import annotations
 
 import math
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
 from . import _core
-from ._arguments import Mode, Real, at_least_zero, choice, given, integer, integers, shown, typed
+from ._arguments import at_least_zero, choice, given, integer, integers, shown, typed
+
+if TYPE_CHECKING:
+    from ._types import Mode, Real
 
 __all__ = ["FAN_AVG", "FAN_IN", "LAYOUTS", "LEAKY_RELU", "NO_SLOPE", "calculate_gain", "fan", "he_gain", "read_shape"]
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import initializers, structured
-from ._arguments import (
-    ArrayT,
-    Axes,
-    BitGenerator,
-    Bounds,
-    Distribution,
-    Integer,
-    Integers,
-    Layout,
-    Mode,
-    Real,
-)
-from ._documentation import documented_by
+from ._arguments import documented_by
 from ._fans import FAN_IN, LEAKY_RELU, NO_SLOPE
 from .initializers import _ONE, _STD
 from .structured import _TORCH
+
+if TYPE_CHECKING:
+    from ._types import (
+        ArrayT,
+        Axes,
+        BitGenerator,
+        Bounds,
+        Distribution,
+        Integer,
+        Integers,
+        Layout,
+        Mode,
+        Real,
+    )
 
 __all__ = ["Methods"]
 

@@ -4,32 +4,41 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import Any, Literal, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from . import _core
-from ._arguments import Buffer, DTypeLike, Integer, Integers, NDArray, Tensor, element_type, integer, shown, typed
+from ._arguments import element_type, integer, shown, typed
+
+if TYPE_CHECKING:
+    from typing import Literal, TypeVar, overload
+
+    from ._types import Buffer, DTypeLike, Integer, Integers, NDArray, Tensor
+
+    ScalarT = TypeVar("ScalarT", bound=np.generic)
 
 __all__ = ["Summary", "empty", "summary"]
 
-ScalarT = TypeVar("ScalarT", bound=np.generic)
+
+if TYPE_CHECKING:  # to register overloads at run time would take a tenth of the import
+
+    @overload
+    def empty(shape: Integer | Integers, dtype: Literal["float32"] = "float32") -> NDArray[np.float32]: ...
+    @overload
+    def empty(shape: Integer | Integers, dtype: Literal["float64"]) -> NDArray[np.float64]: ...
+    @overload
+    def empty(shape: Integer | Integers, dtype: Literal["float16"]) -> NDArray[np.float16]: ...
+    @overload
+    def empty(shape: Integer | Integers, dtype: Literal["uint32"]) -> NDArray[np.uint32]: ...
+    @overload
+    def empty(shape: Integer | Integers, dtype: Literal["uint64"]) -> NDArray[np.uint64]: ...
+    @overload
+    def empty(shape: Integer | Integers, dtype: type[ScalarT] | np.dtype[ScalarT]) -> NDArray[ScalarT]: ...
+    @overload
+    def empty(shape: Integer | Integers, dtype: DTypeLike) -> NDArray[Any]: ...
 
 
-@overload
-def empty(shape: Integer | Integers, dtype: Literal["float32"] = "float32") -> NDArray[np.float32]: ...
-@overload
-def empty(shape: Integer | Integers, dtype: Literal["float64"]) -> NDArray[np.float64]: ...
-@overload
-def empty(shape: Integer | Integers, dtype: Literal["float16"]) -> NDArray[np.float16]: ...
-@overload
-def empty(shape: Integer | Integers, dtype: Literal["uint32"]) -> NDArray[np.uint32]: ...
-@overload
-def empty(shape: Integer | Integers, dtype: Literal["uint64"]) -> NDArray[np.uint64]: ...
-@overload
-def empty(shape: Integer | Integers, dtype: type[ScalarT] | np.dtype[ScalarT]) -> NDArray[ScalarT]: ...
-@overload
-def empty(shape: Integer | Integers, dtype: DTypeLike) -> NDArray[Any]: ...
 def empty(shape: Integer | Integers, dtype: DTypeLike = "float32") -> NDArray[Any]:
     """A new array that is filled fast: 64-byte aligned, on huge pages.
 
@@ -86,25 +95,22 @@ def empty(shape: Integer | Integers, dtype: DTypeLike = "float32") -> NDArray[An
     return memory.view(element).reshape(dims)
 
 
-class Summary(NamedTuple):
-    """What ``summary`` returns: moments, extremes and a digest of an array.
+# Not as a class (UP014): its annotations would be compiled one by one, which takes longer than all of this file.
+Summary = NamedTuple(  # noqa: UP014
+    "Summary",
+    [("n", int), ("mean", float), ("std", float), ("minimum", float), ("maximum", float), ("digest", int)],
+)
+Summary.__doc__ = """What ``summary`` returns: moments, extremes and a digest of an array.
 
-    Attributes
-    ----------
-    n : int
-        The number of elements.
-    mean, std, minimum, maximum : float
-        Their moments and extremes.
-    digest : int
-        64 bits that change when an element or its place does.
-    """
-
-    n: int
-    mean: float
-    std: float
-    minimum: float
-    maximum: float
-    digest: int
+Attributes
+----------
+n : int
+    The number of elements.
+mean, std, minimum, maximum : float
+    Their moments and extremes.
+digest : int
+    64 bits that change when an element or its place does.
+"""
 
 
 def summary(

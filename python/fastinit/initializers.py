@@ -8,29 +8,16 @@ docs/stream-format.md, "Named initialisers".
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from . import _core
-from ._arguments import (
-    ArrayT,
-    Axes,
-    BitGenerator,
-    Bounds,
-    Distribution,
-    Integer,
-    Integers,
-    Layout,
-    Mode,
-    Real,
-    at_least_zero,
-    choice,
-    positive,
-    typed,
-)
-from ._documentation import documented
+from ._arguments import at_least_zero, choice, documented, positive, typed
 from ._fans import FAN_AVG, FAN_IN, LEAKY_RELU, NO_SLOPE, fan, he_gain
+
+if TYPE_CHECKING:
+    from ._types import ArrayT, Axes, BitGenerator, Bounds, Distribution, Integer, Integers, Layout, Mode, Real
 
 __all__ = [
     "constant",

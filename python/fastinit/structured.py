@@ -8,29 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from . import _core
-from ._arguments import (
-    ArrayT,
-    BitGenerator,
-    Integer,
-    Integers,
-    Layout,
-    NDArray,
-    Real,
-    at_least_zero,
-    choice,
-    integer,
-    integers,
-    shown,
-    stream_number,
-    typed,
-)
-from ._documentation import documented
+from ._arguments import at_least_zero, choice, documented, integer, integers, shown, stream_number, typed
 from ._fans import LAYOUTS
+
+if TYPE_CHECKING:
+    from ._types import ArrayT, BitGenerator, Integer, Integers, Layout, NDArray, Real
 
 __all__ = ["dirac", "identity", "orthogonal", "sparse"]
 

@@ -11,12 +11,16 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import fastinit
 
-from .._arguments import BitGenerator, stream_number
+from .._arguments import stream_number
+
+if TYPE_CHECKING:
+    from .._types import BitGenerator
 
 BIT_GENERATORS = ("ars", "philox")
 STDOUT = 1

@@ -11,7 +11,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 import fastinit
 
 from .. import initializers, structured
-from .._arguments import BitGenerator, shown, typed
+from .._arguments import shown, typed
 from ._moments import MOMENTS, Shape
+
+if TYPE_CHECKING:
+    from .._types import BitGenerator
 
 __all__ = ["Initializer", "Recipe", "check_prefix", "match", "select", "some"]
 
