@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+import fastinit
 from fastinit._tools import demo, shapes
 from fastinit.recipes import Initializer, match, named
 
@@ -64,9 +65,9 @@ def elements(parameters: Sequence[Parameter]) -> int:
 def _ours(parameters: Sequence[Parameter], buffer: Array, threads: int) -> Names:
     work = [
         (
-            initializer.fill,
+            getattr(fastinit, initializer.function),
             buffer[: math.prod(shape)].reshape(shape),
-            {"seed": 0, "stream": name, "threads": threads},
+            {**initializer.arguments, "seed": 0, "stream": name, "threads": threads},
         )
         for name, shape, initializer in parameters
     ]
@@ -104,7 +105,7 @@ def _table(
     numpy: bool,
     rounds: int,
 ) -> Table:
-    """The others fill that part of the parameters; mark says which."""
+    """Peers fill only peers_part of the parameters; mark says which part that is."""
     largest = max(math.prod(shape) for _, shape, _ in parameters)
     memory = np.zeros(largest, np.float32)
     rows: list[Row] = []
