@@ -1,7 +1,7 @@
 """fastinit beside NumPy, PyTorch, JAX, TensorFlow, Keras, randomgen and oneMKL: `python -m bench`, from the root.
 
-One table for each question: this project, each peer that is installed, the limit, and the ratio that is asked for.
-Nothing here asserts anything, and what is not installed or fails is named. Dependencies run one way:
+Each question has a table: fastinit, the peers that are installed, the limit, and the ratio that answers it. The bench
+asserts nothing; it names what is not installed and what fails. Dependencies run one way:
 
     main -> report, plots -> questions -> cold, sweep, models, adapters -> peers, moments, stopwatch -> rows -> clock
 
@@ -48,23 +48,23 @@ def _questions(text: str) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description=f"{__doc__}".splitlines()[0])
     add = parser.add_argument
-    add("--only", type=_questions, default=list(questions.QUESTIONS), metavar="NAME,NAME", help="these tables alone")
-    add("--list", action="store_true", help="name the tables, and run nothing")
-    add("--quick", action="store_true", help="all of it on small arrays, with few rounds: less than 60 s")
+    add("--only", type=_questions, default=list(questions.QUESTIONS), metavar="NAME,NAME", help="only these tables")
+    add("--list", action="store_true", help="list the tables and exit")
+    add("--quick", action="store_true", help="small arrays and few rounds: less than 60 s")
     add("--mib", type=_positive, metavar="N", help="size of the warm buffer (256; quick: 16)")
     add("--cold", type=_positive, metavar="N", help="MiB of fresh memory (1024; quick: 64)")
-    add("--largest", type=_size, metavar="N", help="elements at the end of the sweep, as 2^31 (2^28; quick: 2^20)")
-    add("--full", action="store_true", help="peers fill all of the largest network, not one layer of it: minutes")
-    add("--rounds", type=_positive, metavar="N", help="how often each row is measured, at most (11; quick: 3)")
-    add("--threads", type=_threads, default="1,all", metavar="N,N", help="for fastinit (1,all)")
-    add("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    add("--largest", type=_size, metavar="N", help="largest array of the sweep, such as 2^31 (2^28; quick: 2^20)")
+    add("--full", action="store_true", help="let peers fill the largest network, not one layer of it: minutes")
+    add("--rounds", type=_positive, metavar="N", help="measure each row at most N times (11; quick: 3)")
+    add("--threads", type=_threads, default="1,all", metavar="N,N", help="numbers of threads for fastinit (1,all)")
+    add("--json", type=Path, metavar="FILE", help="write all measurements to this file")
     add("--plots", type=Path, metavar="DIR", help="draw sweep.png and peers.png there; needs matplotlib")
-    add("--markdown", action="store_true", help="print the README's table of speeds, too")
+    add("--markdown", action="store_true", help="also print the README's table of speeds")
     return parser
 
 
 def _run(name: str, tables: Sequence[clock.Table], effort: clock.Effort) -> None:
-    """With a progress bar, if tqdm is here and someone looks on."""
+    """Measure them, with a progress bar if tqdm is installed and standard error is a terminal."""
     tqdm = rows.optional("tqdm")
     steps = sum(table.steps(effort) for table in tables)
     shown: Any = tqdm.tqdm(total=steps, desc=name, leave=False, disable=None, dynamic_ncols=True) if tqdm else None

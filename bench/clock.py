@@ -1,9 +1,9 @@
-"""How it is measured. Knows time, and nothing of arrays or libraries.
+"""How rows are timed.
 
-Every row of a table runs once in each round, in an order that is shuffled anew. Before it the table's limit, if it has
-one, runs twice, and the second time counts. So a ratio compares neighbours in time, on machines that other people use
-as well; and limit and row both find caches and free memory as the limit left them, not as some row did whose stores
-went past the caches, or whose memory the system has yet to take back.
+Every row of a table runs once in each round, in an order that is shuffled for each. Right before it the table's limit,
+if there is one, runs twice, and the second run counts. So a ratio compares neighbours in time, since other people use
+the machine as well; and limit and row both find caches and free memory as the limit left them, not as a row did whose
+stores bypassed the caches, or whose memory the system has yet to take back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def nothing() -> None:
 
 
 def unbound(_: int) -> tuple[Names, int]:
-    """For rows whose arrays are gone, or never came to be."""
+    """For rows whose arrays have been freed or were never made."""
     return {}, 0
 
 
@@ -46,7 +46,7 @@ class Row:
     after: Run = nothing
     n: int = 0
     number: int = 1  # calls in one timing
-    warm: bool = False  # so slow that its first call is all that is spent on warming up
+    warm: bool = False  # so slow that one call has to do for warming up
     parts_of_it: list[tuple[Row, Callable[[], float]]] = field(default_factory=list)  # see Row.inside
     seconds: list[float] = field(default_factory=list)  # of a call, by round
     limit_rates: list[float] = field(default_factory=list)  # bytes a second of the limit, right before
@@ -78,7 +78,7 @@ class Row:
         return self.itemsize * self.values_per_second()
 
     def of_limit(self) -> float | None:
-        """Bytes a second, by those of the limit right before: the median over the rounds."""
+        """Bytes per second relative to the limit right before it: the median over the rounds."""
         if not self.limit_rates:
             return None
         pairs = zip(self.seconds, self.limit_rates, strict=True)
@@ -86,7 +86,7 @@ class Row:
 
 
 def failed(who: str, kind: str, name: str, error: BaseException) -> Row:
-    """A row that could not even be made."""
+    """A row that could not be made."""
     return Row(who, kind, name, "", unbound, error=message(error))
 
 
@@ -106,7 +106,7 @@ class Effort:
 
 @dataclass
 class Ratio:
-    """One row by another, or by the fastest of several, or by the limit."""
+    """One row relative to another, to the fastest of several, or to the limit."""
 
     text: str
     top: Row
@@ -144,7 +144,7 @@ class Table:
     rows: list[Row]
     ratios: list[Ratio] = field(default_factory=list)
     most_rounds: int = 1000  # for slow ones
-    notes: Callable[[], Sequence[str]] = tuple  # what else was seen, to be asked after it was measured
+    notes: Callable[[], Sequence[str]] = tuple  # what else there is to say, once it was measured
 
     @property
     def measured(self) -> bool:
@@ -180,7 +180,7 @@ def fitted(row: Row, effort: Effort) -> timeit.Timer:
 
 
 def measure(table: Table, effort: Effort, step: Callable[[str], object]) -> None:
-    """Fills the rows in, and lets go of their memory. A row that fails keeps its error and runs no more."""
+    """Time the rows, and free their memory. A row that fails keeps its error and does not run again."""
     limit = table.limit
     limit_timer = fitted(limit, effort) if limit else None
 

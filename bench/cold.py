@@ -1,8 +1,7 @@
-"""Fresh memory: allocated, filled, and given back after the clock has stopped.
+"""Fresh memory: allocated and filled under the clock, and freed after it has stopped.
 
 The limit is a memset of fresh huge pages on as many threads. It runs right before each row, so that free memory is as
-the limit left it: a virtual machine may give free pages back to its host, and whoever comes after a slow row would pay
-for that.
+the limit left it: a virtual machine may give free pages back to its host, and the next allocation would pay for that.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from .rows import Array
 
 
 def fresh(n_bytes: int) -> Array:
-    """Private memory, on huge pages where the OS has them, that nobody has touched."""
+    """Private memory that has not been touched, on huge pages where the OS has them."""
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
     memory = mmap.mmap(-1, n_bytes, **private)
     if hasattr(mmap, "MADV_HUGEPAGE"):

@@ -1,7 +1,7 @@
 """Whole networks: every parameter, tensor by tensor, through one reused buffer of the size of the largest.
 
-GPT-2 small by its recipe, and the shapes of a Llama-like network of 8 billion parameters (Grattafiori et al., "The
-Llama 3 herd of models", 2024, table 3) as N(0, 0.02) with norms of ones.
+GPT-2 small, and a network with the shapes of Llama 3 8B (Grattafiori et al., "The Llama 3 herd of models", 2024, table
+3), by the recipes of fastinit.recipes.
 """
 
 from __future__ import annotations
@@ -13,54 +13,49 @@ from typing import Any
 import numpy as np
 
 import fastinit
-from fastinit._tools import demo as _demo
+from fastinit._tools import demo, shapes
+from fastinit.recipes import Initializer, match, named
 
 from . import peers
 from .clock import Names, Ratio, Row, Table
 from .peers.with_torch import tensor
 from .rows import Array, sixteen_bits
 
-_MATRIX: _demo.Recipe = {"function": "normal", "arguments": {"mean": 0.0, "std": 0.02}}
-_NORM: _demo.Recipe = {"function": "ones", "arguments": {}}
-
-Parameter = tuple[str, tuple[int, ...], _demo.Recipe]
+Parameter = tuple[str, tuple[int, ...], Initializer]
 
 
 def gpt2(shrink: int = 1) -> list[Parameter]:
-    model = _demo.load("gpt2")
-    return [
-        (each["name"], _shrunk(each["shape"], shrink), model["recipes"][each["recipe"]]) for each in model["parameters"]
-    ]
-
-
-def llama_layer(index: int) -> list[tuple[str, tuple[int, ...]]]:
-    hidden, intermediate, heads, kv_heads = 4096, 14336, 32, 8
-    kv = hidden // heads * kv_heads
-    shapes = {
-        "self_attn.q_proj.weight": (hidden, hidden),
-        "self_attn.k_proj.weight": (kv, hidden),
-        "self_attn.v_proj.weight": (kv, hidden),
-        "self_attn.o_proj.weight": (hidden, hidden),
-        "mlp.gate_proj.weight": (intermediate, hidden),
-        "mlp.up_proj.weight": (intermediate, hidden),
-        "mlp.down_proj.weight": (hidden, intermediate),
-        "input_layernorm.weight": (hidden,),
-        "post_attention_layernorm.weight": (hidden,),
-    }
-    return [(f"model.layers.{index}.{name}", shape) for name, shape in shapes.items()]
+    return _by_recipe("gpt2", shapes.gpt2(), shrink)
 
 
 def llama(shrink: int = 1) -> list[Parameter]:
-    vocabulary, hidden, layers = 128256, 4096, 32
-    tensors: list[tuple[str, tuple[int, ...]]] = [("model.embed_tokens.weight", (vocabulary, hidden))]
-    for index in range(layers):
-        tensors += llama_layer(index)
-    tensors += [("model.norm.weight", (hidden,)), ("lm_head.weight", (vocabulary, hidden))]
-    return [(name, _shrunk(shape, shrink), _MATRIX if len(shape) > 1 else _NORM) for name, shape in tensors]
+    vocabulary, hidden, intermediate, heads, kv_heads = 128256, 4096, 14336, 32, 8
+    kv = hidden // heads * kv_heads
+    layer = {
+        "self_attn.q_proj": (hidden, hidden),
+        "self_attn.k_proj": (kv, hidden),
+        "self_attn.v_proj": (kv, hidden),
+        "self_attn.o_proj": (hidden, hidden),
+        "mlp.gate_proj": (intermediate, hidden),
+        "mlp.up_proj": (intermediate, hidden),
+        "mlp.down_proj": (hidden, intermediate),
+        "input_layernorm": (hidden,),
+        "post_attention_layernorm": (hidden,),
+    }
+    tensors: shapes.Shapes = {"model.embed_tokens.weight": (vocabulary, hidden)}
+    for index in range(32):
+        tensors |= {f"model.layers.{index}.{name}.weight": shape for name, shape in layer.items()}
+    tensors |= {"model.norm.weight": (hidden,), "lm_head.weight": (vocabulary, hidden)}
+    return _by_recipe("llama", tensors, shrink)
 
 
-def _shrunk(shape: Sequence[int], shrink: int) -> tuple[int, ...]:
-    return tuple(max(1, size // shrink) for size in shape)
+def _by_recipe(recipe: str, tensors: shapes.Shapes, shrink: int) -> list[Parameter]:
+    """Each parameter with what fills it, and every dimension divided by shrink."""
+    found = match(named(recipe, tensors), tensors)
+    return [
+        (name, tuple(max(1, size // shrink) for size in tensors[name]), initializer)
+        for name, (_, initializer) in found.items()
+    ]
 
 
 def elements(parameters: Sequence[Parameter]) -> int:
@@ -70,11 +65,11 @@ def elements(parameters: Sequence[Parameter]) -> int:
 def _ours(parameters: Sequence[Parameter], buffer: Array, threads: int) -> Names:
     work = [
         (
-            getattr(fastinit, recipe["function"]),
+            getattr(fastinit, initializer.function),
             buffer[: math.prod(shape)].reshape(shape),
-            {**recipe["arguments"], "seed": 0, "stream": name, "threads": threads},
+            {**initializer.arguments, "seed": 0, "stream": name, "threads": threads},
         )
-        for name, shape, recipe in parameters
+        for name, shape, initializer in parameters
     ]
     return {"work": work}
 
@@ -84,11 +79,11 @@ def _torch(torch: Any, parameters: Sequence[Parameter], buffer: Array) -> Names:
     functions = {"normal": init.normal_, "ones": init.ones_, "zeros": init.zeros_}
     work = [
         (
-            functions[recipe["function"]],
+            functions[initializer.function],
             tensor(torch, buffer[: math.prod(shape)].reshape(shape)),
-            recipe["arguments"],
+            initializer.arguments,
         )
-        for _, shape, recipe in parameters
+        for _, shape, initializer in parameters
     ]
     return {"work": work}
 
@@ -96,8 +91,8 @@ def _torch(torch: Any, parameters: Sequence[Parameter], buffer: Array) -> Names:
 def _numpy(parameters: Sequence[Parameter], buffer: Array) -> Names:
     by_float32 = buffer.dtype.itemsize == 2
     scratch = np.zeros(buffer.size if by_float32 else 0, np.float32)
-    work = [(buffer[: math.prod(shape)], _demo.promised(recipe, list(shape))) for _, shape, recipe in parameters]
-    return {"work": work, "rng": np.random.default_rng(1), "fill": _demo.numpy_fill, "scratch": scratch}
+    work = [(buffer[: math.prod(shape)], demo.law(initializer, shape)) for _, shape, initializer in parameters]
+    return {"work": work, "rng": np.random.default_rng(1), "fill": demo.numpy_fill, "scratch": scratch}
 
 
 def _table(
@@ -110,7 +105,7 @@ def _table(
     numpy: bool,
     rounds: int,
 ) -> Table:
-    """The others fill that part of the parameters; mark says which."""
+    """Peers fill only peers_part of the parameters; mark says which part that is."""
     largest = max(math.prod(shape) for _, shape, _ in parameters)
     memory = np.zeros(largest, np.float32)
     rows: list[Row] = []
@@ -146,7 +141,7 @@ def _table(
             text = f"{kind}, fastinit, {own[-1].threads} threads / torch.nn.init{mark}, values a second"
             ratios.append(Ratio(text, own[-1], [theirs]))
         if numpy:
-            code = "for w, want in work: fill(rng, w, want, scratch)"
+            code = "for w, law in work: fill(rng, w, law, scratch)"
             rows.append(row("numpy", "numpy PCG64 standard_normal(out=)", code, _numpy(parameters, w), parameters, 1))
     question = f"{title}: all {elements(parameters):,} parameters in {len(parameters)} tensors, one reused buffer"
     return Table("models", question, None, rows, ratios, most_rounds=rounds)

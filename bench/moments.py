@@ -1,7 +1,7 @@
 """Mean, standard deviation and kurtosis of torch's tensors, and whether two samples may have the same law.
 
-Each tensor is read once, by pieces that stay in a cache, as differences from its first element: a constant has
-variance 0, exactly.
+Each tensor is read once, in pieces that stay in a cache, as differences from its first element, so that the variance
+of a constant is exactly 0.
 """
 
 from __future__ import annotations
@@ -77,14 +77,14 @@ class Worst:
 
     def __str__(self) -> str:
         return (
-            f"{self.compared} parameters that are drawn: the worst z-score is {self.mean:.2f} for a mean "
+            f"{self.compared} parameters that are random: the worst z-score is {self.mean:.2f} for a mean "
             f"({self.mean_of}), {self.std:.2f} for a std ({self.std_of}); by chance the worst exceeds "
             f"{self.expected:.2f} once in 100 runs. {self.constant} constant ones are equal"
         )
 
 
 def worst(ours: Mapping[str, Moments], theirs: Mapping[str, Moments]) -> Worst:
-    """ValueError if the models have not the same parameters."""
+    """Compare all parameters of two models; a ValueError if the models do not have the same ones."""
     if ours.keys() != theirs.keys():
         raise ValueError(f"parameters differ: {', '.join(sorted(ours.keys() ^ theirs.keys()))}")
     scores = {name: z_scores(ours[name], theirs[name]) for name in ours}

@@ -1,6 +1,6 @@
-"""Two pictures for the README: the size sweep, and the peers' bars. Measures nothing; needs matplotlib.
+"""Two pictures for the README, drawn by matplotlib: the sweep of sizes, and the peers as bars.
 
-On opaque white, so that they can be read on a dark page, too. fastinit has the one strong colour.
+The background is opaque white, so that they can be read on a dark page too. Only fastinit has a strong colour.
 """
 
 from __future__ import annotations
@@ -91,8 +91,8 @@ def draw_sweep(heading: Heading, tables: Sequence[Table]) -> Any:
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_xlabel("float32 elements in the array")
-    axes.set_ylabel("nanoseconds for an element")
-    axes.set_title("A normal fill: what an element costs, by the size of the array", loc="left", fontsize=12)
+    axes.set_ylabel("nanoseconds per element")
+    axes.set_title("A normal fill: time per element for each size of the array", loc="left", fontsize=12)
     axes.grid(axis="y", color="#e5e7eb", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.legend(frameon=False, fontsize=10)
@@ -155,7 +155,7 @@ def draw_peers(heading: Heading, tables: Sequence[Table]) -> Any:
 
 
 def write(directory: Path, heading: Heading, tables: Sequence[Table]) -> list[Path]:
-    """What can be drawn of these tables."""
+    """Draw what these tables have data for."""
     sweep = [table for table in tables if table.name == "sweep" and table.measured]
     panels = [table for table in tables for name, kind in _PANELS if table.name == name and bars(table, kind)]
     pictures = {}

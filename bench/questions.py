@@ -1,7 +1,7 @@
-"""What is asked: a table for each question, with the rows that it compares and the ratios that answer it.
+"""The questions: a table for each, with the rows that it compares and the ratios that answer it.
 
-Knows the libraries' rows, and nothing of how they are timed or printed. One warm buffer serves all tables about large
-arrays, as float32, float64, float16 or bfloat16, so all kinds have the same number of bytes.
+All tables about large arrays share one warm buffer, as float32, float64, float16 or bfloat16, so that all kinds have
+the same number of bytes.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def over_limit(rows: Sequence[Row]) -> list[Ratio]:
 
 
 def over_peers(top: Row, bottom: Sequence[Row], *names: str) -> list[Ratio]:
-    """That row over each peer of one of these names."""
+    """That row over each of the peers' rows with these names."""
     return [
         Ratio(f"{top.name}, {_n(top)} / {name}, values a second", top, [row for row in bottom if row.name == name])
         for name in names
@@ -87,7 +87,7 @@ def constants(setting: Setting) -> Iterator[Table]:
     memset = row("limit", kind, "memset", "memset(w.ctypes.data, 1, w.nbytes)", w, _memset, threads=1)
     yield Table(
         "constants",
-        "Constants: how fast can that memory be written at all?",
+        "Constants: how fast can memory be written at all?",
         setting.limit,
         [*own, memset, *peers.rows(kind, "constant", w)],
         over_limit(own),
@@ -102,7 +102,7 @@ def uniform(setting: Setting) -> Iterator[Table]:
             own += ours(kind, "xavier_uniform", w, setting.threads, XAVIER)
         yield _warm(
             "uniform",
-            f"Uniform {dtype.name}: how near to the limit?",
+            f"Uniform {dtype.name}: how close to the limit?",
             setting,
             [*own, *peers.rows(kind, "uniform", w)],
             over_limit(own),
@@ -118,7 +118,7 @@ def uniform16(setting: Setting) -> Iterator[Table]:
         theirs += peers.rows(kind, "uniform", w)
     yield _warm(
         "uniform16",
-        "Uniform, 16 bits: bytes a second, by the limit's",
+        "Uniform, 16 bits: bytes a second, relative to the limit",
         setting,
         _by_kind(rows + theirs),
         over_limit(rows),
@@ -136,7 +136,7 @@ def normal(setting: Setting) -> Iterator[Table]:
     theirs = peers.rows(kind, "normal", w)
     yield _warm(
         "normal",
-        "Normal float32: how near to the limit, and how far from the others?",
+        "Normal float32: how close to the limit, and how much faster than the others?",
         setting,
         [*own, *theirs],
         over_limit(own) + over_peers(he[-1], theirs, "torch kaiming_normal_", "numpy SFC64 standard_normal(out=)"),
@@ -150,7 +150,7 @@ def truncated(setting: Setting) -> Iterator[Table]:
     theirs = peers.rows(kind, "truncated", w)
     yield _warm(
         "truncated",
-        "Truncated normal float32, +-2 standard deviations: how near to the limit, and how far from the others?",
+        "Truncated normal float32, +-2 standard deviations: how close to the limit, how much faster than the others?",
         setting,
         [*own, *theirs],
         over_limit(own) + over_peers(plain[-1], theirs, "torch trunc_normal_", "tf.random.stateless_truncated_normal"),
@@ -162,7 +162,7 @@ def normal64(setting: Setting) -> Iterator[Table]:
     own = ours(kind, "he_normal", w, setting.threads, HE)
     yield _warm(
         "normal64",
-        "Normal float64: how near to the limit?",
+        "Normal float64: how close to the limit?",
         setting,
         [*own, *peers.rows(kind, "normal", w)],
         over_limit(own),
@@ -180,7 +180,7 @@ def normal16(setting: Setting) -> Iterator[Table]:
         theirs += peers.rows(kind, "normal", w)
     yield _warm(
         "normal16",
-        "Normal, 16 bits: elements a second, by those of float32",
+        "Normal, 16 bits: elements a second, relative to float32",
         setting,
         f32 + _by_kind(rows + theirs),
         [
@@ -198,7 +198,7 @@ def targets(setting: Setting) -> Iterator[Table]:
         if target != config["target"]:
             own += ours(f"uniform float32 on the {target} target", "uniform", w, setting.threads, target=target)
             own += ours(f"normal float32 on the {target} target", "he_normal", w, setting.threads, HE, target=target)
-    yield _warm("targets", "Other targets than the one chosen here: float32", setting, own, over_limit(own))
+    yield _warm("targets", "float32 on the other targets that this CPU can run", setting, own, over_limit(own))
 
 
 def philox(setting: Setting) -> Iterator[Table]:
@@ -210,7 +210,7 @@ def philox(setting: Setting) -> Iterator[Table]:
         theirs += peers.rows(kind, what, setting.f32, keep=lambda name: "philox" in name.lower())
     yield _warm(
         "philox",
-        "bit_generator='philox', float32: how near to the limit?",
+        "bit_generator='philox', float32: how close to the limit?",
         setting,
         _by_kind(own + theirs),
         over_limit(own),
@@ -229,7 +229,7 @@ def strided(setting: Setting) -> Iterator[Table]:
         rows += [*own, *peers.rows(kind, "normal", view, ("numpy", "torch"))]
         rows.append(fill(view, kind, "ndarray.fill of that view", parts=64))
         ratios.append(Ratio(f"{kind}, {_n(own[-1])} / contiguous, values a second", own[-1], [contiguous[-1]]))
-    yield _warm("strided", "Views of a matrix: by our own rate where it is contiguous", setting, rows, ratios)
+    yield _warm("strided", "Views of a matrix: values a second, relative to a contiguous one", setting, rows, ratios)
 
 
 def small(_: Setting) -> Iterator[Table]:
@@ -267,8 +267,8 @@ def cache(_: Setting) -> Iterator[Table]:
     theirs = peers.rows(kind, "normal", w, ("numpy", "randomgen", "torch"), parts=1)
     yield Table(
         "cache",
-        "One thread, 64 KiB of float32 in cache: by the fastest oneMKL VSL Gaussian. Both are called from Python, and\n"
-        "both times include that call.",
+        "One thread, 64 KiB of float32 in cache: how much faster than the fastest Gaussian of oneMKL VSL? Both are\n"
+        "called from Python, and the times include the call.",
         fill(w),
         own + intel + theirs,
         [Ratio("fastinit.normal, 1 thread / the fastest vsRngGaussian, 1 thread, values a second", own[0], intel)],

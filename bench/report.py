@@ -1,4 +1,4 @@
-"""What is printed and written: the machine, the tables, the ratios, the JSON file. Measures nothing."""
+"""Prints the machine, the tables and the ratios, and writes the JSON file."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _cpu() -> str:
 
 
 def _caches() -> str:
-    """Of the first CPU, as Linux tells them."""
+    """Of the first CPU, from Linux."""
     found = []
     for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
         try:
@@ -66,8 +66,8 @@ def heading(setting: Setting, effort: Effort) -> Heading:
         "target": f"{config['target']} (found: {', '.join(config['targets_found'])}); {config['compiler']}",
         "versions": ", ".join([f"fastinit {fastinit.__version__}", f"python {platform.python_version()}", *here]),
         "other versions": ", ".join(plain) or "none",
-        "not here": ", ".join(away) or "nothing that is used",
-        "threads": f"fastinit {', '.join(map(str, setting.threads))}; the others as many as they like, or as said",
+        "not here": ", ".join(away) or "nothing that the bench uses",
+        "threads": f"fastinit {', '.join(map(str, setting.threads))}; the others as they choose, or as shown",
         "most threads": f"{setting.threads[-1]} thread{'' if setting.threads[-1] == 1 else 's'}",
         "buffer": f"{setting.n_bytes >> 20} MiB, warm",
         "rounds": f"at most {effort.rounds}, medians",
@@ -76,11 +76,12 @@ def heading(setting: Setting, effort: Effort) -> Heading:
 
 
 NOTES = """\
-elements: of one call; a slow row runs on a part of the buffer. of limit: bytes a second by those of the limit, the row
-on top, which runs right before each other row. fastinit is x: values a second of fastinit's fastest row of the same
-kind, by those of this row. spread: distance of the quartiles, by the median. ratio: the median over the rounds of the
-ratio of neighbours. JAX, TensorFlow and Keras return new arrays: their allocation is in the time. NumPy's and
-randomgen's normals have standard deviation 1: the pass that would scale them is not in the time."""
+elements: of one call; a slow row runs on a part of the buffer. of limit: bytes a second, divided by those of the limit
+(the first row), which runs right before each of the others. fastinit is x: values a second of fastinit's fastest row of
+the same kind, divided by those of this row. spread: distance between the quartiles, divided by the median. ratio: of
+runs that are neighbours in time, the median over the rounds. JAX, TensorFlow and Keras return new arrays; the times
+include the allocation. The normals of NumPy and randomgen have standard deviation 1; the times do not include the pass
+that would scale them."""
 
 WIDTHS = (58, 8, 10, 9, 9, 8, 10, 15, 8)
 
@@ -102,7 +103,7 @@ def _spread(row: Row) -> str:
 
 
 def times(row: Row, rows: Sequence[Row]) -> float | None:
-    """How many times this row's values a second fastinit's fastest row of its kind makes."""
+    """Values a second of fastinit's fastest row of this kind, divided by those of this row."""
     own = [other.values_per_second() for other in rows if _is_ours(other) and other.kind == row.kind]
     return max(own) / row.values_per_second() if own and row.who not in ("fastinit", "limit") else None
 
@@ -112,14 +113,14 @@ def _is_ours(row: Row) -> bool:
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """So many digits, but all of those before the point."""
+    """With so many significant digits, but all of those before the point."""
     if value is None:
         return ""
     return f"{value:.0f}" if value >= 10**digits - 0.5 else f"{value:.{digits}g}"
 
 
 def value(ratio: Ratio) -> str:
-    """What is printed for a ratio, and which row was the fastest where there was a choice."""
+    """The text of a ratio's value, with the row that was fastest if there was a choice."""
     if ratio.value() is None:
         return "not measured"
     rival = ratio.rival()
@@ -184,11 +185,8 @@ def columns(tables: Sequence[Table]) -> list[tuple[str, int | None]]:
 
 
 def show_sweep(tables: Sequence[Table], out: TextIO) -> None:
-    """One table for all sizes: nanoseconds for an element."""
-    print(
-        f"\n\nsweep. {tables[0].question}, float32: nanoseconds for an element, the time of the call by its size\n",
-        file=out,
-    )
+    """One table for all sizes: nanoseconds per element."""
+    print(f"\n\nsweep. {tables[0].question}, float32: nanoseconds per element, from the time of a call\n", file=out)
     names = columns(tables)
     for index, (name, threads) in enumerate(names, 1):
         print(f"  {index}: {name}" + (f", {threads} thread{'' if threads == 1 else 's'}" if threads else ""), file=out)
@@ -237,7 +235,7 @@ _LIBRARIES = {
     "TensorFlow, Keras": ("tensorflow", "keras"),
     "oneMKL, 1 thread": ("mkl",),
 }
-_NOT_IN_MARKDOWN = (STORES, "normal float32, contiguous", "normal float32, for comparison")  # there already
+_NOT_IN_MARKDOWN = (STORES, "normal float32, contiguous", "normal float32, for comparison")  # already in other rows
 _IN_MARKDOWN = ("uniform", "uniform16", "normal", "truncated", "normal64", "normal16", "targets", "philox", "strided")
 
 
@@ -276,7 +274,7 @@ def markdown(heading: Heading, tables: Sequence[Table]) -> str:
         [
             *lines,
             "",
-            f"10^9 values a second, by the fastest call of each library. `{heading['command']}` on {heading['date']}:",
+            f"10^9 values a second, the fastest call of each library. `{heading['command']}` on {heading['date']}:",
             f"{said}; fastinit on {heading['most threads']}.",
         ]
     )
@@ -303,7 +301,7 @@ def _plain_ratio(ratio: Ratio) -> dict[str, Any]:
 
 
 def beside(path: Path, write: Callable[[Path], object]) -> None:
-    """Written beside and renamed, so that no reader sees half of it."""
+    """Write next to the file and rename, so that no reader sees half of it."""
     temporary = path.with_name(f".{os.getpid()}.{path.name}")
     try:
         write(temporary)

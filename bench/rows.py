@@ -1,4 +1,4 @@
-"""Rows over arrays: how a statement is bound to an array or a part of it, and what fastinit's users write."""
+"""Rows that fill arrays or parts of them, and among them those with the statements of fastinit's users."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def optional(name: str) -> Any:
 
 
 def installed(name: str) -> str:
-    """Its version, without importing it; empty if it is not here."""
+    """Its version, without importing it; empty if it is not installed."""
     if importlib.util.find_spec(name) is None:
         return ""
     return importlib.metadata.version(name)
@@ -78,7 +78,7 @@ def ours(
     target: str | None = None,
     parts: int = 64,
 ) -> list[Row]:
-    """A row for each thread count. Arguments are source text, and are shown."""
+    """A row for each number of threads. The arguments are source text; the row's name shows them."""
     key = "" if function == "ones" else "seed=1, stream=2, "
     hooks: dict[str, Run] = {}
     if target:

@@ -1,8 +1,7 @@
-"""The time that code spends in initialisers: the same wrappers around the same functions, whoever does their work.
+"""The time that code spends in initialisers, by the same wrappers around the same functions with and without fastinit.
 
-It knows torch's, transformers' and timm's names of them, and nothing of fastinit. While it runs, the wrappers stand in
-all modules of these libraries, wherever the functions were imported to; where one initialiser calls another, the outer
-one counts.
+While it runs, the wrappers replace the initialisers of torch, transformers and timm in all modules of these libraries,
+wherever they were imported to. Where one initialiser calls another, the outer one counts.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ _NO_INITIALISERS = ("copy_",)  # of transformers, for buffers
 
 
 def initialisers(module: ModuleType) -> dict[str, Function]:
-    """Functions that fill a tensor in place, by torch's convention for names; not those that it has from elsewhere."""
+    """The module's own functions that fill a tensor in place, recognised by torch's convention for names."""
     return {
         name: value
         for name, value in vars(module).items()
@@ -49,15 +48,13 @@ class Reading:
     random_calls: int = 0  # the rest is counted on request
     random_seconds: float = 0.0
     values: int = 0  # written by random calls
-    user: float = (
-        0.0  # seconds of all of the process's CPUs, and of the system for it: clearing pages, for the most part
-    )
-    system: float = 0.0
+    user: float = 0.0  # seconds of all of the process's CPUs
+    system: float = 0.0  # of the system for the process: for the most part it clears pages
     page_faults: int = 0
 
 
 class Stopwatch:
-    """Takes the time between `start` and `stop`; with `count` also notes what initialisers did, which takes longer."""
+    """Adds up the time in initialisers between `start` and `stop`; with `count` also what they did, which is slower."""
 
     def __init__(self) -> None:
         self.count = False
@@ -94,11 +91,11 @@ class Stopwatch:
         torch = sys.modules["torch"]
         self.reading.random_calls += 1
         self.reading.random_seconds += seconds
-        with torch._C.DisableTorchFunction():  # not a call that `accelerate` has to look at
+        with torch._C.DisableTorchFunction():  # so that `accelerate` does not see the call
             self.reading.values += tensor.numel()
 
     def start(self) -> None:
-        """Untimed, and slow: looks through all modules. Those that are imported later keep what they find."""
+        """Put the wrappers into all modules that are imported now. Slow, and to be called before the clock starts."""
         wrappers: dict[int, Function] = {}
         for name in _INITIALISERS:
             module = sys.modules.get(name)

@@ -1,4 +1,4 @@
-"""The cost of an element by the array's size, from one element on: one thread, all threads, and peers on small arrays.
+"""The time per element for sizes from one element on: one thread, all threads, and peers on small arrays.
 
 A table for each size, so that the rows of one size are neighbours in time.
 """

@@ -1,7 +1,7 @@
-"""The peers: which there are, and rows of what their users write to fill such an array.
+"""The peers, and rows of what their users write to fill an array.
 
-Each library has a file of its own here, with `load` (the library, or ImportError), `version` and `calls`. None of them
-is needed: what is not installed, and what fails, is named in the output.
+Each library has a file here, with `load` (the library, or ImportError), `version` and `calls`. None of them is needed:
+the output names those that are not installed and those that fail.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def library(name: str) -> Any:
 
 
 def versions() -> tuple[list[str], list[str]]:
-    """Those that are here, those that are not."""
+    """Those that are installed, and those that are not."""
     here, away = [], []
     for name in NAMES:
         loaded, text = load(name)

@@ -1,4 +1,4 @@
-"""JAX, jitted, waited for. It fills no array in place: each call returns a new one of that shape and type."""
+"""JAX: jitted, and the result is waited for. Each call returns a new array of that shape and type."""
 
 from __future__ import annotations
 

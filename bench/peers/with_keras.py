@@ -1,4 +1,4 @@
-"""Keras initialisers, on whichever backend it is set to. Each call returns a new tensor."""
+"""Keras initialisers, on the backend that Keras is configured for. Each call returns a new tensor."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _INITIALIZERS = {
 
 
 def load() -> Any:
-    with_tensorflow.load()  # so that it is quiet
+    with_tensorflow.load()  # for its settings
     return importlib.import_module("keras")
 
 

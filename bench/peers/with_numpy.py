@@ -1,6 +1,6 @@
-"""NumPy: in place where it can do that; else a temporary of a type it has, and an assignment.
+"""NumPy: in place where it can do that; else into a temporary of a type that it can draw, which is then assigned.
 
-Its normals have standard deviation 1: the pass that would scale them is not in the time.
+Its normals have standard deviation 1; the times do not include the pass that would scale them.
 """
 
 from __future__ import annotations

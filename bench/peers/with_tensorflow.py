@@ -1,4 +1,4 @@
-"""TensorFlow, eager. It fills no array in place: each call returns a new tensor of that shape and type."""
+"""TensorFlow, eager. Each call returns a new tensor of that shape and type."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _METHODS = {"uniform": "stateless_uniform", "normal": "stateless_normal", "trunc
 
 
 def load() -> Any:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # not a word on its start
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # so that it prints nothing when it starts
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     return importlib.import_module("tensorflow")
 

@@ -1,4 +1,4 @@
-"""PyTorch, on its CPU tensors. It uses as many threads as it likes."""
+"""PyTorch, on its CPU tensors. It chooses its number of threads."""
 
 from __future__ import annotations
 

@@ -1,1 +1,3 @@
-"""What ``python -m fastinit`` runs."""
+"""The commands of ``python -m fastinit``, which ``import fastinit`` does not import."""
+
+__all__: list[str] = []

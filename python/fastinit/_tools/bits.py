@@ -1,8 +1,4 @@
-"""The words of a generator on standard output, for the programs that test generators.
-
-This file knows pipes, and in which order the blocks of several streams go. It makes no words: of fastinit it uses what
-users can, and the number that a stream's name stands for.
-"""
+"""Raw random words on standard output, for programs that test generators: one stream, or blocks of several in turn."""
 
 from __future__ import annotations
 
@@ -22,8 +18,9 @@ from .._arguments import stream_number
 if TYPE_CHECKING:
     from .._types import BitGenerator
 
+__all__ = ["add_arguments", "main", "pieces", "write"]
+
 BIT_GENERATORS = ("ars", "philox")
-STDOUT = 1
 END = 2**64  # of seeds and streams
 MOST_STREAMS = 1 << 16
 
@@ -68,20 +65,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("--bit-generator", choices=BIT_GENERATORS, default="ars", help="default: ars")
     parser.add_argument("--seed", type=int, default=0, help="0 .. 2^64-1, default 0")
-    parser.add_argument("--stream", default="0", help="a number, 0 .. 2^64-1, else it is a name; default 0")
+    parser.add_argument("--stream", default="0", help="a number, 0 .. 2^64-1, or a name; default 0")
     parser.add_argument(
         "--interleave",
         type=int,
         default=1,
         metavar="N",
-        help="take N streams, this one and those numbered after it: block 0 (4 words) of each in turn, then block 1 of "
-        "each, and so on; default 1",
+        help="write N streams, this one and the next ones by number: block 0 (4 words) of each in turn, then block 1 "
+        "of each, and so on; default 1",
     )
     parser.add_argument("--bytes", type=int, metavar="N", help="stop after N bytes; default: never")
 
 
 def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    """Write words until enough are written or the reader goes away; 0 in both cases."""
+    """Write words until there are enough or the reader closes the pipe, which is a BrokenPipeError."""
     n_streams, n_bytes, name = options.interleave, options.bytes, options.stream
     if not 1 <= n_streams <= MOST_STREAMS:
         parser.error(f"--interleave must be from 1 to {MOST_STREAMS}, got {n_streams}")
@@ -95,15 +92,9 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     if stream + n_streams > END:
         last = stream + n_streams - 1
         parser.error(f"--interleave {n_streams} needs the streams up to {last}, but 2**64 - 1 is the last")
-    if os.isatty(STDOUT):
-        parser.error("standard output is a terminal: send the words into a pipe or a file")
-    try:
-        write(pieces(options.bit_generator, options.seed, stream, n_streams), n_bytes, STDOUT)
-    except BrokenPipeError:  # the reader has seen enough: the usual end
-        return 0
-    except KeyboardInterrupt:
-        return 130  # as a shell reports a command that Ctrl-C ended
-    except OSError as error:
-        print(f"{parser.prog}: error: standard output: {error.strerror}", file=sys.stderr)
-        return 1
+    if sys.stdout is None:  # closed before the start
+        parser.error("standard output is closed: send the words to a pipe or a file")
+    if os.isatty(sys.stdout.fileno()):
+        parser.error("standard output is a terminal: send the words to a pipe or a file")
+    write(pieces(options.bit_generator, options.seed, stream, n_streams), n_bytes, sys.stdout.fileno())
     return 0
