@@ -12,7 +12,6 @@ import pkgutil
 import re
 import runpy
 import sys
-import typing
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -151,13 +150,6 @@ def test_signature(name: str) -> None:
         assert {
             key: value for key, value in defaults.items() if value is not inspect.Parameter.empty
         } == POSITIONAL_DEFAULTS[name]
-
-
-@pytest.mark.parametrize("name", [*FILLS, "dirac", *OTHERS])
-def test_types_can_be_read_at_run_time(name: str) -> None:
-    """Those of an initialiser are for type checkers alone: ``help`` would open with ten lines of them."""
-    hints = typing.get_type_hints(getattr(fastinit, name))
-    assert bool(hints) == (name in OTHERS)
 
 
 def test_parameters_by_position() -> None:

@@ -161,7 +161,7 @@ def cases(draw: st.DrawFn) -> tuple[str, tuple[float, ...]]:
     case=cases(),
     name=st.sampled_from(list(DTYPES)),
     target=st.sampled_from(TARGETS),
-    bit_generator=st.sampled_from(["ars", "philox"]),
+    rng=st.sampled_from(["ars", "philox"]),
     seed=st.integers(0, 2**64 - 1),
     stream=st.integers(0, 2**64 - 1),
     shape=st.lists(st.integers(0, 9), min_size=0, max_size=3),

@@ -161,20 +161,6 @@ def test_dir_is_what_is_public() -> None:
     assert of_recipes == sorted(fastinit.recipes.__all__)
 
 
-def test_the_import_imports_little() -> None:
-    code = (
-        "import sys, fastinit; loaded = set(sys.modules); fastinit.recipes.match; "
-        "print(*sorted(name for name in loaded if name.startswith('fastinit')), 'hashlib' in loaded)"
-    )
-    run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert run.stdout.split() == [
-        "fastinit",
-        *(f"fastinit.{name}" for name in ("_arguments", "_core", "_fans", "_methods", "arrays", "initializers")),
-        *(f"fastinit.{name}" for name in ("random", "recipes", "structured")),
-        "False",
-    ]
-
-
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_every_module_says_what_it_offers(path: pathlib.Path) -> None:
     tree = ast.parse(path.read_text("utf-8"))
