@@ -20,6 +20,7 @@ import pytest
 
 import fastinit
 from conftest import installed
+from fastinit._arguments import documented, documented_by
 
 PACKAGE = pathlib.Path(fastinit.__file__).parent
 # In numpydoc's order.
@@ -152,8 +153,24 @@ def test_help_of_the_package_fits_a_screen() -> None:
             assert re.search(rf"\b{name}\b", text), name
 
 
+def test_without_docstrings() -> None:
+    """As under ``python -OO``."""
+
+    def function() -> None: ...
+
+    assert documented(function) is function
+    assert documented_by(function)(function) is function
+    assert function.__doc__ is None
+    code = "import fastinit; print(fastinit.normal.__doc__, fastinit.Generator.normal.__doc__)"
+    run = subprocess.run([sys.executable, "-OO", "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout == "None None\n"
+
+
 def test_dir_is_what_is_public() -> None:
-    """In a process of its own, where nothing else has been imported."""
+    """In a process of its own, where nothing else has been imported, and here."""
+    assert {*fastinit.__all__} <= {*dir(fastinit)} <= {*fastinit.__all__, "jax", "torch"}
+    with pytest.raises(AttributeError, match=r"module 'fastinit.recipes' has no attribute 'nothing'"):
+        fastinit.recipes.nothing  # noqa: B018
     code = "import fastinit; print(*dir(fastinit)); import fastinit.recipes as r; print(*dir(r)); print(*dir(fastinit))"
     run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     first, of_recipes, second = (line.split() for line in run.stdout.splitlines())

@@ -29,8 +29,8 @@ Generator, default_generator, manual_seed
 calculate_gain, set_num_threads, get_num_threads, show_config
 recipes                          which parameters of a model get what
 
-``fastinit.torch`` and ``fastinit.jax`` are imported by their names.
-``help(fastinit.he_normal)`` and so on have formulas and arguments.
+``import fastinit.torch`` and ``import fastinit.jax`` bring the adapters.
+``help(fastinit.he_normal)`` and so on give formulas and arguments.
 """
 
 from . import recipes

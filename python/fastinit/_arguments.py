@@ -168,12 +168,12 @@ out : array
     as an ``array.array``.""",
     "fan_in": """\
 fan_in : int
-    The number of inputs of a unit. Or leave it out, and say by ``layout``
+    The number of inputs of a unit. Where it is left out, ``layout`` says
     how to read it from the shape.""",
     "fans": """\
 fan_in, fan_out : int
-    The numbers of inputs and outputs of a unit. Or leave them out, and say
-    by ``layout`` how to read them from the shape.""",
+    The numbers of inputs and outputs of a unit. Where they are left out,
+    ``layout`` says how to read them from the shape.""",
     "seed": """\
 seed, stream : int or str, optional
     ``seed`` is an int, 0 .. 2**64-1; ``stream`` is one too, or a str such
