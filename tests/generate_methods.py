@@ -11,8 +11,7 @@ import ast
 import pathlib
 
 PACKAGE = pathlib.Path(__file__).parent.parent / "python" / "fastinit"
-FILES = ("initializers", "structured")
-# What a generator has itself, and how the functions are told of it.
+# What a generator has itself, and what its methods hand to the functions in its place.
 OWN = {"seed": "self._streams", "bit_generator": "self._bit_generator"}
 
 HEAD = '''\
@@ -24,13 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import initializers, structured
 from ._arguments import documented_by
-from ._fans import {fans}
+from ._fans import {_fans}
 from .initializers import {initializers}
 from .structured import {structured}
 
 if TYPE_CHECKING:
     from ._types import (
-{types}
+{_types}
     )
 
 __all__ = ["Methods"]
@@ -45,79 +44,73 @@ class Methods:
 '''
 
 
-def methods(tree: ast.Module, module: str) -> tuple[list[str], set[str]]:
-    """The methods for the functions of a module, and the names that their signatures use."""
-    written: list[str] = []
-    used: set[str] = set()
-    public = next(
-        ast.literal_eval(node.value)
-        for node in tree.body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
-    )
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef) and node.name in public:
-            positional = node.args.args
-            defaults: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults))
-            pairs = list(zip(positional, [*defaults, *node.args.defaults], strict=True))
-            pairs_by_name = list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
-            kept = [pair for pair in pairs_by_name if pair[0].arg not in OWN]
-            lines = [f"    @documented_by({module}.{node.name})", f"    def {node.name}(", "        self,"]
-            lines += [f"        {parameter(*pair)}," for pair in pairs]
-            lines += ["        *,", *(f"        {parameter(*pair)}," for pair in kept)]
-            lines += ["    ) -> ArrayT:", f"        return {module}.{node.name}("]
-            lines += [f"            {argument.arg}," for argument, _ in pairs]
-            lines += [f"            {a.arg}={OWN.get(a.arg, a.arg)}," for a in node.args.kwonlyargs]
-            written.append("\n".join([*lines, "        )"]))
-            for name in ast.walk(node.args):
-                if isinstance(name, ast.Name):
-                    used.add(name.id)
-        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) in public:
-            written.append("    " + ast.unparse(node))  # an alias
-    return written, used
+class Module:
+    """A file of the package, read but not imported."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.tree = ast.parse((PACKAGE / f"{name}.py").read_text("utf-8"))
+        self.values: dict[str, ast.expr] = {}  # what is assigned at its top level
+        for node in self.tree.body:
+            if isinstance(node, ast.Assign):
+                self.values[ast.unparse(node.targets[0])] = node.value
+            elif isinstance(node, ast.AnnAssign) and node.value is not None:
+                self.values[ast.unparse(node.target)] = node.value
+        self.public: list[str] = ast.literal_eval(self.values["__all__"])
+
+    def functions(self) -> list[ast.FunctionDef]:
+        return [node for node in self.tree.body if isinstance(node, ast.FunctionDef) and node.name in self.public]
+
+    def aliases(self) -> list[str]:
+        return [f"    {name} = {ast.unparse(self.values[name])}" for name in self.values if name in self.public]
 
 
 def parameter(argument: ast.arg, default: ast.expr | None) -> str:
     """As it stands in a signature."""
     assert argument.annotation is not None
     text = f"{argument.arg}: {ast.unparse(argument.annotation)}"
-    if default is None:
-        return text
-    value = ast.unparse(default)
-    return f"{text} = {value}".replace("'", '"')
+    return text if default is None else f"{text} = {ast.unparse(default)}".replace("'", '"')
+
+
+def method(module: str, function: ast.FunctionDef) -> str:
+    """The method that calls the function."""
+    arguments = function.args
+    first_default = len(arguments.args) - len(arguments.defaults)
+    defaults: list[ast.expr | None] = [*[None] * first_default, *arguments.defaults]
+    by_position = [parameter(*pair) for pair in zip(arguments.args, defaults, strict=True)]
+    by_name = [
+        parameter(argument, default)
+        for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        if argument.arg not in OWN
+    ]
+    return "\n".join(
+        [
+            f"    @documented_by({module}.{function.name})",
+            f"    def {function.name}(",
+            *(f"        {text}," for text in ("self", *by_position, "*", *by_name)),
+            "    ) -> ArrayT:",
+            f"        return {module}.{function.name}(",
+            *(f"            {argument.arg}," for argument in arguments.args),
+            *(
+                f"            {argument.arg}={OWN.get(argument.arg, argument.arg)},"
+                for argument in arguments.kwonlyargs
+            ),
+            "        )\n",
+        ]
+    )
 
 
 def source() -> str:
     """The whole file."""
-    written: list[str] = []
-    used: set[str] = set()
-    own: dict[str, set[str]] = {}
-    for module in FILES:
-        tree = ast.parse((PACKAGE / f"{module}.py").read_text("utf-8"))
-        some, names = methods(tree, module)
-        written += some
-        used |= names
-        own[module] = {ast.unparse(n.targets[0]) for n in tree.body if isinstance(n, ast.Assign)} | {
-            ast.unparse(n.target) for n in tree.body if isinstance(n, ast.AnnAssign)
-        }
-    types = ast.parse((PACKAGE / "_types.py").read_text("utf-8"))
-    fans = ast.parse((PACKAGE / "_fans.py").read_text("utf-8"))
-
-    def imported(tree: ast.Module) -> list[str]:
-        public = next(
-            ast.literal_eval(n.value)
-            for n in tree.body
-            if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "__all__"
-        )
-        return [name for name in public if name in used]
-
-    head = HEAD.format(
-        types="\n".join(f"        {name}," for name in imported(types)),
-        fans=", ".join(imported(fans)),
-        initializers=", ".join(sorted(own["initializers"] & used)),
-        structured=", ".join(sorted(own["structured"] & used)),
-    )
-    aliases = [method for method in written if "\n" not in method]
-    return "\n".join([head, *(method + "\n" for method in written if method not in aliases), *aliases]) + "\n"
+    modules = [Module("initializers"), Module("structured")]
+    functions = [(module.name, function) for module in modules for function in module.functions()]
+    nodes = [node for _, function in functions for node in ast.walk(function.args)]
+    used = {node.id for node in nodes if isinstance(node, ast.Name)}  # types and defaults
+    imports = {module.name: ", ".join(sorted(used & module.values.keys())) for module in modules}
+    imports["_fans"] = ", ".join(name for name in Module("_fans").public if name in used)
+    imports["_types"] = "\n".join(f"        {name}," for name in Module("_types").public if name in used)
+    aliases = [alias for module in modules for alias in module.aliases()]
+    return "\n".join([HEAD.format(**imports), *(method(*pair) for pair in functions), *aliases]) + "\n"
 
 
 if __name__ == "__main__":

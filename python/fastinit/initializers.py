@@ -591,9 +591,9 @@ def variance_scaling(
     distribution : {"normal", "uniform", "truncated_normal"}, default "normal"
         "normal" is what Keras calls "untruncated_normal".
     fan_in, fan_out : int, optional
-        The numbers of inputs and outputs of a unit: those that ``mode`` needs.
-        Or leave them out, and say by ``layout`` how to read them from the
-        shape.
+        The numbers of inputs and outputs of a unit, as far as ``mode`` needs
+        them. Where they are left out, ``layout`` says how to read them from
+        the shape.
     {seed}
 
     Returns
