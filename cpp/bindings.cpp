@@ -135,8 +135,8 @@ struct Place {
 
   Place(py::handle shape_or_none, py::handle offset_or_none) : is_box(!shape_or_none.is_none()) {
     if (is_box == offset_or_none.is_none()) {
-      throw py::value_error("global_shape and offset must be given together: the shape of the tensor that out is a box "
-                            "of, and the place of the box in it; got global_shape " + shown(shape_or_none) +
+      throw py::value_error("global_shape and offset must be given together: the shape of the whole tensor, and where "
+                            "out begins in it; got global_shape " + shown(shape_or_none) +
                             ", offset " + shown(offset_or_none));
     }
     if (!is_box) return;

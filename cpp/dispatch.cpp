@@ -144,7 +144,7 @@ const KernelTable& kernels_of(const std::string& name) {
   for (const Target& target : targets()) {
     if (target.runs_here && name == target.table->target) return *target.table;
   }
-  throw std::invalid_argument("no target '" + name + "' runs here; these do: " + list(targets_found()) +
+  throw std::invalid_argument("the target '" + name + "' cannot run here; these can: " + list(targets_found()) +
                               " (built: " + list(targets_built()) + ")");
 }
 

@@ -60,7 +60,7 @@ auto ask(const char* what, const Ask& question) {
     return question();
   } catch (py::error_already_set& error) {
     if (!error.matches(PyExc_Exception) || error.matches(PyExc_MemoryError)) throw;
-    const std::string text = "out does not give its memory: " + std::string(what) + " raised " + error_text(error);
+    const std::string text = "out gives no access to its memory: " + std::string(what) + " raised " + error_text(error);
     py::raise_from(error, error.matches(PyExc_TypeError) ? PyExc_TypeError : PyExc_ValueError, text.c_str());
     throw py::error_already_set();
   }
@@ -85,7 +85,7 @@ Element element_of(const py::dtype& dtype, Elements wanted) {
       return {ElementType::kFloat32, std::size_t(dtype.itemsize())};
     }
   } else if (foreign) {
-    refuse_byte_order("dtype " + shown(dtype), "; out.astype(out.dtype.newbyteorder('=')) is a copy that is");
+    refuse_byte_order("dtype " + shown(dtype), "; out.astype(out.dtype.newbyteorder('=')) makes a copy that is");
   } else {
     switch (dtype.num()) {
       case 11: return {ElementType::kFloat32, 4};  // NPY_FLOAT, NPY_DOUBLE, NPY_HALF
@@ -152,7 +152,7 @@ void need_cpu(const Device& device, py::handle out) {
   const bool known = device.type > 0 && std::size_t(device.type) < std::size(kDevices) && *kDevices[device.type] != 0;
   throw py::value_error("out must be in the memory of the CPU, got a " + type_name(out) + " on " +
                         (known ? kDevices[device.type] : "DLPack's device type " + std::to_string(device.type)) + ":" +
-                        std::to_string(device.id) + "; fill one there, and copy it");
+                        std::to_string(device.id) + "; fill an array in CPU memory and copy it");
 }
 
 std::string type_text(const DataType& type) {
@@ -279,7 +279,7 @@ void need_no_overlap(const View& view) {
     if (!overlaps) return;
   }
   const std::string what = overlaps ? "out has elements that overlap in memory, like a broadcast view"
-                                    : "out's strides interleave, and it is too large to look for elements that overlap";
+                                    : "out's strides interleave, and it is too large to check for overlapping elements";
   throw py::value_error(what + ": got shape " + view.shape_text() + " with strides " +
                         tuple_text(view.strides, view.n_dimensions) +
                         " bytes; pass an array where each element has its own place");
@@ -330,7 +330,7 @@ void View::take_tensor(py::handle out, Elements wanted, Access access) {
   // PyTorch's views that negate what they show (of a conjugate's imaginary part) are exported as if they did not.
   const auto negates = [&] { return py::hasattr(out, "is_neg") && py::cast<bool>(py::bool_(out.attr("is_neg")())); };
   if (ask("is_neg", negates)) {
-    throw py::value_error("out must not be a negated view, got one; out.resolve_neg() is a copy that is none");
+    throw py::value_error("out must not be a negated view, got one; out.resolve_neg() makes a plain copy");
   }
   const py::object capsule = ask("__dlpack__", [&]() -> py::object {
     using namespace py::literals;
@@ -345,21 +345,20 @@ void View::take_tensor(py::handle out, Elements wanted, Access access) {
   const dlpack::Tensor* tensor = nullptr;
   if (const auto* managed = dlpack::take<dlpack::VersionedManaged>(capsule, loan_)) {
     if (managed->major != dlpack::kMajor) {
-      throw py::value_error("out must speak version 1 of DLPack, got version " + std::to_string(managed->major));
+      throw py::value_error("out must support DLPack version 1, got version " + std::to_string(managed->major));
     }
     tensor = &managed->tensor;
     if (access == Access::kWrite && (managed->flags & dlpack::kReadOnly)) refuse_read_only("its __dlpack__ says so");
     if (access == Access::kWrite && (managed->flags & dlpack::kCopied)) {
-      throw py::value_error("out must give its own memory, got a copy of it from its __dlpack__");
+      throw py::value_error("out must expose its own memory, but its __dlpack__ returned a copy");
     }
   } else if (const auto* old = dlpack::take<dlpack::Managed>(capsule, loan_)) {
     tensor = &old->tensor;
     if (access == Access::kWrite && dlpack::is_immutable(out)) {
-      refuse_read_only("a " + type_name(out) + " is immutable: fill a numpy.ndarray and make it one");
+      refuse_read_only("a " + type_name(out) + " is immutable: fill a numpy.ndarray and convert it");
     }
   } else {
-    throw py::type_error("out must give a DLPack capsule that was not used, got " + shown(capsule) +
-                         " from its __dlpack__");
+    throw py::type_error("out's __dlpack__ must return an unused DLPack capsule, got " + shown(capsule));
   }
   dlpack::need_cpu(tensor->device, out);
   if (wanted != Elements::kAny) element = dlpack::element_of(tensor->type, wanted);

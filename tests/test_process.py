@@ -383,7 +383,7 @@ def test_a_target_can_be_forced_by_the_environment() -> None:
 def test_an_unknown_target_is_refused() -> None:
     code = "import numpy, fastinit\ntry: fastinit.zeros(numpy.ones(3))\nexcept ValueError as error: print(error)"
     message = run(code, FASTINIT_TARGET="sse9")
-    assert message.startswith("FASTINIT_TARGET: no target 'sse9' runs here; these do: ")
+    assert message.startswith("FASTINIT_TARGET: the target 'sse9' cannot run here; these can: ")
     assert message.count("portable") == 2
     assert message in run("import fastinit; fastinit.show_config()", FASTINIT_TARGET="sse9")
 
