@@ -103,7 +103,7 @@ def test_resnet50(capsys: pytest.CaptureFixture[str]) -> None:
     words = " ".join(printed.split())
     assert "It follows: He, Zhang, Ren, Sun" in words
     assert "those of torchvision's resnet50 with its default, zero_init_residual=False: bn3.weight is 1." in words
-    assert "*.weight he_normal(mode='fan_out')" in words
+    assert "*.weight he_normal(mode='fan_out', layout='torch')" in words
     rows = {line.split()[0]: line.split() for line in lines if line}
     tensors = shapes.resnet50()
     for name, expected in laws("resnet50").items():

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import copy
+import decimal
+import enum
+import fractions
+import gc
+import itertools
 import math
 import pickle
+import re
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -15,6 +23,8 @@ from mpmath import mp, mpf  # type: ignore[import-untyped, unused-ignore]
 import fastinit
 from fastinit import recipes
 from fastinit.recipes import RECIPES, Initializer, Recipe, match
+from fastinit.recipes._core import check_prefix, count
+from fastinit.recipes._named import assign
 
 ROOT5 = math.sqrt(5)
 # One of each law and each way to say the fans, with the shape of a tensor; all of them are drawn from.
@@ -25,7 +35,8 @@ LAWS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("uniform", {"low": -0.25, "high": 1.0}, (400, 500)),
     ("normal", {"mean": 0.3, "std": 0.02}, (400, 500)),
     ("truncated_normal", {"std": 0.02}, (400, 500)),
-    ("truncated_normal", {"mean": 1.0, "std": 0.5, "low": 0.75, "high": 3.0}, (400, 500)),
+    ("truncated_normal", {"mean": 1.0, "std": 0.5, "low": 0.75, "high": 3.0, "bounds": "absolute"}, (400, 500)),
+    ("truncated_normal", {"mean": 1.0, "std": 0.5, "low": -3.0, "high": 0.75}, (400, 500)),
     ("truncated_normal", {"bounds": "std", "low": -1.0, "high": 0.5, "std": 2.0, "mean": 7.0}, (400, 500)),
     ("truncated_normal", {"low": 8.0, "high": math.inf}, (400, 500)),
     ("truncated_normal", {"low": -math.inf, "high": -30.0, "std": 3.0}, (400, 500)),
@@ -34,7 +45,7 @@ LAWS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("he_uniform", {"a": ROOT5}, (400, 50, 3, 3)),
     ("he_normal", {}, (400, 500)),
     ("kaiming_normal", {"mode": "fan_out", "nonlinearity": "tanh"}, (400, 500)),
-    ("he_normal", {"gain": 0.5, "fan_in": 12.5}, (400, 500)),
+    ("he_normal", {"gain": 0.5, "fan_in": 12.0}, (400, 500)),
     ("he_normal", {"mode": "fan_avg", "fan_in": 5, "fan_out": 10, "truncated": True}, (400, 500)),
     ("lecun_uniform", {"layout": "keras"}, (3, 3, 100, 200)),
     ("lecun_normal", {"in_axis": (0, -1), "out_axis": 1}, (10, 400, 50)),
@@ -119,8 +130,8 @@ def test_moments_of_any_window(low: float, high: float) -> None:
 
 
 def test_moments_without_spread() -> None:
-    assert Initializer("truncated_normal", {"std": 0.0, "mean": 5.0}).moments((3,)) == (2.0, 0.0)
-    assert Initializer("truncated_normal", {"std": 0.0, "mean": 5.0, "bounds": "std"}).moments((3,)) == (5.0, 0.0)
+    assert Initializer("truncated_normal", std=0.0, mean=5.0).moments((3,)) == (5.0, 0.0)
+    assert Initializer("truncated_normal", std=0.0, mean=5.0, bounds="absolute").moments((3,)) == (2.0, 0.0)
     assert Initializer("uniform", {"low": 3, "high": 3}).moments((3,)) == (3.0, 0.0)
 
 
@@ -132,17 +143,216 @@ def test_moments_of_no_elements_are_those_of_the_law() -> None:
         assert math.isfinite(std)
 
 
-def test_an_initializer_is_a_value() -> None:
-    one = Initializer("normal", {"std": 0.02})
-    assert one == Initializer("normal", {"std": 0.02}) != Initializer("normal", {"std": 0.03})
-    assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
-    assert eval(repr(one)) == one
-    assert repr(Initializer("zeros")) == "Initializer('zeros')"
-    assert str(Initializer("uniform", {"low": -1 / 3, "high": 1})) == "uniform(low=-0.333333, high=1)"
-    arguments = {"std": 0.02}
-    other = Initializer("normal", arguments)
-    arguments["std"] = 7.0
-    assert other == one
+def test_moments_at_the_ends_of_the_range() -> None:
+    """Where a sum or a square on the way would not be a float64 value any more."""
+    wide = Initializer("uniform", low=-1e308, high=1.5e308)
+    assert wide.moments((3,)) == pytest.approx((2.5e307, 2.5 / math.sqrt(12) * 1e308))
+    assert Initializer("he_normal", gain=1e200).moments((4, 4)) == (0.0, 5e199)
+
+
+def test_moments_of_a_shape_that_is_refused_are_refused() -> None:
+    for name in ("he_normal", "identity", "orthogonal", "dirac"):
+        with pytest.raises(ValueError, match=rf"^Initializer\('{name}'\): .*\(3,\)"):
+            Initializer(name).moments((3,))
+
+
+# --- an initializer is a value --------------------------------------------------------------------------------------
+
+
+def test_it_is_a_value() -> None:
+    one = Initializer("normal", std=0.02)
+    assert one == Initializer("normal", {"std": 0.02}) != Initializer("normal", std=0.03)
+    assert Initializer("uniform", low=0, high=1) == Initializer("uniform", {"high": 1.0}, low=0.0)
+    assert len({one, Initializer("normal", std=0.02), Initializer("normal"), Initializer("truncated_normal")}) == 3
+    assert one != "normal"
+    assert one != ("normal", {"std": 0.02})
+    assert one.function == "normal"
+    assert dict(one.arguments) == {"std": 0.02}
+
+
+def test_it_cannot_be_changed() -> None:
+    arguments: dict[str, Any] = {"in_axis": [0, 1], "out_axis": np.array([2])}
+    one = Initializer("he_normal", arguments)
+    same = Initializer("he_normal", in_axis=(0, 1), out_axis=(2,))
+    arguments["in_axis"].append(5)
+    arguments["out_axis"] += 3
+    arguments["batch_axis"] = [7]
+    assert one == same
+    assert hash(one) == hash(same)
+    for change in ("update", "clear", "pop", "__setitem__", "setdefault"):
+        assert not hasattr(one.arguments, change)
+    with pytest.raises(TypeError, match="does not support item assignment"):
+        one.arguments["in_axis"] = 5  # type: ignore[index]
+    for name in ("function", "arguments", "_function", "_arguments", "other"):
+        with pytest.raises(AttributeError, match=r"^Initializer cannot be changed: make another one$"):
+            setattr(one, name, "zeros")
+        with pytest.raises(AttributeError, match=r"^Initializer cannot be changed: make another one$"):
+            delattr(one, name)
+    assert not hasattr(one, "__dict__")
+    assert one == same
+
+
+class Mode(str, enum.Enum):
+    """Its own __str__ says something else."""
+
+    OUT = "fan_out"
+
+
+PLAIN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("normal", {"std": np.float32(0.02)}, {"std": float(np.float32(0.02))}),
+    ("normal", {"std": np.float64(0.02)}, {"std": 0.02}),
+    ("normal", {"std": np.longdouble(0.5)}, {"std": 0.5}),
+    ("normal", {"std": np.int8(2)}, {"std": 2}),
+    ("normal", {"std": fractions.Fraction(1, 3)}, {"std": 1 / 3}),
+    ("constant", {"value": 2**70}, {"value": 2**70}),
+    ("he_normal", {"truncated": np.bool_(True)}, {"truncated": True}),
+    ("he_normal", {"mode": np.str_("fan_out")}, {"mode": "fan_out"}),
+    ("he_normal", {"mode": Mode.OUT}, {"mode": "fan_out"}),
+    ("he_normal", {"in_axis": [0, np.int64(1)], "out_axis": -1}, {"in_axis": (0, 1), "out_axis": -1}),
+    ("he_normal", {"in_axis": np.array([0, 1]), "out_axis": np.array(2)}, {"in_axis": (0, 1), "out_axis": 2}),
+    ("he_normal", {"in_axis": range(2), "out_axis": (2,)}, {"in_axis": (0, 1), "out_axis": (2,)}),
+    ("he_normal", {"in_axis": iter([1]), "out_axis": 0}, {"in_axis": (1,), "out_axis": 0}),
+    ("he_normal", {"in_axis": 1, "out_axis": 0, "batch_axis": []}, {"in_axis": 1, "out_axis": 0, "batch_axis": ()}),
+    ("he_normal", {"fan_in": None, "layout": None}, {"fan_in": None, "layout": None}),
+    ("dirac", {"groups": np.uint8(2)}, {"groups": 2}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "given", "kept"), PLAIN)
+def test_arguments_are_kept_as_plain_values(name: str, given: dict[str, Any], kept: dict[str, Any]) -> None:
+    one, other = Initializer(name, given), Initializer(name, kept)
+    assert dict(one.arguments) == kept
+    assert all(type(value) is type(kept[key]) for key, value in one.arguments.items())
+    assert one == other
+    assert hash(one) == hash(other)
+    assert repr(one) == repr(other)
+    found = one.fill(np.empty((8, 8, 8)), seed=1, stream=2)
+    assert np.array_equal(found, other.fill(np.empty((8, 8, 8)), seed=1, stream=2))
+
+
+def test_plain_values_fill_the_bits_of_those_that_were_given() -> None:
+    for std in (np.float32(0.02), np.float16(0.02), np.longdouble("0.02"), fractions.Fraction(1, 50)):
+        value: Any = std
+        wanted = fastinit.normal(np.empty(64), std=value, seed=1, stream=2)
+        assert np.array_equal(Initializer("normal", std=value).fill(np.empty(64), seed=1, stream=2), wanted)
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        ("normal", {"std": np.bool_(True)}, "std must be a number, got True of type bool"),
+        ("normal", {"std": decimal.Decimal(1)}, r"std must be a number, got Decimal\('1'\)"),
+        ("normal", {"std": np.timedelta64(3)}, "std must be a number, got .*timedelta64"),
+        ("normal", {"std": np.timedelta64(3, "s")}, "std must be a number, got .*timedelta64"),
+        ("normal", {"std": np.array(3.0)}, r"std must be a number, got an array of shape \(\)"),
+        ("normal", {"std": [1.0]}, r"std must be a number, got \(1.0,\) of type tuple"),
+        ("normal", {"std": {1.0: 2}}, r"std must be a number, got \(1.0,\) of type tuple"),
+        ("normal", {"std": None}, "std must be a number, got None"),
+        ("he_normal", {"mode": b"fan_in"}, "mode must be one of"),
+        ("he_normal", {"in_axis": [[0], [1]], "out_axis": 2}, r"in_axis must be .*, got \(\(0,\), \(1,\)\)"),
+        ("he_normal", {"truncated": 1}, "truncated must be True or False, got 1"),
+    ],
+)
+def test_other_values_are_refused_in_the_words_of_the_function(
+    function: str, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(TypeError, match=message):
+        Initializer(function, arguments)
+
+
+@pytest.mark.parametrize("value", [fractions.Fraction(10**400), 10**400])
+def test_numbers_beyond_float64_are_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"value must be a number within the range of float64, got"):
+        Initializer("constant", value=value)
+
+
+NAN, OTHER_NAN = np.array([0x7FF8000000000000, 0x7FF8000000000001], np.uint64).view(np.float64).tolist()
+
+
+def test_those_that_fill_different_bits_differ() -> None:
+    values = [0.0, -0.0, NAN, -NAN, OTHER_NAN, math.inf, -math.inf, 1, 1e-320]
+    bits = [Initializer("constant", value=v).fill(np.empty(1), seed=0, stream=0).tobytes() for v in values]
+    assert len(set(bits)) == len(values)
+    assert len({Initializer("constant", value=v) for v in values}) == len(values)
+    for v, w in itertools.product(values, values):
+        one, other = Initializer("constant", value=v), Initializer("constant", value=w)
+        assert (one == other) == (v is w), (v, w)
+        assert one != other or hash(one) == hash(other)
+    assert Initializer("constant", value=0) == Initializer("constant", value=0.0) != Initializer("constant", value=-0.0)
+    assert Initializer("normal", mean=-0.0) != Initializer("normal", mean=0.0)
+    assert Initializer("constant", value=float("nan")) == Initializer("constant", value=np.float32("nan"))
+
+
+@pytest.mark.parametrize(
+    ("initializer", "text", "short"),
+    [
+        (Initializer("zeros"), "Initializer('zeros')", "zeros()"),
+        (Initializer("normal", std=0.02), "Initializer('normal', std=0.02)", "normal(std=0.02)"),
+        (
+            Initializer("uniform", low=-1 / 3, high=1),
+            "Initializer('uniform', low=-0.3333333333333333, high=1)",
+            "uniform(low=-0.333333, high=1)",
+        ),
+        (
+            Initializer("truncated_normal", low=-math.inf, high=-0.0),
+            "Initializer('truncated_normal', low=float('-inf'), high=-0.0)",
+            "truncated_normal(low=-inf, high=-0)",
+        ),
+        (Initializer("constant", value=math.nan), "Initializer('constant', value=float('nan'))", "constant(value=nan)"),
+        (
+            Initializer("he_normal", in_axis=[0, 1], out_axis=2, truncated=True),
+            "Initializer('he_normal', in_axis=(0, 1), out_axis=2, truncated=True)",
+            "he_normal(in_axis=(0, 1), out_axis=2, truncated=True)",
+        ),
+    ],
+    ids=str,
+)
+def test_its_repr_makes_it_again(initializer: Initializer, text: str, short: str) -> None:
+    assert repr(initializer) == text
+    assert str(initializer) == short
+    assert eval(text) == initializer
+
+
+class Mine(Initializer):
+    """A subclass with nothing of its own."""
+
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("kind", [Initializer, Mine])
+@pytest.mark.parametrize(("name", "arguments", "shape"), LAWS, ids=lambda value: str(value)[:40])
+def test_copies_are_equal(kind: type[Initializer], name: str, arguments: dict[str, Any], shape: Any) -> None:
+    one = kind(name, arguments)
+    copies = [pickle.loads(pickle.dumps(one, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for other in (*copies, copy.copy(one), copy.deepcopy(one)):
+        assert type(other) is kind
+        assert other == one
+        assert hash(other) == hash(one)
+        assert repr(other) == repr(one)
+        assert list(other.arguments) == list(one.arguments)
+
+
+def test_a_subclass_is_another_kind() -> None:
+    assert Mine("zeros") == Mine("zeros") != Initializer("zeros") != Mine("zeros")
+    assert repr(Mine("normal", std=1)) == "Mine('normal', std=1)"
+    with pytest.raises(AttributeError, match=r"^Mine cannot be changed"):
+        Mine("zeros").function = "ones"  # type: ignore[misc]
+    assert match({"*": Mine("zeros")}, ["a"]) == {"a": ("*", Mine("zeros"))}
+
+
+def test_pickles_name_the_public_class() -> None:
+    """So that they can be read when the files inside have other names."""
+    assert b"fastinit.recipes\n" in pickle.dumps(Initializer("zeros"), 0)
+    assert (Initializer.__module__, Initializer.__qualname__) == ("fastinit.recipes", "Initializer")
+
+
+def test_caches_may_hold_it_weakly() -> None:
+    one = Initializer("zeros")
+    held = weakref.ref(one)
+    assert held() is one
+    del one
+    gc.collect()
+    assert held() is None
 
 
 @pytest.mark.parametrize("layout", ["torch", "keras"])
@@ -171,17 +381,20 @@ def test_fill_is_the_function(layout: str) -> None:
         ("he_norm", {}, ValueError, "function must be one of .*he_normal.*; got 'he_norm'"),
         ("empty", {}, ValueError, "function must be one of .*; got 'empty'"),
         ("random_bits", {}, ValueError, "function must be one of .*; got 'random_bits'"),
-        ("normal", [("std", 1)], TypeError, "arguments must be a mapping of keyword arguments, got .* of type list"),
+        ("normal", [("std", 1)], TypeError, "arguments must be a mapping of arguments by name, got .* of type list"),
+        ("normal", 0.02, TypeError, "arguments must be a mapping of arguments by name, got 0.02 of type float"),
         ("normal", {"sd": 1}, ValueError, "arguments of normal in a recipe are mean, std; got 'sd'"),
         ("normal", {"seed": 1}, ValueError, "arguments of normal in a recipe are mean, std; got 'seed'"),
         ("zeros", {"value": 1}, ValueError, "arguments of zeros in a recipe are none; got 'value'"),
-        ("constant", {}, ValueError, "constant needs value"),
-        ("normal", {"std": -1}, ValueError, r"Initializer\('normal', {'std': -1}\): std must be .* got -1"),
+        ("normal", {1: 2}, ValueError, "arguments of normal in a recipe are mean, std; got 1"),
+        ("constant", {}, ValueError, r"^Initializer\('constant'\): constant needs value=$"),
+        ("normal", {"std": -1}, ValueError, r"^Initializer\('normal', std=-1\): std must be .* got -1"),
         ("normal", {"std": "1"}, TypeError, "std must be .* got '1'"),
         ("he_normal", {"mode": "fan"}, ValueError, "mode must be one of .* got 'fan'"),
         ("he_normal", {"layout": "torch", "fan_in": 3}, ValueError, "exclude each other"),
         ("he_normal", {"in_axis": 0}, ValueError, "in_axis and out_axis must be given together"),
-        ("xavier_normal", {"fan_in": 3}, ValueError, "fan_out is needed"),
+        ("xavier_normal", {"fan_in": 3}, ValueError, "xavier_normal needs fan_out= or layout="),
+        ("he_normal", {"fan_in": 2.236}, ValueError, "fan_in must be a whole number >= 1"),
     ],
 )
 def test_a_bad_initializer_is_refused_when_it_is_made(
@@ -191,16 +404,29 @@ def test_a_bad_initializer_is_refused_when_it_is_made(
         Initializer(function, arguments)
 
 
+def test_an_argument_is_given_once() -> None:
+    with pytest.raises(TypeError, match=r"^arguments must be given once, got std in the mapping and by keyword$"):
+        Initializer("normal", {"std": 1.0, "mean": 0.0}, std=1.0)
+    for name in ("function", "arguments"):  # no names of parameters: they are the function's own to take or refuse
+        with pytest.raises(ValueError, match=f"arguments of normal in a recipe are mean, std; got '{name}'"):
+            Initializer("normal", **{name: 1})
+
+
 def test_check_refuses_what_fill_would() -> None:
     large = Initializer("constant", {"value": 1e6})
     large.check((3, 5), np.float32)
-    with pytest.raises(ValueError, match=r"Initializer\('constant', {'value': 1000000.0}\): .* float16"):
+    with pytest.raises(ValueError, match=r"Initializer\('constant', value=1000000.0\): .* float16"):
         large.check((3, 5), np.float16)
     with pytest.raises(ValueError, match="float16"):
         large.check((), np.float16)
     Initializer("normal").check((2**40, 2**20), ml_dtypes.bfloat16)  # nothing of that size is made
-    with pytest.raises(ValueError, match="needs at least 2 dimensions"):
-        Initializer("he_normal").check((3,), np.float32)
+    for shape in ((3,), ()):
+        words = f"needs at least 2 dimensions; got shape {shape}, which has no fans: give those, or use an initialiser"
+        with pytest.raises(ValueError, match=rf"^Initializer\('he_normal'\): layout='torch' .*{re.escape(words)}"):
+            Initializer("he_normal").check(shape, np.float32)
+    Initializer("he_normal").check((3,), np.float32, "keras")
+    with pytest.raises(ValueError, match=r"2 dimensions, got shape \(3,\)$"):  # the whole one's, not that of the trial
+        Initializer("identity").check((3,), np.float32)
 
 
 # --- matching -------------------------------------------------------------------------------------------------------
@@ -231,10 +457,10 @@ def test_what_does_not_match_is_named() -> None:
     with pytest.raises(ValueError, match=r"^recipe: no parameter matches the patterns 'x', 'y'$"):
         match({"a": ZEROS, "x": ZEROS, "y": ZEROS}, ["a"])
     with pytest.raises(
-        ValueError, match="no pattern matches the parameters 'b'; no parameter matches the patterns 'x'"
+        ValueError, match=r"no pattern matches the parameters 'b'; no parameter matches the patterns 'x'"
     ):
         match([("a", ZEROS), ("x", ZEROS)], ["a", "b"])
-    with pytest.raises(ValueError, match=r"^recipe: earlier patterns have all the parameters of 'a': put those first$"):
+    with pytest.raises(ValueError, match=r"^recipe: earlier patterns win all the parameters of 'a': put those first$"):
         match([("*", ZEROS), ("a", ONES)], ["a", "b"])
     with pytest.raises(ValueError, match=r"'0', '1', .*'9' and 20 more$"):
         match({}, map(str, range(30)))
@@ -254,6 +480,87 @@ def test_what_does_not_match_is_named() -> None:
 def test_what_is_no_recipe_is_a_type_error(recipe: Any, came: str) -> None:
     with pytest.raises(TypeError, match=f"^recipe must be pairs of .*{came}$"):
         match(recipe, ["a"])
+
+
+NAMES = ["body.fc.weight", "body.fc.bias", "head.weight", "head.bias"]
+HEAD = [("head.weight", ONES), ("*.bias", ZEROS)]
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "filled"),
+    [
+        (None, None, NAMES),
+        ("head.*", None, ["head.weight", "head.bias"]),
+        (["head.weight", "*.fc.bias"], None, ["body.fc.bias", "head.weight"]),
+        (None, "body.*", ["head.weight", "head.bias"]),
+        (None, ("*.bias", "body.*"), ["head.weight"]),
+        ("head.*", "*.bias", ["head.weight"]),
+        ("*", "*", []),
+        ([], None, []),
+        (None, [], NAMES),
+    ],
+)
+def test_only_what_is_selected_gets_anything(include: Any, exclude: Any, filled: list[str]) -> None:
+    recipe = [("head.weight", ONES), ("*", ZEROS)]
+    found = match(recipe, NAMES, include=include, exclude=exclude)
+    whole = match(recipe, NAMES)
+    assert found == {name: whole[name] for name in filled}
+    assert list(found) == filled
+
+
+def test_a_recipe_for_the_selected_ones_is_enough() -> None:
+    with pytest.raises(ValueError, match=r"no pattern matches the parameters 'body.fc.weight'"):
+        match(HEAD, NAMES)
+    assert list(match(HEAD, NAMES, include="head.*")) == ["head.weight", "head.bias"]
+    assert list(match(HEAD, NAMES, exclude="body.fc.weight")) == ["body.fc.bias", "head.weight", "head.bias"]
+    with pytest.raises(ValueError, match=r"no pattern matches the parameters 'body.fc.weight'"):
+        match(HEAD, NAMES, exclude="head.*")
+
+
+def test_a_pattern_of_the_recipe_may_be_for_what_is_not_selected() -> None:
+    """The recipe of a whole model serves for a part of it; a pattern for nothing at all is a mistake all the same."""
+    recipe = [("body.*", ONES), *HEAD]
+    assert list(match(recipe, NAMES, include="head.*")) == ["head.weight", "head.bias"]
+    with pytest.raises(ValueError, match=r"no parameter matches the patterns 'haed.*'"):
+        match([("haed.*", ONES), *HEAD], NAMES, include="head.*")
+    with pytest.raises(ValueError, match=r"earlier patterns win all the parameters of 'body.fc.bias'"):
+        match([*HEAD, ("body.fc.bias", ONES)], NAMES, include="head.*")
+
+
+@pytest.mark.parametrize("argument", ["include", "exclude"])
+@pytest.mark.parametrize(
+    ("patterns", "error", "message"),
+    [
+        ("haed.*", ValueError, "no name matches the pattern 'haed.*'; names are 'body.fc.weight', "),
+        (["head.*", "Head.*"], ValueError, "no name matches the pattern 'Head.*'"),
+        (7, TypeError, "must be a pattern of names or a sequence of them, got 7 of type int$"),
+        (b"head.*", TypeError, "must be a pattern of names or a sequence of them, got b'head.*' of type bytes$"),
+        ({"head.*"}, TypeError, "must be a pattern of names or a sequence of them, got {'head.*'} of type set$"),
+        (["head.*", 7], TypeError, "must be a pattern of names or a sequence of them, got 7 of type int in it$"),
+    ],
+)
+def test_a_selection_is_checked(argument: Any, patterns: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=f"^{argument}:? {message}"):
+        match(HEAD, NAMES, **{argument: patterns})
+    with pytest.raises(ValueError, match=f"^{argument}: no name matches the pattern 'x'; names are none$"):
+        match(HEAD, [], **{argument: "x"})
+
+
+def test_what_is_selected_of_a_model_with_a_shipped_recipe() -> None:
+    """The depth of GPT-2 is that of the model, not of what is filled."""
+    found = assign("gpt2", GPT2, "*.h.1.*", None)
+    assert found == {"transformer.h.1.mlp.c_proj.weight": ("*.c_proj.weight", Initializer("normal", std=0.01))}
+    assert assign(recipes.gpt2(2), GPT2, "*.h.1.*", None) == found
+    assert list(assign("gpt2", GPT2, None, "*.h.*")) == ["transformer.wte.weight"]
+
+
+def test_a_prefix_ends_with_a_dot() -> None:
+    assert check_prefix("") == ""
+    assert check_prefix("a.b.") == "a.b."
+    with pytest.raises(ValueError, match=r"^prefix must be empty or end with a dot, as in 'head\.', got 'head'$"):
+        check_prefix("head")
+    with pytest.raises(TypeError, match=r"^prefix must be a str, got None of type NoneType$"):
+        check_prefix(None)
 
 
 # --- the shipped ones -----------------------------------------------------------------------------------------------
@@ -320,17 +627,61 @@ def test_the_names_say_what_a_shipped_recipe_needs() -> None:
     assert of(recipes.resnet(64, zero_init_last=True, bottleneck=False), basic, "layer1.0.bn2.weight") == ZEROS
 
 
-@pytest.mark.parametrize("name", [name for name in RECIPES if name != "llama"])
+@pytest.mark.parametrize("name", RECIPES)
 def test_a_shipped_recipe_for_another_model_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=f"recipe '{name}' needs parameters such as .*, got 'weight'"):
+    words = rf"^recipe '{name}' needs parameters such as '.*', since it is for the names of .* in PyTorch; got "
+    with pytest.raises(ValueError, match=words + "'weight': for other names give a recipe of your own, pairs of"):
         recipes.named(name, {"weight": (2, 2)})
-    with pytest.raises(ValueError, match="got none"):
+    with pytest.raises(ValueError, match=words + "none: "):
         recipes.named(name, {})
+    flax = {"transformer.wte.embedding": (8, 8), "h.0.ln_1.scale": (8,), "patch_embed.proj.kernel": (4, 4, 3, 8),
+            "norm.scale": (8,), "fc.kernel": (8, 8)}  # fmt: skip
+    with pytest.raises(ValueError, match=words + "'transformer.wte.embedding', 'h.0.ln_1.scale', "):
+        recipes.named(name, flax)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_the_example_in_the_refusal_is_a_name_of_such_a_model(name: str) -> None:
+    example = recipes._named._MODELS[name][1]
+    shapes = {"gpt2": GPT2, "llama": LLAMA, "vit": VIT, "resnet": RESNET}[name]
+    assert any(parameter.endswith(example) for parameter in (*shapes, "model.layers.0.input_layernorm.weight"))
+    recipes.named(name, {example: (8, 8)})
+
+
+def test_the_fans_of_resnet_are_those_of_torch_s_shapes() -> None:
+    """Its names are torch's, and so are its shapes, whatever an adapter's own layout is."""
+    conv = of(recipes.resnet(64), RESNET, "conv1.weight")
+    for layout in ("torch", "keras"):
+        assert conv.moments((8, 3, 7, 7), layout) == pytest.approx((0.0, math.sqrt(2 / (8 * 49))))
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: recipes.gpt2(0), ValueError, "n_layer must be an int >= 1, got 0"),
+        (lambda: recipes.gpt2(12.0), TypeError, "n_layer must be an int >= 1, got 12.0 of type float"),  # type: ignore[arg-type]
+        (lambda: recipes.gpt2(12, -1.0), ValueError, "std must be a finite real number >= 0, got -1.0"),
+        (lambda: recipes.llama("0.02"), TypeError, "std must be a finite real number >= 0, got '0.02' of type str"),  # type: ignore[arg-type]
+        (lambda: recipes.vit(0), ValueError, "patch_fan_in must be an int >= 1, got 0"),
+        (lambda: recipes.vit(768, std=math.nan), ValueError, "std must be a finite real number >= 0, got nan"),
+        (lambda: recipes.vit(768, layer_scale="1"), TypeError, "value must be a number, got '1'"),  # type: ignore[arg-type]
+        (lambda: recipes.resnet(True), TypeError, "fc_fan_in must be an int >= 1, got True of type bool"),
+    ],
+)
+def test_what_a_shipped_recipe_refuses(make: Callable[[], Recipe], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_counts_may_be_of_numpy() -> None:
+    twelve: Any = np.int64(12)
+    assert recipes.gpt2(twelve, np.float64(0.02)) == recipes.gpt2(12)
+    assert type(count("n", np.int8(3))) is int
 
 
 def test_an_unknown_name_of_a_recipe() -> None:
     with pytest.raises(
-        ValueError, match="recipe must be one of 'gpt2', 'llama', 'vit', 'resnet', or a recipe; got 'bert'"
+        ValueError, match=r"recipe must be one of 'gpt2', 'llama', 'vit', 'resnet', or a recipe; got 'bert'"
     ):
         recipes.named("bert", {})
     with pytest.raises(TypeError, match="or a recipe; got 7 of type int"):

@@ -87,7 +87,7 @@ def read_shape(
             if n_dims < 2:
                 raise ValueError(
                     f"layout='torch' reads a shape as (out, in, *kernel) and needs at least 2 dimensions; got shape "
-                    f"{shape}, which has no fans: give them yourself"
+                    f"{shape}, which has no fans: give those, or use an initialiser without fans, such as zeros"
                 )
             field = math.prod(shape[2:])
             return shape[1] * field, shape[0] * field

@@ -50,7 +50,8 @@ def _box(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The shape of the whole tensor, and where out lies in it. That out fits is left to the core."""
     if array.ndim not in allowed:
-        raise ValueError(f"out must have {wanted} dimensions, got shape {array.shape}")
+        whole = array.shape if global_shape is None else global_shape
+        raise ValueError(f"out must have {wanted} dimensions, got shape {shown(whole)}")
     if global_shape is None or offset is None:  # one without the other is the core's to refuse
         return array.shape, (0,) * array.ndim
     shape, place = integers("global_shape", global_shape), integers("offset", offset)

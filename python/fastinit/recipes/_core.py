@@ -8,7 +8,11 @@ from __future__ import annotations
 import fnmatch
 import functools
 import inspect
+import math
+import numbers
+import operator
 import re
+import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -19,13 +23,13 @@ from numpy.typing import NDArray
 import fastinit
 
 from .. import initializers, structured
-from .._arguments import shown, typed
+from .._arguments import integer, shown, typed
 from ._moments import MOMENTS, Shape
 
 if TYPE_CHECKING:
     from .._types import BitGenerator
 
-__all__ = ["Initializer", "Recipe", "check_prefix", "match", "select", "some"]
+__all__ = ["Initializer", "Recipe", "check_prefix", "count", "keywords", "match", "select", "some"]
 
 # What each fill says itself, and so no recipe may.
 _COMMON = ("out", "seed", "stream", "global_shape", "offset", "threads", "bit_generator")
@@ -43,18 +47,49 @@ def _functions() -> dict[str, inspect.Signature]:
     return {name: inspect.signature(getattr(fastinit, name)) for name in names}
 
 
-def _frozen(value: object) -> object:
-    """The same value, as one that cannot change: axes may be given as a list or an array."""
-    if isinstance(value, Sequence | np.ndarray) and not isinstance(value, str | bytes):
-        return tuple(map(_frozen, value))
-    return value
+def _plain(value: object) -> object:
+    """The same value as plain Python, which cannot change, has a hash, and can be read again from its repr.
+
+    What is neither a flag, a word, a number nor a list of such comes back as it is: the function itself refuses it.
+    """
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, str):
+        return str.__str__(value)  # an enumeration's own __str__ may say something else
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        pass
+    if isinstance(value, numbers.Real) and not isinstance(value, np.timedelta64):
+        try:
+            return float(value)
+        except OverflowError:
+            return value
+    try:
+        return tuple(map(_plain, value))  # type: ignore[call-overload]
+    except TypeError:
+        return value
+
+
+def _token(value: object) -> object:
+    """What two values share if they fill the same bits: -0.0 is not 0.0, and a NaN is itself."""
+    return struct.pack("<d", value) if isinstance(value, float) and repr(value) in ("-0.0", "nan") else value
+
+
+def keywords(arguments: Mapping[str, object]) -> list[str]:
+    """Each argument as in the source of a call."""
+    return [
+        f"{name}=float('{value}')" if isinstance(value, float) and not math.isfinite(value) else f"{name}={value!r}"
+        for name, value in arguments.items()
+    ]
 
 
 class Initializer:
     """A function of fastinit with its arguments, as data.
 
-    It cannot be changed; those of one function and equal arguments are equal
-    and have one hash. The arguments are checked when it is made.
+    It cannot be changed. Two of one function and equal arguments are equal
+    and have the same hash; -0.0 counts as another argument than 0.0. The
+    arguments are checked when it is made.
 
     Parameters
     ----------
@@ -62,10 +97,10 @@ class Initializer:
         The name of a function of fastinit that fills arrays: "normal",
         "he_normal", "constant", ...
     arguments : mapping, optional
-        Arguments of that function, by name, but for those that each fill says
-        itself: out, seed, stream, global_shape, offset, threads,
-        bit_generator. Without fans or axes, functions that need fans read them
-        from the shape.
+        Arguments of that function, by name, except those that belong to each
+        fill: out, seed, stream, global_shape, offset, threads, bit_generator.
+        Without fans, a layout or axes, functions that need fans read them from
+        the shape.
     **more
         The same, as keyword arguments.
 
@@ -74,13 +109,18 @@ class Initializer:
     function : str
         The name of the function.
     arguments : mapping
-        Its arguments. It cannot be changed.
+        Its arguments as plain Python values: NumPy's numbers as int, float or
+        bool, axes as int or tuple. The mapping cannot be changed.
 
     Raises
     ------
     TypeError, ValueError
         function is none of these; an argument is unknown, missing, given
         twice, or refused by the function.
+
+    See Also
+    --------
+    match : Which parameter of a model gets which initialiser.
 
     Examples
     --------
@@ -96,7 +136,8 @@ class Initializer:
     ValueError: Initializer('normal', std=-1): std must be a finite number >= 0, got -1
     """
 
-    __slots__ = ("_arguments", "_function")
+    __slots__ = ("__weakref__", "_arguments", "_function")  # functools' and JAX's caches hold weak references
+    __module__ = "fastinit.recipes"  # for help, and for pickles that outlive the name of this file
     _function: str
     _arguments: Mapping[str, object]
 
@@ -112,7 +153,7 @@ class Initializer:
         twice = [name for name in arguments if name in more]
         if twice:
             raise TypeError(f"arguments must be given once, got {', '.join(twice)} in the mapping and by keyword")
-        given = {name: _frozen(value) for name, value in {**arguments, **more}.items()}
+        given = {name: _plain(value) for name, value in {**arguments, **more}.items()}
         object.__setattr__(self, "_function", function)
         object.__setattr__(self, "_arguments", MappingProxyType(given))
         self._check_names()
@@ -129,7 +170,7 @@ class Initializer:
             )
         missing = [name for name in allowed if takes[name].default is takes[name].empty and name not in self.arguments]
         if missing:
-            raise ValueError(f"{self!r}: {self.function} needs {', '.join(missing)}")
+            raise ValueError(f"{self!r}: {self.function} needs {', '.join(f'{name}=' for name in missing)}")
 
     @property
     def function(self) -> str:
@@ -138,7 +179,7 @@ class Initializer:
 
     @property
     def arguments(self) -> Mapping[str, object]:
-        """Its arguments, which cannot be changed."""
+        """Its arguments, in a mapping that cannot be changed."""
         return self._arguments
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -149,7 +190,7 @@ class Initializer:
 
     def _key(self) -> tuple[object, ...]:
         """What makes two of them equal."""
-        return (self.function, frozenset(self.arguments.items()))
+        return (self.function, frozenset((name, _token(value)) for name, value in self.arguments.items()))
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -163,8 +204,7 @@ class Initializer:
         return type(self), (self.function, dict(self.arguments))
 
     def __repr__(self) -> str:
-        arguments = "".join(f", {name}={value!r}" for name, value in self.arguments.items())
-        return f"{type(self).__name__}({self.function!r}{arguments})"
+        return f"{type(self).__name__}({', '.join([repr(self.function), *keywords(self.arguments)])})"
 
     def __str__(self) -> str:
         """As a call, in a few digits: ``normal(std=0.02)``."""
@@ -175,7 +215,8 @@ class Initializer:
 
     def _call(self, layout: str) -> dict[str, Any]:
         """The arguments of a call, with a layout where the function needs one."""
-        if "layout" in _functions()[self.function].parameters and not any(name in self.arguments for name in _FANS):
+        described = any(self.arguments.get(name) is not None for name in _FANS)
+        if "layout" in _functions()[self.function].parameters and not described:
             return {**self.arguments, "layout": layout}
         return dict(self.arguments)
 
@@ -191,11 +232,41 @@ class Initializer:
         threads: int | None = None,
         bit_generator: BitGenerator = "ars",
     ) -> Any:
-        """Fill ``out``, whole or as a box of a larger tensor, and return it.
+        """Fill an array, whole or as a box of a larger tensor.
 
-        ``layout`` says how fans are read from the shape where the recipe does
-        not. For the other arguments and the errors see the function itself,
-        such as ``help(fastinit.normal)``.
+        Parameters
+        ----------
+        out : array
+            The array to fill, in place.
+        seed, stream : int or str
+            What to fill it from.
+        global_shape, offset : sequence of int, optional
+            Of the tensor of which ``out`` is a box.
+        layout : {"torch", "keras"}, default "torch"
+            How fans are read from the shape if the arguments of this
+            initialiser do not say it.
+        threads : int, optional
+            At most so many threads.
+        bit_generator : {"ars", "philox"}, default "ars"
+            ARS-7 or Philox4x32-10.
+
+        Returns
+        -------
+        array
+            ``out``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The function refuses an argument. See its own help, such as
+            ``help(fastinit.normal)``, for all of them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastinit.recipes import Initializer
+        >>> Initializer("constant", value=0.5).fill(np.empty(2), seed=0, stream="b")
+        array([0.5, 0.5])
         """
         function: Callable[..., Any] = getattr(fastinit, self.function)
         return function(
@@ -210,11 +281,28 @@ class Initializer:
         )
 
     def check(self, shape: Shape, dtype: Any, layout: str = "torch") -> None:
-        """Raise what ``fill`` would raise for a tensor of this shape and dtype.
+        """Raise what ``fill`` would raise for such a tensor.
 
-        A box of it without elements is filled. (A tensor of no dimensions has
-        one element and no smaller box: a scratch one is filled.)
+        Parameters
+        ----------
+        shape : sequence of int
+            Of the whole tensor. Nothing of that size is made.
+        dtype : dtype
+            Of the tensor.
+        layout : {"torch", "keras"}, default "torch"
+            As for ``fill``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            What ``fill`` raises, with this initialiser before it.
+
+        Examples
+        --------
+        >>> from fastinit.recipes import Initializer
+        >>> Initializer("constant", value=1e6).check((512, 512), "float32")
         """
+        # A box without elements is filled. A tensor of no dimensions has no such box: a scratch one is filled.
         nothing: NDArray[Any] = np.empty((0,) * len(shape), dtype)
         try:
             self.fill(nothing, seed=0, stream=0, global_shape=tuple(shape), offset=(0,) * len(shape), layout=layout)
@@ -222,11 +310,36 @@ class Initializer:
             raise type(error)(f"{self!r}: {error}") from None
 
     def moments(self, shape: Shape, layout: str = "torch") -> tuple[float, float]:
-        """Expected mean and standard deviation for a tensor of this shape.
+        """Expected mean and standard deviation of a tensor's elements.
 
-        From the definitions, before rounding to a dtype. The shape is that of
-        the whole tensor.
+        They follow from the published definitions, before rounding to a dtype.
+
+        Parameters
+        ----------
+        shape : sequence of int
+            Of the whole tensor.
+        layout : {"torch", "keras"}, default "torch"
+            As for ``fill``.
+
+        Returns
+        -------
+        mean : float
+            The expected mean.
+        std : float
+            The expected standard deviation.
+
+        Raises
+        ------
+        TypeError, ValueError
+            ``fill`` would refuse a float64 tensor of this shape.
+
+        Examples
+        --------
+        >>> from fastinit.recipes import Initializer
+        >>> Initializer("lecun_normal").moments((100, 64))
+        (0.0, 0.125)
         """
+        self.check(shape, np.dtype(np.float64), layout)
         bound = _functions()[self.function].bind(None, **self._call(layout))
         bound.apply_defaults()
         formula = MOMENTS[getattr(fastinit, self.function).__name__]  # of he_normal for its alias kaiming_normal
@@ -269,6 +382,17 @@ def check_prefix(prefix: object) -> str:
     return prefix
 
 
+def count(name: str, value: object) -> int:
+    """An int >= 1, as the shipped recipes need it."""
+    try:
+        number = integer(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int >= 1, got {typed(value)}") from None
+    if number < 1:
+        raise ValueError(f"{name} must be an int >= 1, got {shown(value)}")
+    return number
+
+
 def _rule(pattern: str) -> Callable[[str], object]:
     return re.compile(fnmatch.translate(pattern)).match
 
@@ -286,7 +410,7 @@ def _chosen(names: Sequence[str], argument: str, patterns: object) -> set[str]:
         rule = _rule(pattern)
         hits = [name for name in names if rule(name)]
         if not hits:
-            raise ValueError(f"{argument}: no name matches the pattern {pattern!r}; there are {some(names) or 'none'}")
+            raise ValueError(f"{argument}: no name matches the pattern {pattern!r}; names are {some(names) or 'none'}")
         chosen.update(hits)
     return chosen
 
@@ -317,8 +441,8 @@ def match(
     names : iterable of str
         Qualified names of all parameters.
     include, exclude : str or sequence of str, optional
-        Patterns of names. Only parameters that match ``include``, if it is
-        given, and do not match ``exclude`` get anything.
+        Patterns of names. Only parameters that match ``include`` (by default
+        all) and do not match ``exclude`` get anything.
 
     Returns
     -------
@@ -329,12 +453,11 @@ def match(
     Raises
     ------
     TypeError
-        recipe, include or exclude is none of these.
+        recipe, include or exclude is not what is described above.
     ValueError
         No pattern matches a parameter that is to get something; or a pattern
-        of the recipe wins no parameter at all, since it matches none or
-        earlier ones win all of those; or a pattern of include or exclude
-        matches none. The message names them.
+        of the recipe is never the first to match, selected or not; or a
+        pattern of include or exclude matches nothing. The message names them.
 
     Examples
     --------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ._core import Initializer, Recipe
+from .._arguments import at_least_zero
+from ._core import Initializer, Recipe, count
 
 __all__ = ["gpt2", "llama"]
 
@@ -27,6 +28,11 @@ def gpt2(n_layer: int, std: float = 0.02) -> Recipe:
     Recipe
         For the names of transformers' ``GPT2LMHeadModel``.
 
+    Raises
+    ------
+    TypeError, ValueError
+        n_layer is not an int >= 1, or std not a finite number >= 0.
+
     References
     ----------
     Radford et al., "Language models are unsupervised multitask learners",
@@ -34,9 +40,16 @@ def gpt2(n_layer: int, std: float = 0.02) -> Recipe:
     and transformers' ``GPT2PreTrainedModel._init_weights``. OpenAI's own code
     has std 0.01 for the position embeddings (wpe); transformers and this
     recipe have std.
+
+    Examples
+    --------
+    >>> from fastinit.recipes import gpt2
+    >>> gpt2(12)[3]
+    ('*.weight', Initializer('normal', std=0.02))
     """
+    last = at_least_zero("std", std) / math.sqrt(2 * count("n_layer", n_layer))
     return (
-        ("*.c_proj.weight", Initializer("normal", std=std / math.sqrt(2 * n_layer))),
+        ("*.c_proj.weight", Initializer("normal", std=last)),
         ("*ln_*.weight", Initializer("ones")),
         ("*.bias", Initializer("zeros")),
         ("*.weight", Initializer("normal", std=std)),
@@ -44,7 +57,7 @@ def gpt2(n_layer: int, std: float = 0.02) -> Recipe:
 
 
 def llama(std: float = 0.02, *, biases: bool = False) -> Recipe:
-    """Llama: N(0, std) everywhere, norms 1.
+    """Llama: N(0, std), norms 1.
 
     Parameters
     ----------
@@ -58,11 +71,23 @@ def llama(std: float = 0.02, *, biases: bool = False) -> Recipe:
     Recipe
         For the names of transformers' ``LlamaForCausalLM``.
 
+    Raises
+    ------
+    TypeError, ValueError
+        std is not a finite number >= 0.
+
     References
     ----------
     Touvron et al., "LLaMA", 2023, does not say how it initialises; this is
     transformers' ``LlamaPreTrainedModel`` (``initializer_range``).
+
+    Examples
+    --------
+    >>> from fastinit.recipes import llama
+    >>> llama()[0]
+    ('*norm.weight', Initializer('ones'))
     """
+    at_least_zero("std", std)
     return (
         ("*norm.weight", Initializer("ones")),
         *((("*.bias", Initializer("zeros")),) if biases else ()),

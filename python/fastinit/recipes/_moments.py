@@ -25,7 +25,8 @@ def _constant(value: float) -> tuple[float, float]:
 
 
 def _uniform(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
-    return (a["low"] + a["high"]) / 2, (a["high"] - a["low"]) / math.sqrt(12)
+    low, high = a["low"] / 2, a["high"] / 2  # the sum and the difference of two float64 values may be none
+    return low + high, (high - low) / math.sqrt(3)
 
 
 def _normal(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
@@ -63,8 +64,8 @@ def _truncated_normal(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]
     return mean + std * (peak + (middle + half * centre)), std * half * spread
 
 
-def _scaled(a: Mapping[str, Any], shape: Shape, scale: float) -> tuple[float, float]:
-    """Mean 0 and variance scale / n: all distributions of the family keep it, the truncated one by its correction."""
+def _scaled(a: Mapping[str, Any], shape: Shape, gain: float) -> tuple[float, float]:
+    """Mean 0 and std gain / sqrt(n): all distributions of the family keep it, the truncated one by its correction."""
     if a.get("fan_in") is None and a.get("fan_out") is None:
         how = (a.get(name) for name in ("layout", "in_axis", "out_axis", "batch_axis"))
         fan_in, fan_out = map(float, read_shape(tuple(shape), *how))
@@ -76,11 +77,11 @@ def _scaled(a: Mapping[str, Any], shape: Shape, scale: float) -> tuple[float, fl
         "fan_avg": (fan_in + fan_out) / 2,
         "fan_geo": math.sqrt(fan_in * fan_out),
     }[a["mode"]]
-    return 0.0, math.sqrt(scale / (n or 1.0))  # n = 0: no elements
+    return 0.0, gain / math.sqrt(n or 1.0)  # n = 0: no elements
 
 
 def _xavier(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
-    return _scaled({**a, "mode": "fan_avg"}, shape, float(a["gain"]) ** 2)
+    return _scaled({**a, "mode": "fan_avg"}, shape, float(a["gain"]))
 
 
 def _he(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
@@ -90,7 +91,7 @@ def _he(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
         gain = calculate_gain("leaky_relu", a["a"])
     else:
         gain = calculate_gain(a["nonlinearity"])
-    return _scaled(a, shape, gain * gain)
+    return _scaled(a, shape, gain)
 
 
 def _lecun(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
@@ -137,7 +138,7 @@ MOMENTS: dict[str, Callable[[Mapping[str, Any], Shape], tuple[float, float]]] = 
     "he_normal": _he,
     "lecun_uniform": _lecun,
     "lecun_normal": _lecun,
-    "variance_scaling": lambda a, shape: _scaled(a, shape, float(a["scale"])),
+    "variance_scaling": lambda a, shape: _scaled(a, shape, math.sqrt(a["scale"])),
     "identity": _identity,
     "dirac": _dirac,
     "orthogonal": _orthogonal,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .._arguments import shown, typed
 from ._core import Initializer, Recipe, match, some
@@ -15,6 +15,14 @@ from ._vision import resnet, vit
 __all__ = ["RECIPES", "assign", "named"]
 
 RECIPES: dict[str, Callable[..., Recipe]] = {"gpt2": gpt2, "llama": llama, "vit": vit, "resnet": resnet}
+
+# Whose names each recipe is for, and one of these names.
+_MODELS = {
+    "gpt2": ("transformers' GPT2LMHeadModel", "h.0.ln_1.weight"),
+    "llama": ("transformers' LlamaForCausalLM", "layers.0.input_layernorm.weight"),
+    "vit": ("timm's VisionTransformer", "patch_embed.proj.weight"),
+    "resnet": ("torchvision's or timm's ResNet", "fc.weight"),
+}
 
 
 def named(name: str, shapes: Mapping[str, Shape]) -> Recipe:
@@ -37,7 +45,8 @@ def named(name: str, shapes: Mapping[str, Shape]) -> Recipe:
     Raises
     ------
     TypeError, ValueError
-        name is none of these; the parameters are not those of such a model.
+        name is none of these; the parameters are not those of such a model,
+        as PyTorch's modules name them.
 
     Examples
     --------
@@ -45,12 +54,13 @@ def named(name: str, shapes: Mapping[str, Shape]) -> Recipe:
     >>> named("llama", {"norm.weight": (8,), "lm_head.weight": (100, 8)})[1]
     ('*.weight', Initializer('normal', std=0.02))
     """
+    wanted = f"recipe must be one of {', '.join(map(repr, RECIPES))}, or a recipe"
     if not isinstance(name, str):
-        raise TypeError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, or a recipe; got {typed(name)}")
+        raise TypeError(f"{wanted}; got {typed(name)}")
     if name not in RECIPES:
-        raise ValueError(f"recipe must be one of {', '.join(map(repr, RECIPES))}, or a recipe; got {shown(name)}")
+        raise ValueError(f"{wanted}; got {shown(name)}")
     if name == "gpt2":
-        blocks = {int(hit[1]) for hit in _groups(name, shapes, r"(?:.*\.)?h\.(\d+)\..*", "h.0.ln_1.weight")}
+        blocks = {int(hit[1]) for hit in _those(name, shapes, r"(?:.*\.)?h\.(\d+)\..*\.weight")}
         if blocks != set(range(len(blocks))):
             raise ValueError(
                 f"recipe 'gpt2' needs all of the model's blocks, since their number is in its values; got only "
@@ -58,24 +68,28 @@ def named(name: str, shapes: Mapping[str, Shape]) -> Recipe:
             )
         return gpt2(len(blocks))
     if name == "llama":
+        _those(name, shapes, r".*norm\.weight")
         return llama(biases=any(parameter.endswith(".bias") for parameter in shapes))
     if name == "vit":
-        patch = _groups(name, shapes, r".*patch_embed\.proj\.weight", "patch_embed.proj.weight")[0][0]
+        patch = _those(name, shapes, r".*patch_embed\.proj\.weight")[0][0]
         return vit(
             math.prod(shapes[patch][1:]),
             class_token=any(parameter.endswith("cls_token") for parameter in shapes),
             registers=any(parameter.endswith("reg_token") for parameter in shapes),
         )
-    last = _groups(name, shapes, r"(?:.*\.)?fc\.weight", "fc.weight")[0][0]
+    last = _those(name, shapes, r"(?:.*\.)?fc\.weight")[0][0]
     return resnet(math.prod(shapes[last][1:]))
 
 
-def _groups(recipe: str, names: Iterable[str], pattern: str, example: str) -> list[re.Match[str]]:
+def _those(recipe: str, shapes: Mapping[str, Shape], pattern: str) -> list[re.Match[str]]:
     """The names that a shipped recipe reads something from."""
-    names = list(names)
-    found = [hit for name in names if (hit := re.fullmatch(pattern, name))]
+    found = [hit for name in shapes if (hit := re.fullmatch(pattern, name))]
     if not found:
-        raise ValueError(f"recipe {recipe!r} needs parameters such as {example!r}, got {some(names) or 'none'}")
+        model, example = _MODELS[recipe]
+        raise ValueError(
+            f"recipe {recipe!r} needs parameters such as {example!r}, since it is for the names of {model} in PyTorch; "
+            f"got {some(shapes) or 'none'}: for other names give a recipe of your own, pairs of (pattern, Initializer)"
+        )
     return found
 
 

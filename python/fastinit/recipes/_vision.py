@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from ._core import Initializer, Recipe
+from .._arguments import at_least_zero
+from ._core import Initializer, Recipe, count
 
 __all__ = ["resnet", "vit"]
 
@@ -17,13 +18,13 @@ def vit(
     registers: bool = False,
     layer_scale: float | None = None,
 ) -> Recipe:
-    """A vision transformer: truncated normals of std.
+    """A vision transformer: N(0, std) for linear layers and positions.
 
-    Linear layers are N(0, std) cut at the values -2 and 2 (which cuts
-    nothing), their biases 0, norms 1 and 0; position embeddings are N(0, std)
-    cut likewise, the class token and the registers N(0, 1e-6). The patch
-    embedding is PyTorch's default convolution: U(-b, b), b = 1 /
-    sqrt(patch_fan_in), weights and biases.
+    Linear layers and position embeddings are N(0, std), cut at the values -2
+    and 2, as in timm (with std 0.02 that cuts nothing). Biases are 0, norms 1
+    and 0, the class token and the registers N(0, 1e-6). The patch embedding is
+    PyTorch's default convolution: U(-b, b), b = 1 / sqrt(patch_fan_in),
+    weights and biases.
 
     Parameters
     ----------
@@ -31,13 +32,13 @@ def vit(
         Channels times the area of a patch: 3 * 16 * 16 = 768 for patches of
         16.
     std : float, default 0.02
-        Of the linear layers and position embeddings.
+        The standard deviation of linear layers and position embeddings.
     class_token : bool, default True
         Whether there is one (``cls_token``).
     registers : bool, default False
         Whether there are any (``reg_token``).
     layer_scale : float, optional
-        The constant of the layer scales (``ls1.gamma``), None without them.
+        The value of the layer scales (``ls1.gamma``), if there are any.
 
     Returns
     -------
@@ -45,13 +46,26 @@ def vit(
         For the names of timm's ``VisionTransformer``, with its default
         initialisation, ``init_weights_vit_timm``.
 
+    Raises
+    ------
+    TypeError, ValueError
+        patch_fan_in is not an int >= 1, std not a finite number >= 0, or
+        layer_scale neither None nor a number.
+
     References
     ----------
     Dosovitskiy et al., "An image is worth 16x16 words", 2021.
+
+    Examples
+    --------
+    >>> from fastinit.recipes import vit
+    >>> vit(3 * 16 * 16)[0]
+    ('*cls_token', Initializer('normal', std=1e-06))
     """
+    at_least_zero("std", std)
     cut = Initializer("truncated_normal", std=std, bounds="absolute")
     token = Initializer("normal", std=1e-6)
-    bound = 1.0 / math.sqrt(patch_fan_in)
+    bound = 1.0 / math.sqrt(count("patch_fan_in", patch_fan_in))
     return (
         *((("*cls_token", token),) if class_token else ()),
         *((("*reg_token", token),) if registers else ()),
@@ -83,20 +97,32 @@ def resnet(fc_fan_in: int, *, zero_init_last: bool = False, bottleneck: bool = T
     Returns
     -------
     Recipe
-        For the names of torchvision's and timm's ``ResNet``.
+        For the names and shapes, (out, in, *kernel), of torchvision's and
+        timm's ``ResNet``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        fc_fan_in is not an int >= 1.
 
     References
     ----------
     He, Zhang, Ren, Sun, "Delving deep into rectifiers", 2015; Goyal et al.,
     "Accurate, large minibatch SGD", 2017, for zero_init_last; the code of
     torchvision and timm.
+
+    Examples
+    --------
+    >>> from fastinit.recipes import resnet
+    >>> resnet(2048)[-1]
+    ('*.weight', Initializer('he_normal', mode='fan_out', layout='torch'))
     """
-    bound = 1.0 / math.sqrt(fc_fan_in)
+    bound = 1.0 / math.sqrt(count("fc_fan_in", fc_fan_in))
     return (
         ("*fc.*", Initializer("uniform", low=-bound, high=bound)),
         *(((f"*layer*.bn{3 if bottleneck else 2}.weight", Initializer("zeros")),) if zero_init_last else ()),
         ("*bn[123].weight", Initializer("ones")),
         ("*downsample.1.weight", Initializer("ones")),
         ("*.bias", Initializer("zeros")),
-        ("*.weight", Initializer("he_normal", mode="fan_out")),
+        ("*.weight", Initializer("he_normal", mode="fan_out", layout="torch")),
     )
