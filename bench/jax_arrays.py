@@ -44,7 +44,9 @@ def tables(jax: Any, n: int) -> list[clock.Table]:
             return jax.jit(functools.partial(init, dtype=dtype), static_argnums=1, **where)
 
         def placed(sharding: Any, dtype: str = dtype) -> Any:
-            return lambda key, shape: fastinit.jax.make_array(shape, sharding, ours, 1, "w", dtype)
+            return lambda key, shape: fastinit.jax.make_array(
+                shape, ours, seed=1, stream="w", sharding=sharding, dtype=dtype
+            )
 
         one = [
             row("fastinit", "fastinit.jax.he_normal()", functools.partial(ours, dtype=dtype)),

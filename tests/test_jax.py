@@ -5,6 +5,7 @@ On eight devices, which XLA makes of the CPU if it is told so before JAX first a
 
 from __future__ import annotations
 
+import copy
 import doctest
 import functools
 import inspect
@@ -31,9 +32,11 @@ from fastinit.recipes import Initializer
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 jax: Any = pytest.importorskip("jax")
 import fastinit.jax  # noqa: E402 (it imports jax)
+from fastinit.jax import _arrays, _initializers, _tree  # noqa: E402
 
 jnp, P, NamedSharding, AxisType = jax.numpy, jax.P, jax.sharding.NamedSharding, jax.sharding.AxisType
-HE = Initializer("he_normal", {"truncated": True})
+HE = Initializer("he_normal", truncated=True)
+KEY: dict[str, Any] = {"seed": 0, "stream": 0}
 DTYPES = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)
 SHAPE = (8, 48, 40)
 SPECS = {
@@ -84,8 +87,22 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[Any]]:
         arrays.append(fastinit.empty(*arguments))
         return arrays[-1]
 
-    monkeypatch.setattr(fastinit.jax, "empty", empty)
+    monkeypatch.setattr(_arrays, "empty", empty)
     return arrays
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_dir_shows_what_is_public_and_no_more() -> None:
+    assert dir(fastinit.jax) == sorted(fastinit.jax.__all__) == fastinit.jax.__all__
+    for module in (_arrays, _initializers, _tree):
+        assert set(module.__all__) <= set(vars(module))
+
+
+def test_names_say_where_users_find_them() -> None:
+    assert fastinit.jax.JaxInitializer.__module__ == "fastinit.jax"
+    assert type(fastinit.jax.he_normal()) is fastinit.jax.JaxInitializer
 
 
 # --- make_array -----------------------------------------------------------------------------------------------------
@@ -97,7 +114,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[Any]]:
 def test_each_device_has_its_part_of_the_numpy_fill(rows: int, spec: Any, dtype: Any) -> None:
     expected = whole(SHAPE, 7, "h.0.kernel", dtype)
     on = NamedSharding(mesh(rows, 8 // rows), spec)
-    array = fastinit.jax.make_array(SHAPE, on, HE, seed=7, stream="h.0.kernel", dtype=dtype)
+    array = fastinit.jax.make_array(SHAPE, HE, seed=7, stream="h.0.kernel", sharding=on, dtype=dtype)
     assert array.sharding == on
     assert same(array, expected)
     assert len(array.addressable_shards) == 8
@@ -112,8 +129,8 @@ def test_the_torch_fill_of_the_same_seed_and_name(dtype: str) -> None:
 
     tensor = torch.empty(SHAPE, dtype=getattr(torch, dtype))
     write(tensor, functools.partial(fastinit.normal, std=0.02, seed=3, stream="wte"))
-    recipe = Initializer("normal", {"std": 0.02})
-    array = fastinit.jax.make_array(SHAPE, sharding("a", "b"), recipe, seed=3, stream="wte", dtype=dtype)
+    small = Initializer("normal", std=0.02)
+    array = fastinit.jax.make_array(SHAPE, small, seed=3, stream="wte", sharding=sharding("a", "b"), dtype=dtype)
     bits = torch.int16 if array.dtype.itemsize == 2 else tensor.dtype
     assert np.asarray(array).tobytes() == tensor.view(bits).numpy().tobytes()
 
@@ -123,12 +140,12 @@ def test_a_torch_module_of_the_same_names() -> None:
     import fastinit.torch
 
     module = torch.nn.Sequential(torch.nn.Linear(16, 8), torch.nn.Sequential(torch.nn.Linear(8, 24)))
-    recipe = {"*.weight": Initializer("normal", {"std": 0.02}), "*.bias": Initializer("uniform", {"low": 0, "high": 1})}
+    recipe = {"*.weight": Initializer("normal", std=0.02), "*.bias": Initializer("uniform", low=0, high=1)}
     fastinit.torch.init_module(module, seed=3, recipe=recipe)
     parameters = {name: parameter.detach().numpy() for name, parameter in module.named_parameters()}
     assert sorted(parameters) == ["0.bias", "0.weight", "1.0.bias", "1.0.weight"]
     abstract = jax.tree.map(lambda values: jax.ShapeDtypeStruct(values.shape, values.dtype), parameters)
-    tree = fastinit.jax.init_tree(abstract, sharding("a"), recipe, seed=3)
+    tree = fastinit.jax.init_tree(abstract, recipe, seed=3, shardings=sharding("a"))
     assert all(same(tree[name], values) for name, values in parameters.items())
 
 
@@ -136,7 +153,7 @@ def test_a_torch_module_of_the_same_names() -> None:
     ("spec", "parts"), [(P("a", None, "b"), 8), (P(("a", "b")), 8), (P("a"), 4), (P(None, "b"), 2), (P(), 1)]
 )
 def test_only_parts_are_made_and_taken_over_without_a_copy(made: list[NDArray[Any]], spec: Any, parts: int) -> None:
-    array = fastinit.jax.make_array(SHAPE, NamedSharding(mesh(), spec), HE, dtype=np.float32)
+    array = fastinit.jax.make_array(SHAPE, HE, seed=0, stream=0, sharding=NamedSharding(mesh(), spec), dtype=np.float32)
     assert [part.nbytes for part in made] == [math.prod(SHAPE) * 4 // parts] * (8 if parts > 1 else 1)
     here = {shard.data.unsafe_buffer_pointer() for shard in array.addressable_shards}
     assert here == {part.ctypes.data for part in made}
@@ -144,7 +161,7 @@ def test_only_parts_are_made_and_taken_over_without_a_copy(made: list[NDArray[An
 
 def test_one_part_for_all_devices_is_safe_to_donate() -> None:
     """JAX asks once for an array that each device has whole, and lets them share the memory."""
-    array = fastinit.jax.make_array((1024, 64), sharding(), HE, seed=1)
+    array = fastinit.jax.make_array((1024, 64), HE, seed=1, stream=0, sharding=sharding())
     expected = np.asarray(array) + 1
     add = jax.jit(lambda x: x + 1, donate_argnums=0)
     assert all(same(shard.data, expected) for shard in add(array).addressable_shards)
@@ -153,17 +170,18 @@ def test_one_part_for_all_devices_is_safe_to_donate() -> None:
 def test_without_a_sharding() -> None:
     device = jax.devices()[3]
     with jax.default_device(device):
-        array = fastinit.jax.make_array(SHAPE, None, HE, seed=7, dtype=np.float32)
-    assert same(array, whole(SHAPE, 7, 0))
+        array = fastinit.jax.make_array(SHAPE, HE, seed=7, stream="w", dtype=np.float32)
+    assert same(array, whole(SHAPE, 7, "w"))
     assert array.devices() == {device}
     assert not array.committed
-    assert fastinit.jax.make_array(SHAPE, jax.sharding.SingleDeviceSharding(device), HE).committed
+    on = jax.sharding.SingleDeviceSharding(device)
+    assert fastinit.jax.make_array(SHAPE, HE, seed=7, stream="w", sharding=on).committed
 
 
 @pytest.mark.parametrize("shape", [(), (0, 8), (8,), (16, 0)])
 def test_few_elements(shape: tuple[int, ...]) -> None:
     on = NamedSharding(mesh(), P("a")) if shape else sharding()
-    array = fastinit.jax.make_array(shape, on, fastinit.normal, seed=1)
+    array = fastinit.jax.make_array(shape, fastinit.normal, seed=1, stream=0, sharding=on)
     assert same(array, fastinit.normal(np.empty(shape, array.dtype), seed=1))
 
 
@@ -171,13 +189,16 @@ def test_what_initialises() -> None:
     expected = whole((8, 8), 0, 0)
     function = functools.partial(fastinit.he_normal, truncated=True, layout="keras")
     for initializer in (HE, function, fastinit.jax.he_normal()):
-        assert same(fastinit.jax.make_array((8, 8), sharding("a"), initializer, dtype="float32"), expected)
+        array = fastinit.jax.make_array((8, 8), initializer, **KEY, sharding=sharding("a"), dtype="float32")
+        assert same(array, expected)
+    words = fastinit.jax.make_array((8, 8), fastinit.random_bits, **KEY, sharding=sharding("a"), dtype="uint32")
+    assert same(words, fastinit.random_bits(np.empty((8, 8), np.uint32), **KEY))
 
 
 def test_default_dtype() -> None:
-    assert fastinit.jax.make_array((8,), None, fastinit.normal).dtype == np.float64
+    assert fastinit.jax.make_array((8,), fastinit.normal, **KEY).dtype == np.float64
     with jax.enable_x64(False):
-        assert fastinit.jax.make_array((8,), None, fastinit.normal).dtype == np.float32
+        assert fastinit.jax.make_array((8,), fastinit.normal, **KEY).dtype == np.float32
 
 
 class Comb(jax.sharding.Sharding):  # type: ignore[misc]
@@ -197,27 +218,54 @@ class Comb(jax.sharding.Sharding):  # type: ignore[misc]
         ({"sharding": "a"}, TypeError, "sharding must be a jax.sharding.Sharding that .*, got 'a' of type str$"),
         ({"sharding": Comb()}, ValueError, "gives each device a box of the array"),
         ({"initializer": "normal"}, TypeError, "initializer must be .*; got 'normal' of type str"),
-        ({"initializer": Initializer("normal", {"std": 1e39})}, ValueError, "std"),
+        ({"initializer": Initializer("normal", std=1e39)}, ValueError, "std"),
+        ({"initializer": fastinit.jax.he_normal(), "shape": (8,)}, ValueError,
+         r"^fastinit.jax.he_normal\(\): a vector has no fans"),
         ({"seed": -1}, ValueError, "seed must be"),
+        ({"seed": None}, TypeError, "seed must be an int, .* got None"),
         ({"stream": 1.5}, TypeError, "stream must be"),
-        ({"dtype": np.int32}, TypeError, "dtype must be one of float32"),
+        ({"stream": None}, TypeError, "stream must be an int, .* or a str .* got None"),
+        ({"threads": 0}, ValueError, "threads must be"),
+        ({"bit_generator": "mt"}, ValueError, "bit_generator must be"),
+        ({"dtype": np.int32}, TypeError, "dtype must be float32, float64, float16 or bfloat16, got .*int32"),
+        ({"dtype": np.uint32}, TypeError, "dtype must be float32, float64, float16 or bfloat16, got .*uint32"),
+        ({"initializer": fastinit.random_bits, "dtype": np.int32}, TypeError, "dtype must be one of .*uint32"),
     ],
-)
+)  # fmt: skip
 def test_refused(changed: dict[str, Any], error: type[Exception], message: str) -> None:
-    arguments = {"shape": (8, 8), "sharding": sharding("a"), "initializer": HE, "dtype": np.float32, **changed}
+    arguments = {"shape": (8, 8), "sharding": sharding("a"), "initializer": HE, "dtype": np.float32, **KEY, **changed}
     with pytest.raises(error, match=message):
         fastinit.jax.make_array(**arguments)
+
+
+def test_seed_and_stream_are_always_said() -> None:
+    """Arrays of one shape with one seed and no stream would be equal, and parts cannot take "the next stream"."""
+    for left in ("seed", "stream"):
+        with pytest.raises(TypeError, match=f"required keyword-only argument: '{left}'"):
+            fastinit.jax.make_array((8, 8), HE, **{key: value for key, value in KEY.items() if key != left})
+
+
+def test_threads_and_bit_generator_reach_the_fill() -> None:
+    calls = []
+
+    def fill(out: Any, **arguments: Any) -> Any:
+        calls.append((arguments["threads"], arguments["bit_generator"]))
+        return fastinit.normal(out, **arguments)
+
+    array = fastinit.jax.make_array((8,), fill, **KEY, threads=3, bit_generator="philox", dtype="float32")
+    assert calls == [(3, "philox")]
+    assert same(array, fastinit.normal(np.empty(8, np.float32), **KEY, bit_generator="philox"))
 
 
 def test_summands_are_refused() -> None:
     on = NamedSharding(mesh(kind=AxisType.Explicit), P(unreduced={"a"}))
     with pytest.raises(ValueError, match="gives each device a box of the array, or None, got NamedSharding"):
-        fastinit.jax.make_array((8, 8), on, HE)
+        fastinit.jax.make_array((8, 8), HE, **KEY, sharding=on)
 
 
 def test_float64_without_x64_is_refused() -> None:
     with jax.enable_x64(False), pytest.raises(ValueError, match=r"dtype float64 needs .*jax_enable_x64"):
-        fastinit.jax.make_array((8, 8), None, HE, dtype=np.float64)
+        fastinit.jax.make_array((8, 8), HE, **KEY, dtype=np.float64)
 
 
 # --- init_tree ------------------------------------------------------------------------------------------------------
@@ -230,12 +278,12 @@ def network() -> Any:
     return {"embed": jnp.zeros((48, 16), jnp.float32), "layers": [{"fc": layer(16, 32)}, {"fc": layer(32, 8)}]}
 
 
-RECIPE = {"*.kernel": HE, "*.bias": Initializer("zeros"), "embed": Initializer("normal", {"std": 0.02})}
+RECIPE = {"*.kernel": HE, "*.bias": Initializer("zeros"), "embed": Initializer("normal", std=0.02)}
 
 
 def test_a_tree_by_names() -> None:
     abstract = jax.eval_shape(network)
-    tree = fastinit.jax.init_tree(abstract, None, RECIPE, seed=5)
+    tree = fastinit.jax.init_tree(abstract, RECIPE, seed=5)
     assert jax.tree.structure(tree) == jax.tree.structure(abstract)
     assert same(tree["embed"], fastinit.normal(np.empty((48, 16), np.float32), std=0.02, seed=5, stream="embed"))
     kernels = [layer["fc"]["kernel"] for layer in tree["layers"]]
@@ -247,8 +295,8 @@ def test_a_tree_by_names() -> None:
 def test_another_leaf_changes_none() -> None:
     abstract = jax.eval_shape(network)
     more = {**abstract, "aaa": {"kernel": jax.ShapeDtypeStruct((4, 4), "float32")}}
-    before = fastinit.jax.init_tree(abstract, None, RECIPE)
-    after = fastinit.jax.init_tree(more, None, RECIPE)
+    before = fastinit.jax.init_tree(abstract, RECIPE, seed=0)
+    after = fastinit.jax.init_tree(more, RECIPE, seed=0)
     del after["aaa"]
     assert jax.tree.all(jax.tree.map(lambda x, y: same(x, np.asarray(y)), after, before))
 
@@ -256,7 +304,7 @@ def test_another_leaf_changes_none() -> None:
 @pytest.mark.parametrize("rows", [8, 4, 1])
 def test_a_tree_on_a_mesh(made: list[NDArray[Any]], rows: int) -> None:
     abstract = jax.eval_shape(network)
-    expected = fastinit.jax.init_tree(abstract, None, RECIPE, seed=5)
+    expected = fastinit.jax.init_tree(abstract, RECIPE, seed=5)
     on = mesh(rows, 8 // rows)
 
     def place(leaf: Any) -> Any:
@@ -264,7 +312,7 @@ def test_a_tree_on_a_mesh(made: list[NDArray[Any]], rows: int) -> None:
 
     shardings = jax.tree.map(place, abstract)
     made.clear()
-    tree = fastinit.jax.init_tree(abstract, shardings, RECIPE, seed=5)
+    tree = fastinit.jax.init_tree(abstract, RECIPE, seed=5, shardings=shardings)
     largest = max(
         math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree)
     )
@@ -276,14 +324,15 @@ def test_a_tree_on_a_mesh(made: list[NDArray[Any]], rows: int) -> None:
 def test_one_sharding_for_all_some_or_their_own() -> None:
     abstract = jax.eval_shape(network)
     rows = sharding("a")
-    for leaf in jax.tree.leaves(fastinit.jax.init_tree(abstract, rows, RECIPE)):
+    for leaf in jax.tree.leaves(fastinit.jax.init_tree(abstract, RECIPE, seed=0, shardings=rows)):
         assert leaf.sharding == rows
     some = {"embed": rows, "layers": [{"fc": {"kernel": None, "bias": rows}}] * 2}
-    tree = fastinit.jax.init_tree(abstract, some, RECIPE)
+    tree = fastinit.jax.init_tree(abstract, RECIPE, seed=0, shardings=some)
     assert tree["embed"].sharding == rows
     assert not tree["layers"][1]["fc"]["kernel"].committed
     assert tree["layers"][1]["fc"]["bias"].sharding == rows
-    own = fastinit.jax.init_tree({"embed": jax.ShapeDtypeStruct((8, 8), "float32", sharding=rows)}, None, {"*": HE})
+    placed = {"embed": jax.ShapeDtypeStruct((8, 8), "float32", sharding=rows)}
+    own = fastinit.jax.init_tree(placed, {"*": HE}, seed=0)
     assert own["embed"].sharding == rows
 
 
@@ -293,17 +342,21 @@ EIGHT = jax.ShapeDtypeStruct((8, 8), "float32")
 @pytest.mark.parametrize(
     ("tree", "shardings", "recipe", "error", "message"),
     [
-        ({"a": EIGHT, "b": "text"}, None, {"*": HE}, TypeError, "leaf 'b': must have a shape and a dtype, got 'text'"),
-        ({"a": jax.ShapeDtypeStruct((8,), "int32")}, None, {"*": HE}, TypeError, "leaf 'a': dtype must be one of"),
+        ({"a": EIGHT, "b": "text"}, None, {"*": HE}, TypeError,
+         "leaf 'b': must have a shape and a dtype, got 'text' of type str; exclude= leaves a leaf as it is"),
+        ({"a": jax.ShapeDtypeStruct((8,), "int32")}, None, {"*": HE}, TypeError,
+         "leaf 'a': dtype must be float32, .*int32.*; exclude="),
         ({"a": jax.ShapeDtypeStruct((8,), "float32")}, None, {"*": fastinit.jax.he_normal()},
-         ValueError, "leaf 'a': .*in_axis must lie in"),
-        ({"a": {"b": EIGHT}, "a.b": EIGHT}, None, {"*": HE}, ValueError, "abstract_tree must have one leaf .*'a.b'"),
+         ValueError, r"^leaf 'a': fastinit.jax.he_normal\(\): a vector has no fans"),
+        ({"a": {"b": EIGHT}, "a.b": EIGHT}, None, {"*": HE}, ValueError, "tree must have one leaf .*'a.b'"),
         ({"a": EIGHT}, P("a"), {"*": HE}, TypeError, r"leaf 'a': sharding must be .*NamedSharding\(mesh, spec\)"),
         ({"a": EIGHT}, {"a": P("a")}, {"*": HE}, TypeError, r"leaf 'a': sharding must be .*NamedSharding\(mesh"),
-        ({"a": EIGHT, "b": EIGHT}, {"a": None, "c": sharding("a")}, {"*": HE}, ValueError, r"\['b'\].*\['c'\]"),
-        ({"a": EIGHT, "b": EIGHT}, {"a": None}, {"*": HE}, ValueError, r"none for \['b'\] and one for \[\]"),
-        ({"a": EIGHT}, {"a": None, "c": sharding("a")}, {"*": HE}, ValueError, r"none for \[\] and one for \['c'\]"),
-        ({"a": EIGHT}, [sharding("a")], {"*": HE}, ValueError, r"none for \['a'\] and one for \['0'\]"),
+        ({"a": EIGHT, "b": EIGHT}, {"a": None, "c": sharding("a")}, {"*": HE},
+         ValueError, "it has none for 'b' and has one for 'c'"),
+        ({"a": EIGHT, "b": EIGHT}, {"a": None}, {"*": HE}, ValueError, "it has none for 'b'$"),
+        ({"a": EIGHT}, {"a": None, "c": sharding("a")}, {"*": HE},
+         ValueError, "it has one for 'c', which tree has not"),
+        ({"a": EIGHT}, [sharding("a")], {"*": HE}, ValueError, "it has none for 'a' and has one for '0'"),
         ({"a": EIGHT, "b": jax.ShapeDtypeStruct((7,), "float32")}, sharding("a"), {"*": fastinit.jax.normal()},
          ValueError, "leaf 'b': .*dimension size is 7"),
         ({"a": EIGHT}, None, {"*.kernel": HE}, ValueError, r"no pattern matches .*'a'.*'\*.kernel'"),
@@ -315,8 +368,125 @@ def test_trees_refused(
     made: list[NDArray[Any]], tree: Any, shardings: Any, recipe: Any, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
-        fastinit.jax.init_tree(tree, shardings, recipe)
+        fastinit.jax.init_tree(tree, recipe, seed=0, shardings=shardings)
     assert made == []
+
+
+def test_the_arguments_of_init_tree() -> None:
+    """The order of all that fill many tensors; only target and recipe are positional, and there is no default seed."""
+    parameters = inspect.signature(fastinit.jax.init_tree).parameters
+    order = ["tree", "recipe", "seed", "prefix", "include", "exclude", "shardings", "threads", "bit_generator"]
+    assert list(parameters) == order
+    assert [name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD] == ["tree", "recipe"]
+    assert parameters["seed"].default is inspect.Parameter.empty
+    tree: Any = {"a": EIGHT}
+    for changed, error, message in (
+        ({"seed": None}, TypeError, "seed must be an int, .* got None"),
+        ({"seed": -1}, ValueError, "seed must be"),
+        ({"prefix": "head"}, ValueError, "prefix must be empty or end with a dot"),
+        ({"include": "b"}, ValueError, "include: no name matches the pattern 'b'; names are 'a'"),
+        ({"exclude": 7}, TypeError, "exclude must be a pattern"),
+        ({"threads": 0}, ValueError, "threads must be"),
+        ({"bit_generator": "mt"}, ValueError, "bit_generator must be"),
+    ):
+        arguments: dict[str, Any] = {"seed": 0, **changed}
+        with pytest.raises(error, match=message):
+            fastinit.jax.init_tree(tree, {"*": HE}, **arguments)
+
+
+def test_a_tree_by_another_bit_generator() -> None:
+    tree = fastinit.jax.init_tree({"a": EIGHT}, {"*": HE}, seed=3, bit_generator="philox", threads=1)
+    expected = np.empty((8, 8), np.float32)
+    key: dict[str, Any] = {"seed": 3, "stream": "a", "bit_generator": "philox"}
+    assert same(tree["a"], fastinit.he_normal(expected, truncated=True, layout="keras", **key))
+
+
+def test_what_is_not_selected_comes_back_as_it_is() -> None:
+    tree = {
+        "body": {"kernel": jnp.ones((8, 8), jnp.float32), "bias": np.ones(8, np.float32)},
+        "head": {"kernel": EIGHT, "bias": jax.ShapeDtypeStruct((8,), "float32")},
+        "key": jax.random.key(1),
+        "step": jnp.zeros((), jnp.int32),
+        "name": "a model",
+        "count": 7,
+    }
+    recipe = {"*.kernel": HE, "*.bias": Initializer("zeros")}
+    some = fastinit.jax.init_tree(tree, recipe, seed=5, include="head.*", exclude=["*.bias"])
+    assert jax.tree.structure(some) == jax.tree.structure(tree)
+    assert same(some["head"]["kernel"], whole((8, 8), 5, "head.kernel"))
+    assert some["body"]["kernel"] is tree["body"]["kernel"]
+    assert some["body"]["bias"] is tree["body"]["bias"]
+    assert some["head"]["bias"] is tree["head"]["bias"]
+    for name in ("key", "step", "name", "count"):
+        assert some[name] is tree[name]
+    all_but = fastinit.jax.init_tree(tree, recipe, seed=5, exclude=["key", "step", "name", "count"])
+    assert same(all_but["head"]["kernel"], whole((8, 8), 5, "head.kernel"))
+    for name, kind in (("key", "key<fry>"), ("step", "int32"), ("name", "a model"), ("count", "7")):
+        with pytest.raises(TypeError, match=f"^leaf '{name}': .*{kind}.*; exclude= leaves a leaf as it is$"):
+            fastinit.jax.init_tree(tree, {"*": Initializer("zeros")}, seed=5, include=name)
+
+
+def test_shardings_of_what_is_not_selected_count_for_nothing() -> None:
+    rows = sharding("a")
+    odd = jax.ShapeDtypeStruct((7,), "int32")
+    tree = {"a": EIGHT, "b": odd}
+    for shardings in (rows, {"a": rows, "b": rows}, {"a": rows, "b": None}):
+        made = fastinit.jax.init_tree(tree, {"*": HE}, seed=0, include="a", shardings=shardings)
+        assert made["a"].sharding == rows
+        assert made["b"] is odd
+    with pytest.raises(ValueError, match=r"it has none for 'b'$"):  # a tree of another model all the same
+        fastinit.jax.init_tree(tree, {"*": HE}, seed=0, include="a", shardings={"a": rows})
+
+
+def test_a_part_with_its_prefix_gets_the_values_of_the_whole() -> None:
+    abstract = jax.eval_shape(network)
+    tree = fastinit.jax.init_tree(abstract, RECIPE, seed=5)
+    layer = fastinit.jax.init_tree(
+        abstract["layers"][1],
+        {"layers.*.kernel": HE, "*.bias": Initializer("zeros")},
+        seed=5,
+        prefix="layers.1.",
+        include="layers.1.*.kernel",
+        shardings={"fc": {"kernel": sharding("a"), "bias": None}},
+    )
+    assert same(layer["fc"]["kernel"], np.asarray(tree["layers"][1]["fc"]["kernel"]))
+    assert layer["fc"]["bias"] is abstract["layers"][1]["fc"]["bias"]
+    embed = fastinit.jax.init_tree(abstract["embed"], {"embed": RECIPE["embed"]}, seed=5, prefix="embed.")
+    assert same(embed, np.asarray(tree["embed"]))
+
+
+def test_shipped_recipes_are_for_the_names_of_torch() -> None:
+    def leaf(*shape: int) -> Any:
+        return jax.ShapeDtypeStruct(shape, "float32")
+
+    torch_like = {
+        "conv1": {"weight": leaf(8, 3, 7, 7)},
+        "bn1": {"weight": leaf(8), "bias": leaf(8)},
+        "layer1": [{"downsample": [leaf(0), {"weight": leaf(8)}]}],
+        "fc": {"weight": leaf(10, 64), "bias": leaf(10)},
+    }
+    tree = fastinit.jax.init_tree(torch_like, "resnet", seed=2, exclude="layer1.0.downsample.0")
+    key: dict[str, Any] = {"seed": 2, "stream": "conv1.weight"}
+    conv = fastinit.he_normal(np.empty((8, 3, 7, 7), np.float32), mode="fan_out", layout="torch", **key)
+    assert same(tree["conv1"]["weight"], conv)
+
+    flax_like = {
+        "transformer": {
+            "wte": {"embedding": leaf(8, 8)},
+            "h": [{"ln_1": {"scale": leaf(8), "bias": leaf(8)}, "attn": {"c_attn": {"kernel": leaf(8, 8)}}}],
+        },
+        "patch_embed": {"proj": {"kernel": leaf(4, 4, 3, 8)}},
+        "norm": {"scale": leaf(8)},
+        "fc": {"kernel": leaf(8, 8), "bias": leaf(8)},
+    }
+    for name in fastinit.recipes.RECIPES:
+        message = (
+            f"recipe '{name}' needs .* the names of .* in PyTorch; got 'fc.bias', 'fc.kernel', .*a recipe of your own"
+        )
+        with pytest.raises(ValueError, match=message):
+            fastinit.jax.init_tree(flax_like, name, seed=0)
+    with pytest.raises(ValueError, match=r"recipe must be one of 'gpt2', .*, or a recipe; got 'bert'"):
+        fastinit.jax.init_tree(flax_like, "bert", seed=0)
 
 
 # --- JAX's protocol -------------------------------------------------------------------------------------------------
@@ -372,7 +542,7 @@ def test_transformed_it_has_the_same_bits(made: list[NDArray[Any]], dtype: Any) 
 
 def test_traced_errors_come_when_it_is_traced() -> None:
     init = fastinit.jax.he_normal()
-    with pytest.raises(ValueError, match="in_axis must lie in"):
+    with pytest.raises(ValueError, match=r"fastinit.jax.he_normal\(\): a vector has no fans"):
         jax.eval_shape(lambda key: init(key, (8,)), jax.random.key(0))
     with pytest.raises(ValueError, match=r"shape must hold ints >= 0, got \(8, -8\)"):
         jax.eval_shape(lambda key: init(key, (8, -8)), jax.random.key(0))
@@ -383,8 +553,11 @@ def test_dtypes() -> None:
     assert fastinit.jax.normal()(key, (8,)).dtype == np.float64
     assert fastinit.jax.normal(dtype=jnp.float16)(key, (8,)).dtype == np.float16
     assert fastinit.jax.normal(dtype=jnp.float16)(key, (8,), jnp.bfloat16).dtype == jnp.bfloat16
-    with pytest.raises(TypeError, match="dtype must be one of"):
-        fastinit.jax.normal()(key, (8,), jnp.complex64)
+    for dtype in (jnp.complex64, int, np.uint32):
+        with pytest.raises(TypeError, match="dtype must be float32, float64, float16 or bfloat16, got"):
+            fastinit.jax.normal()(key, (8,), dtype)
+        with pytest.raises(TypeError, match="dtype must be float32, float64, float16 or bfloat16, got"):
+            fastinit.jax.normal(dtype=dtype)
     with jax.enable_x64(False):
         assert fastinit.jax.normal()(key, (8,)).dtype == np.float32
 
@@ -402,15 +575,132 @@ def test_out_sharding(made: list[NDArray[Any]]) -> None:
         assert same(array, expected)
 
 
+def test_out_shardings_refused() -> None:
+    init, key = fastinit.jax.he_normal(), jax.random.key(5)
+    with pytest.raises(TypeError, match=r"^out_sharding must be a jax.sharding.Sharding that .*, got 'a' of type str$"):
+        init(key, (8, 8), out_sharding="a")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="dimension size is 7"):  # JAX's words
+        init(key, (7, 8), out_sharding=sharding("a"))
+
+
+def test_more_than_there_can_be_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^shape must stay below .* got \[1099511627776, 2097152\] of float32"):
+        fastinit.jax.he_normal()(jax.random.key(5), (2**40, 2**21), jnp.float32)
+
+
+@pytest.mark.parametrize("shape", [(), (5,)])
+@pytest.mark.parametrize("jit", [False, True])
+def test_what_has_no_fans_is_refused_in_words_of_the_caller(shape: tuple[int, ...], jit: bool) -> None:
+    """No axis, layout or fan is named: the caller gave none, and cannot give all of them."""
+    scaled = [init for name in FACTORIES if (init := getattr(fastinit.jax, name)).__name__ in _initializers._NAMED]
+    assert len(scaled) == 10
+    what = "vector" if shape else "scalar"
+    for init in (*(make() for make in scaled), fastinit.jax.variance_scaling(1.0, "fan_avg", "normal")):
+        call = jax.jit(init, static_argnums=1) if jit else init
+        with pytest.raises(ValueError, match="has no fans") as caught:
+            call(jax.random.key(0), shape)
+        assert str(caught.value).splitlines()[0] == (
+            f"{init!r}: a {what} has no fans, which take an axis of inputs and one of outputs; got shape {shape}: "
+            "use an initialiser without fans, such as zeros or normal"
+        )
+        with pytest.raises(ValueError, match=f"^leaf 'bias': fastinit.jax.* a {what} has no fans") as caught:
+            fastinit.jax.init_tree({"bias": jax.ShapeDtypeStruct(shape, "float32")}, {"*": init}, seed=0)
+        assert not re.search("axis[= ]-?[0-9]|in_axis|out_axis|layout|fan_in|fan_out=", str(caught.value))
+
+
 def test_it_is_a_value() -> None:
     """Flax hashes and compares modules with what they hold; a recipe may be sent to other processes."""
     init = fastinit.jax.variance_scaling(1.0, "fan_in", "normal", in_axis=[0, 1], out_axis=2)
     again = fastinit.jax.variance_scaling(1.0, "fan_in", "normal", in_axis=(0, 1), out_axis=2)
     assert init == again
     assert hash(init) == hash(again)
-    assert pickle.loads(pickle.dumps(init)) == init
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        for one in (init, fastinit.jax.normal(0.5, "bfloat16"), fastinit.jax.JaxInitializer("dirac", groups=2)):
+            other = pickle.loads(pickle.dumps(one, protocol))
+            assert other == one
+            assert (type(other), other.dtype, hash(other)) == (type(one), one.dtype, hash(one))
+            assert copy.copy(one) == copy.deepcopy(one) == one
     assert init != fastinit.jax.variance_scaling(1.0, "fan_in", "normal", in_axis=(0, 1), out_axis=2, dtype="float16")
     assert init != fastinit.jax.variance_scaling(1.0, "fan_in", "normal", in_axis=1, out_axis=2)
+
+
+def test_it_cannot_be_changed() -> None:
+    init = fastinit.jax.he_normal()
+    for name in ("dtype", "_dtype", "function", "other"):
+        with pytest.raises(AttributeError, match="JaxInitializer cannot be changed"):
+            setattr(init, name, None)
+    with pytest.raises(AttributeError, match="JaxInitializer cannot be changed"):
+        del init._dtype
+    assert init == fastinit.jax.he_normal()
+
+
+def test_a_dtype_is_one_however_it_is_said() -> None:
+    said: list[Any] = ["bfloat16", jnp.bfloat16, ml_dtypes.bfloat16, np.dtype(ml_dtypes.bfloat16)]
+    assert len({fastinit.jax.normal(dtype=dtype) for dtype in said}) == 1
+    assert fastinit.jax.normal(dtype="bfloat16").dtype == np.dtype(ml_dtypes.bfloat16)
+    assert len({fastinit.jax.normal(), fastinit.jax.normal(dtype="float32"), fastinit.jax.normal(dtype="float64")}) == 3
+    with jax.enable_x64(False):
+        double = fastinit.jax.normal(dtype="float64")  # a value: what JAX is told later does not matter
+        with pytest.raises(ValueError, match=r"needs .*jax_enable_x64"):
+            double(jax.random.key(0), (8,))
+
+
+REPRS: dict[str, Callable[[], Any]] = {
+    "fastinit.jax.he_normal()": lambda: fastinit.jax.he_normal(),
+    "fastinit.jax.glorot_uniform()": lambda: fastinit.jax.xavier_uniform(-2, -1),
+    "fastinit.jax.lecun_normal(in_axis=(0, 1), dtype='float16')": lambda: fastinit.jax.lecun_normal(
+        [np.int64(0), 1], dtype=np.float16
+    ),
+    "fastinit.jax.lecun_uniform()": lambda: fastinit.jax.variance_scaling(1, "fan_in", "uniform"),
+    "fastinit.jax.variance_scaling(scale=0.5, mode='fan_geo_avg', distribution='normal', batch_axis=0)": lambda: (
+        fastinit.jax.variance_scaling(jnp.float32(0.5), "fan_geo_avg", "normal", batch_axis=0)
+    ),
+    "fastinit.jax.normal(stddev=0.02)": lambda: fastinit.jax.normal(0.02),
+    "fastinit.jax.normal(stddev=0.5, dtype='bfloat16')": lambda: fastinit.jax.normal(jnp.bfloat16(0.5), jnp.bfloat16),
+    "fastinit.jax.uniform(scale=0.01)": lambda: fastinit.jax.uniform(),
+    "fastinit.jax.uniform(scale=-3.0)": lambda: fastinit.jax.uniform(-3),
+    "fastinit.jax.uniform(scale=0.0)": lambda: fastinit.jax.uniform(-0.0),
+    "fastinit.jax.truncated_normal(stddev=0.01)": lambda: fastinit.jax.truncated_normal(),
+    "fastinit.jax.truncated_normal(stddev=1.0, lower=float('-inf'), upper=0.5)": lambda: fastinit.jax.truncated_normal(
+        1, lower=-math.inf, upper=np.float32(0.5)
+    ),
+    "fastinit.jax.orthogonal(scale=1.0)": lambda: fastinit.jax.orthogonal(),
+    "fastinit.jax.orthogonal(scale=2.0, column_axis=0)": lambda: fastinit.jax.orthogonal(2, 0),
+    "JaxInitializer('uniform', low=1, high=2)": lambda: fastinit.jax.JaxInitializer("uniform", low=1, high=2),
+    "JaxInitializer('he_normal', dtype='float16')": lambda: fastinit.jax.JaxInitializer("he_normal", dtype="float16"),
+}
+
+
+@pytest.mark.parametrize(("text", "make"), REPRS.items(), ids=list(REPRS))
+def test_its_repr_is_the_call_that_makes_it(text: str, make: Callable[[], Any]) -> None:
+    init = make()
+    assert repr(init) == text
+    assert eval(text, {"fastinit": fastinit, "JaxInitializer": fastinit.jax.JaxInitializer}) == init
+
+
+def test_equal_ones_are_those_that_fill_the_same_bits() -> None:
+    assert fastinit.jax.kaiming_normal() == fastinit.jax.variance_scaling(2.0, "fan_in", "truncated_normal")
+    assert fastinit.jax.he_normal() != fastinit.jax.he_normal(dtype="float32")
+    plain = Initializer("normal", std=0.02)
+    assert plain != fastinit.jax.normal(0.02) != plain  # only one of them is a function of keys
+    assert fastinit.jax.JaxInitializer("constant", value=0.0) != fastinit.jax.JaxInitializer("constant", value=-0.0)
+
+
+def test_a_subclass_has_its_own_name_and_equals_its_own_kind() -> None:
+    class Mine(fastinit.jax.JaxInitializer):
+        __slots__ = ()
+
+    mine = Mine("normal", std=0.5, dtype="float32")
+    assert repr(mine) == "Mine('normal', std=0.5, dtype='float32')"
+    assert mine != fastinit.jax.normal(0.5, "float32") != mine
+    assert copy.deepcopy(mine) == mine == Mine("normal", {"std": 0.5}, dtype=np.float32)
+
+
+def test_any_function_of_fastinit_by_the_protocol_of_jax() -> None:
+    init = fastinit.jax.JaxInitializer("he_normal", truncated=True, dtype="float32")
+    assert same(init(jax.random.key(3), (8, 8)), whole((8, 8), 3, 0))
+    with pytest.raises(ValueError, match=r"^JaxInitializer\('sparse', sparsity=2\): sparsity must be"):
+        fastinit.jax.JaxInitializer("sparse", sparsity=2)
 
 
 def test_factories_refuse() -> None:
@@ -418,15 +708,29 @@ def test_factories_refuse() -> None:
         fastinit.jax.variance_scaling(1.0, "fan_geo", "normal")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="distribution must be one of"):
         fastinit.jax.variance_scaling(1.0, "fan_in", "untruncated_normal")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="std must be"):
+    with pytest.raises(ValueError, match=r"^stddev must be a finite real number >= 0, got -1.0"):
         fastinit.jax.normal(-1.0)
+    with pytest.raises(TypeError, match=r"^stddev must be a finite real number >= 0, got '1' of type str"):
+        fastinit.jax.normal("1")
+    with pytest.raises(ValueError, match=r"^stddev must be a finite real number >= 0, got -1.0"):
+        fastinit.jax.truncated_normal(-1.0)
+    with pytest.raises(ValueError, match=r"^lower must be below upper, got lower=2.0, upper=1.0"):
+        fastinit.jax.truncated_normal(1.0, lower=2.0, upper=1.0)
+    with pytest.raises(TypeError, match=r"^upper must be a number, got None of type NoneType"):
+        fastinit.jax.truncated_normal(1.0, upper=None)
+    with pytest.raises(ValueError, match=r"^scale must be a finite number, got inf"):
+        fastinit.jax.uniform(math.inf)
+    with pytest.raises(ValueError, match=r"^scale must be a finite number, got nan"):
+        fastinit.jax.orthogonal(math.nan)
+    with pytest.raises(TypeError, match=r"he_normal\(in_axis=1.5\): in_axis must be an int or a sequence of ints"):
+        fastinit.jax.he_normal(in_axis=1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="scale must be"):
         fastinit.jax.variance_scaling(0.0, "fan_in", "normal")
     with pytest.raises(ValueError, match=r"column_axis must be -1 .* or 0, got 1"):
         fastinit.jax.orthogonal(column_axis=1)
 
 
-FACTORIES = [name for name in fastinit.jax.__all__ if name not in ("make_array", "init_tree")]
+FACTORIES = [name for name in fastinit.jax.__all__ if name not in ("JaxInitializer", "init_tree", "make_array")]
 
 
 def test_which_of_jax_there_are() -> None:
@@ -514,8 +818,9 @@ def test_orthogonal(whose: Any, shape: tuple[int, ...], column_axis: int) -> Non
 
 
 def test_orthogonal_on_a_mesh() -> None:
+    on = sharding("a", "b")
     expected = fastinit.orthogonal(np.empty((8, 16)), layout="keras", seed=1, stream="w")
-    assert same(fastinit.jax.make_array((8, 16), sharding("a", "b"), fastinit.jax.orthogonal(), 1, "w"), expected)
+    assert same(fastinit.jax.make_array((8, 16), fastinit.jax.orthogonal(), seed=1, stream="w", sharding=on), expected)
 
 
 def test_what_draws_nothing_is_jax_s_own() -> None:
@@ -549,11 +854,11 @@ def test_a_linen_model() -> None:
     assert kernel.std() == pytest.approx((2 / 48) ** 0.5, rel=0.1)
 
     params = jax.eval_shape(model.init, key, x)["params"]
-    recipe = {"*.kernel": HE, "*.embedding": Initializer("normal", {"std": 0.02}), "*.bias": Initializer("zeros"),
+    recipe = {"*.kernel": HE, "*.embedding": Initializer("normal", std=0.02), "*.bias": Initializer("zeros"),
               "LayerNorm_0.scale": Initializer("ones")}  # fmt: skip
     on = NamedSharding(mesh(1, 8), P())
     columns = jax.tree.map(lambda leaf: NamedSharding(on.mesh, P(*(None,) * (leaf.ndim - 1), "b")), params)
-    tree = fastinit.jax.init_tree(params, columns, recipe, seed=9)
+    tree = fastinit.jax.init_tree(params, recipe, seed=9, shardings=columns)
     assert same(tree["Conv_0"]["kernel"], whole((3, 16, 32), 9, "Conv_0.kernel"))
     assert model.apply({"params": tree}, x).shape == (2, 5, 8)
 
@@ -565,7 +870,7 @@ def test_an_nnx_model() -> None:
     assert layer.kernel[...].shape == (16, 8)
     graph, state = nnx.split(nnx.eval_shape(lambda: nnx.Linear(16, 8, kernel_init=he, rngs=nnx.Rngs(0))))
     recipe = {"kernel": HE, "bias": Initializer("zeros")}
-    pure = fastinit.jax.init_tree(nnx.to_pure_dict(state), sharding("a"), recipe, seed=9)
+    pure = fastinit.jax.init_tree(nnx.to_pure_dict(state), recipe, seed=9, shardings=sharding("a"))
     nnx.replace_by_pure_dict(state, pure)
     layer = nnx.merge(graph, state)
     assert same(layer.kernel[...], whole((16, 8), 9, "kernel"))
@@ -583,7 +888,7 @@ def test_fastinit_alone_imports_no_jax() -> None:
 def test_the_examples() -> None:
     page = (pathlib.Path(__file__).parent.parent / "docs" / "jax.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) >= 3
     with jax.enable_x64(False):
         exec("\n".join(blocks), {})
         assert doctest.testmod(fastinit.jax).failed == 0
@@ -598,9 +903,9 @@ assert (jax.device_count(), jax.local_device_count()) == (8, 4)
 mesh = jax.make_mesh((4, 2), ("a", "b"))
 blocks = jax.sharding.NamedSharding(mesh, jax.P("a", "b"))
 made = []
-fastinit.jax.empty = lambda *arguments: made.append(fastinit.empty(*arguments)) or made[-1]
+fastinit.jax._arrays.empty = lambda *arguments: made.append(fastinit.empty(*arguments)) or made[-1]
 abstract = {"w": jax.ShapeDtypeStruct((64, 32), "float32")}
-array = fastinit.jax.init_tree(abstract, blocks, {"*": fastinit.jax.normal(1.0)}, seed=3)["w"]
+array = fastinit.jax.init_tree(abstract, {"*": fastinit.jax.normal(1.0)}, seed=3, shardings=blocks)["w"]
 expected = fastinit.normal(np.empty((64, 32), np.float32), seed=3, stream="w")
 assert [part.shape for part in made] == [(16, 16)] * 4
 for shard in array.addressable_shards:
