@@ -112,7 +112,7 @@ def _table(name: str, title: str, build: Build, recipe: Any, threads: int) -> Ta
         build,
         touch,
     )
-    code = "with device('meta'): way.model = way.make()\ninit_module(way.model, seed=0, recipe=recipe, report=False)"
+    code = "with device('meta'): way.model = way.make()\ninit_module(way.model, recipe, seed=0, report=False)"
     by_recipe = Way(
         row("fastinit", "meta device, init_module", code),
         "all of init_module",

@@ -57,7 +57,7 @@ def with_init_module(layers: int, directory: str) -> Any:
     from fastinit.torch import init_module
 
     module = on_meta(layers)
-    init_module(module, recipe=recipe(), report=False)
+    init_module(module, recipe(), seed=0, report=False)
     return module
 
 
@@ -68,7 +68,7 @@ def with_reader(layers: int, directory: str) -> Any:
 
     module = on_meta(layers)
     module.to_empty(device="cpu")
-    load(module.state_dict(), storage_reader=FastInitReader(module, recipe()))
+    load(module.state_dict(), storage_reader=FastInitReader(module, recipe(), seed=0))
     return module
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -20,9 +21,11 @@ pytest.importorskip("torch")
 import ml_dtypes
 import numpy as np
 import torch
+import torch.fx.experimental.proxy_tensor as proxy_tensor
 from numpy.typing import NDArray
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -30,6 +33,7 @@ import fastinit
 import fastinit.torch.init as init
 from fastinit.torch import _tensor
 
+untyped_ad: Any = forward_ad
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 SHAPE = (6, 4, 3)
 
@@ -39,7 +43,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[..., Any], tuple[int, ...]]] = {
     "normal_": ({"mean": 1.0, "std": 0.5}, lambda x, **k: fastinit.normal(x, mean=1.0, std=0.5, **k), SHAPE),
     "trunc_normal_": (
         {"mean": 0.5, "std": 0.5, "a": -1.0, "b": 1.5},
-        lambda x, **k: fastinit.truncated_normal(x, mean=0.5, std=0.5, low=-1.0, high=1.5, **k),
+        lambda x, **k: fastinit.truncated_normal(x, 0.5, 0.5, -1.0, 1.5, bounds="absolute", **k),
         SHAPE,
     ),
     "constant_": ({"val": 0.3}, lambda x, **k: fastinit.constant(x, 0.3, **k), SHAPE),
@@ -169,6 +173,35 @@ def test_bits_are_those_of_fastinit(name: str, dtype: torch.dtype, written: list
         assert bits(tensor) == want, kind
         assert tensor._version == before + 1
         assert (tensor.is_leaf, tensor.requires_grad, tensor.grad_fn) == (leaf, grad, None)
+
+
+def test_bfloat16_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In init, in a block of accelerate, in init_module: the same bits. Initialisers of matrix structure need it."""
+    names = set(CASES) - {"eye_", "dirac_", "orthogonal_", "sparse_"}
+    wants = {name: wanted(name, torch.bfloat16, seed=3, stream="w") for name in names}
+    layers = []
+    _tensor._bfloat16.cache_clear()
+    for gone in (False, True):
+        if gone:
+            monkeypatch.setitem(sys.modules, "ml_dtypes", None)
+            _tensor._bfloat16.cache_clear()
+        for name in names:
+            base = torch.full([2 * n for n in CASES[name][2]], 7, dtype=torch.bfloat16)
+            tensor = base[tuple(slice(1, None, 2) for _ in CASES[name][2])]
+            assert bits(call(name, tensor, seed=3, stream="w")) == wants[name]
+            assert (base.count_nonzero() >= base.numel() - tensor.numel()).item()
+        torch.manual_seed(1)
+        with fastinit.torch.accelerate(seed=0):
+            one = torch.nn.Linear(4, 4, dtype=torch.bfloat16)
+        with fastinit.torch.accelerate():
+            two = torch.nn.Linear(4, 4, dtype=torch.bfloat16)
+        three = torch.nn.Linear(4, 4, dtype=torch.bfloat16)
+        report = fastinit.torch.init_module(three, {"*": fastinit.recipes.Initializer("normal")}, seed=0)
+        four = torch.nn.ParameterList([torch.tensor(1.0, dtype=torch.bfloat16)])
+        fastinit.torch.init_module(four, {"*": fastinit.recipes.Initializer("normal")}, seed=0)
+        layers.append(([bits(p) for m in (one, two, three, four) for p in m.parameters()], report.digest))
+    assert layers[0] == layers[1]
+    _tensor._bfloat16.cache_clear()
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -432,6 +465,44 @@ def test_compiled(written: list[Tensor], monkeypatch: pytest.MonkeyPatch) -> Non
 def test_under_vmap(written: list[Tensor]) -> None:
     got = torch.vmap(lambda w: init.normal_(w), randomness="different")(torch.zeros(3, 4))
     assert len(set(got.flatten().tolist())) == 12
+    assert not written
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore::torch.jit.TracerWarning")
+def test_a_trace_has_the_call(written: list[Tensor]) -> None:
+    untyped: Any = torch
+    for name in ("normal_", "kaiming_uniform_", "orthogonal_", "zeros_"):
+        sevens = torch.full((3, 2), 7.0)
+        traced = untyped.jit.trace(lambda x, name=name: call(name, x.clone()), sevens, check_trace=False)
+        assert not (traced(sevens) == 7).any()
+        assert torch.equal(sevens, torch.full((3, 2), 7.0))
+    with pytest.raises(ValueError, match=r"^tensor must not be filled under torch\.jit\.trace, .* Without seed= and"):
+        untyped.jit.trace(lambda x: init.normal_(x.clone(), seed=1), sevens, check_trace=False)
+    assert not written
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # torch's own, at the first dual tensor
+def test_forward_mode_gradients_see_the_write(written: list[Tensor]) -> None:
+    for name in ("normal_", "trunc_normal_", "kaiming_normal_", "ones_"):
+        with forward_ad.dual_level():
+            dual = untyped_ad.make_dual(torch.ones(6, 4), torch.ones(6, 4))
+            call(name, dual)
+            tangent = untyped_ad.unpack_dual(dual).tangent
+            assert torch.equal(tangent, torch.zeros(6, 4))
+            with pytest.raises(ValueError, match=r"^tensor must not be a dual tensor .* Without seed= and stream="):
+                call(name, dual, seed=1)
+            assert not written
+            plain = torch.ones(6, 4)  # has no tangent that could be wrong
+            assert call(name, plain, seed=1) is plain
+            assert written.pop() is plain
+
+
+def test_make_fx_sees_the_call(written: list[Tensor]) -> None:
+    make_fx = proxy_tensor.make_fx
+    graph = make_fx(lambda x: init.normal_(x.clone()))(torch.zeros(3)).graph
+    assert "aten.normal_" in " ".join(str(node.target) for node in graph.nodes)
+    with pytest.raises(ValueError, match=r"^tensor must not be filled under make_fx or torch\.export"):
+        make_fx(lambda x: init.normal_(x.clone(), seed=1))(torch.zeros(3))
     assert not written
 
 

@@ -205,7 +205,7 @@ def test_what_is_no_box_is_refused() -> None:
             ):
                 boxes(tensor)
             with pytest.raises(ValueError, match=r"parameter 'w'.*placements must be"):
-                init_module(nn.ParameterDict({"w": nn.Parameter(tensor)}), recipe={"w": Initializer("zeros")})
+                init_module(nn.ParameterDict({"w": nn.Parameter(tensor)}), {"w": Initializer("zeros")}, seed=0)
         lies = DTensor.from_local(torch.zeros(3, 3), mesh, [Shard(0)], shape=torch.Size((4, 3)), stride=(3, 1))
         with pytest.raises(ValueError, match=r"has shape \(2, 3\) at \(0,\), but its local tensor has shape \(3, 3\)"):
             boxes(lies)
@@ -216,7 +216,7 @@ def test_importing_fastinit_torch_imports_nothing_of_torch_distributed() -> None
         "import torch, sys; before = set(sys.modules); import fastinit.torch\n"
         "new = {name for name in set(sys.modules) - before if name.startswith('torch.distributed')}\n"
         "assert not new, new\n"
-        "assert fastinit.torch._sharding.boxes(torch.zeros(2))[0] == (2,)\n"
+        "fastinit.torch.init_module(torch.nn.Linear(2, 2), {'*': fastinit.recipes.Initializer('ones')}, seed=0)\n"
         "assert 'torch.distributed.tensor' not in sys.modules\n"
         "fastinit.torch.FastInitReader\n"
     )
@@ -244,7 +244,7 @@ def test_a_loaded_state_is_that_of_init_module(dtype: Any, rng: Any) -> None:
         return nn.Sequential(nn.Linear(5, 7), nn.Conv1d(3, 2, 3), nn.Linear(7, 1)).to(dtype)
 
     expected, loaded = model(), model()
-    init_module(expected, seed=9, recipe=RECIPE, bit_generator=rng)
+    init_module(expected, RECIPE, seed=9, bit_generator=rng)
     version = loaded[0].weight._version
     with torch.device("meta"):
         reader = FastInitReader(model(), RECIPE, seed=9, bit_generator=rng, threads=1)
@@ -252,7 +252,7 @@ def test_a_loaded_state_is_that_of_init_module(dtype: Any, rng: Any) -> None:
         for parameter in loaded.parameters():
             parameter.detach().fill_(7)
         if "model" in state:
-            reader = FastInitReader(loaded.state_dict(), RECIPE, seed=9, bit_generator=rng, prefix="model.")
+            reader = FastInitReader(loaded.state_dict(), RECIPE, seed=9, bit_generator=rng, checkpoint_prefix="model.")
         load(state, reader)
         for (name, one), other in zip(loaded.named_parameters(), expected.parameters(), strict=True):
             assert torch.equal(one, other), name
@@ -262,7 +262,7 @@ def test_a_loaded_state_is_that_of_init_module(dtype: Any, rng: Any) -> None:
 def test_pieces_that_torch_plans_wrongly_are_filled_all_the_same() -> None:
     """Of FSDP over tensor parallelism, and of strided placements. With other planners they would be wrong."""
     expected = nn.Linear(3, 7)
-    init_module(expected, seed=4, recipe=RECIPE)
+    init_module(expected, RECIPE, seed=4)
     wrong = 0
     for rank in range(6):
         with fake(rank, 6):
@@ -296,13 +296,13 @@ def test_what_the_recipe_does_not_make_is_left() -> None:
         norm.running_mean.fill_(3)
         norm.num_batches_tracked.fill_(5)
     state = norm.state_dict()
-    load(state, FastInitReader(norm, {"weight": Initializer("normal"), "bias": Initializer("zeros")}))
+    load(state, FastInitReader(norm, {"weight": Initializer("normal"), "bias": Initializer("zeros")}, seed=0))
     assert norm.running_mean.eq(3).all()
     assert norm.num_batches_tracked == 5
     assert not norm.weight.eq(1).any()
 
     mixed: dict[str, Any] = {"w": torch.zeros(3), "step": 17, "ids": torch.arange(3), "blob": io.BytesIO(b"abc")}
-    load(mixed, FastInitReader(mixed, {"w": Initializer("ones")}))
+    load(mixed, FastInitReader(mixed, {"w": Initializer("ones")}, seed=0))
     assert mixed["w"].eq(1).all()
     assert mixed["step"] == 17
     assert mixed["ids"].tolist() == [0, 1, 2]
@@ -319,11 +319,103 @@ def test_tied_parameters_are_one() -> None:
 
     expected, of_module, of_state = Tied(), Tied(), Tied()
     recipe = {"embed.weight": Initializer("normal")}
-    init_module(expected, seed=1, recipe=recipe)
+    init_module(expected, recipe, seed=1)
     load(of_module.state_dict(), FastInitReader(of_module, recipe, seed=1))
     load(of_state.state_dict(), FastInitReader(of_state.state_dict(), recipe, seed=1))
     assert torch.equal(of_module.head.weight, expected.head.weight)
     assert torch.equal(of_state.head.weight, expected.head.weight)
+
+
+def body_and_head() -> Any:
+    return nn.ModuleDict({"body": nn.Linear(3, 3), "head": nn.Linear(3, 2)})
+
+
+def test_a_part_of_a_model() -> None:
+    """Under include=, or by prefix= without the rest, the head gets what init_module gives it."""
+    expected, part, alone = body_and_head(), body_and_head(), body_and_head()
+    init_module(expected, RECIPE, seed=6)
+    head = {"head.*weight": Initializer("he_normal"), "head.*": Initializer("normal", {"std": 0.5})}
+    before = part["body"].weight.clone()
+    for reader in (
+        FastInitReader(part, RECIPE, seed=6, include="head.*"),
+        FastInitReader(part, head, seed=6, exclude="body.*"),
+        FastInitReader(part.state_dict(), head, seed=6, include=["head.*"]),
+    ):
+        with torch.no_grad():
+            part["head"].weight.fill_(7)
+        load(part.state_dict(), reader)
+        assert torch.equal(part["body"].weight, before)
+        assert torch.equal(part["head"].weight, expected["head"].weight)
+        assert torch.equal(part["head"].bias, expected["head"].bias)
+    reader = FastInitReader(alone["head"], head, seed=6, prefix="head.", checkpoint_prefix="model.")
+    load({"model": alone["head"].state_dict()}, reader)
+    assert torch.equal(alone["head"].weight, expected["head"].weight)
+
+
+def test_what_is_not_selected_has_to_have_values() -> None:
+    """Or dcp.load would give it memory of arbitrary content: so it is no part of the checkpoint."""
+    with torch.device("meta"):
+        meta = body_and_head()
+    reader = FastInitReader(meta, RECIPE, seed=6, include="head.*")
+    with pytest.raises(dcp.CheckpointException, match=r"Missing key in checkpoint state_dict: body\."):
+        load(body_and_head().state_dict(), reader)
+    expected = body_and_head()
+    init_module(expected, RECIPE, seed=6)
+    state = {f"head.{name}": tensor for name, tensor in body_and_head()["head"].state_dict().items()}
+    load(state, reader)
+    assert torch.equal(state["head.weight"], expected["head"].weight)
+
+
+def test_what_is_excluded_may_be_anything_in_a_reader() -> None:
+    module = nn.Module()
+    module.good = nn.Linear(3, 3)
+    module.codes = nn.Parameter(torch.tensor([1, 2], dtype=torch.int8), requires_grad=False)
+    module.norm = nn.BatchNorm1d(2, device="meta")
+    recipe = {"good.*": Initializer("ones")}
+    state = module.state_dict()
+    load(
+        {name: tensor for name, tensor in state.items() if not tensor.is_meta},
+        FastInitReader(module, recipe, seed=0, include="good.*"),
+    )
+    assert (module.good.weight == 1).all()
+    assert module.codes.tolist() == [1, 2]
+    load(
+        {name: tensor for name, tensor in state.items() if not tensor.is_meta},
+        FastInitReader(module, recipe, seed=0, exclude=["codes", "norm.*"]),
+    )
+    with pytest.raises(ValueError, match=r"'codes' must have dtype .*int8; exclude='codes' leaves it alone"):
+        FastInitReader(module, {"*": Initializer("ones")}, seed=0, exclude="norm.*")
+    with pytest.raises(ValueError, match=r"norm\.running_mean: .* exclude='norm\.running_mean', and load without it"):
+        FastInitReader(module, recipe, seed=0, include=["good.*", "norm.*mean"])
+    # A sparse tensor and a lazy parameter cannot be filled, nor stop what can.
+    odd: dict[str, Any] = {
+        "w": torch.zeros(2),
+        "sparse": torch.ones(2, 2).to_sparse(),
+        "lazy": nn.UninitializedBuffer(),
+    }
+    reader = FastInitReader(odd, recipe={"w": Initializer("ones")}, seed=0, exclude=["sparse", "lazy"])
+    loaded = {"w": torch.zeros(2)}
+    load(loaded, reader)
+    assert loaded["w"].tolist() == [1.0, 1.0]
+
+
+def test_tied_names_are_selected_as_one_in_a_reader() -> None:
+    module = nn.Module()
+    module.embed, module.head = nn.Embedding(6, 4), nn.Linear(4, 6, bias=False)
+    module.head.weight = module.embed.weight
+    for source in (module, module.state_dict()):
+        with pytest.raises(ValueError, match=r"include: 'head\.weight' is another name of 'embed\.weight'"):
+            FastInitReader(source, RECIPE, seed=0, include="head.*")
+        with pytest.raises(ValueError, match=r"exclude: 'head\.weight' is another name of 'embed\.weight'"):
+            FastInitReader(source, RECIPE, seed=0, exclude="head.*")
+
+
+def test_data_parallel_is_the_model_in_a_reader() -> None:
+    expected, wrapped = nn.Linear(3, 3), nn.DataParallel(nn.Linear(3, 3))
+    init_module(expected, RECIPE, seed=6)
+    load(wrapped.state_dict(), FastInitReader(wrapped, RECIPE, seed=6, include="weight"))
+    assert torch.equal(wrapped.module.weight, expected.weight)
+    assert not torch.equal(wrapped.module.bias, expected.bias)
 
 
 def test_names_are_those_of_init_module() -> None:
@@ -336,9 +428,10 @@ def test_names_are_those_of_init_module() -> None:
 
     wrapped = Wrapper()
     plain = nn.Linear(3, 3)
-    init_module(plain, recipe={"weight": Initializer("normal"), "bias": Initializer("normal")})
+    init_module(plain, {"weight": Initializer("normal"), "bias": Initializer("normal")}, seed=0)
     load(
-        wrapped.state_dict(), FastInitReader(wrapped, {"weight": Initializer("normal"), "bias": Initializer("normal")})
+        wrapped.state_dict(),
+        FastInitReader(wrapped, {"weight": Initializer("normal"), "bias": Initializer("normal")}, seed=0),
     )
     assert torch.equal(wrapped._orig_mod.weight, plain.weight)
 
@@ -362,34 +455,38 @@ def test_the_example() -> None:
 
 def test_readers_refuse_what_they_cannot_make() -> None:
     ones = {"*": Initializer("ones")}
-    with pytest.raises(TypeError, match="source must be a module or a state dict, got 3 of int"):
-        FastInitReader(3, ones)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="source must be a module or a state dict, got 3 of type int"):
+        FastInitReader(3, ones, seed=0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="no pattern matches the parameters 'w'"):
-        FastInitReader({"w": torch.zeros(2)}, {"v": Initializer("ones")})
-    with pytest.raises(ValueError, match=r"w must have dtype .* got torch\.complex64"):
-        FastInitReader({"w": torch.zeros(2, dtype=torch.complex64)}, ones)
-    with pytest.raises(ValueError, match="w: layout='torch' reads a shape"):
-        FastInitReader({"w": torch.zeros(2)}, {"w": Initializer("he_normal")})
-    with pytest.raises(ValueError, match="w: seed must be"):
+        FastInitReader({"w": torch.zeros(2)}, {"v": Initializer("ones")}, seed=0)
+    with pytest.raises(ValueError, match=r"'w' must have dtype .* got torch\.complex64"):
+        FastInitReader({"w": torch.zeros(2, dtype=torch.complex64)}, ones, seed=0)
+    with pytest.raises(ValueError, match="parameter 'w': layout='torch' reads a shape"):
+        FastInitReader({"w": torch.zeros(2)}, {"w": Initializer("he_normal")}, seed=0)
+    with pytest.raises(ValueError, match="parameter 'w': seed must be"):
         FastInitReader({"w": torch.zeros(2)}, ones, seed=-1)
     with pytest.raises(TypeError, match=r"seed must be an int, .* got None"):
         FastInitReader({"w": torch.zeros(2)}, ones, seed=None)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="prefix must be a str, got 3 of type int"):
-        FastInitReader({"w": torch.zeros(2)}, ones, prefix=3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"prefix must be empty or end with a dot, .* got 'model'"):
+        FastInitReader({"w": torch.zeros(2)}, ones, seed=0, prefix="model")
+    with pytest.raises(ValueError, match="include: no name matches the pattern 'v'"):
+        FastInitReader({"w": torch.zeros(2)}, ones, seed=0, include="v")
+    with pytest.raises(TypeError, match="checkpoint_prefix must be a str, got 3 of type int"):
+        FastInitReader({"w": torch.zeros(2)}, ones, seed=0, checkpoint_prefix=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"running_mean: the recipe makes parameters, .* on the meta device"):
-        FastInitReader(nn.BatchNorm1d(2, device="meta"), ones)
+        FastInitReader(nn.BatchNorm1d(2, device="meta"), ones, seed=0)
     with pytest.raises(ValueError, match=r"ids: the recipe makes floating-point tensors, .* on the meta device"):
-        FastInitReader({"ids": torch.arange(2, device="meta")}, ones)
+        FastInitReader({"ids": torch.arange(2, device="meta")}, ones, seed=0)
     with pytest.raises(ValueError, match="recipe 'gpt2' needs parameters such as"):
-        FastInitReader({"w": torch.zeros(2)}, "gpt2")
+        FastInitReader({"w": torch.zeros(2)}, "gpt2", seed=0)
 
 
 def test_loads_refuse_what_cannot_be_filled() -> None:
-    reader = FastInitReader({"w": torch.zeros(4, 3)}, {"*": Initializer("ones")})
+    reader = FastInitReader({"w": torch.zeros(4, 3)}, {"*": Initializer("ones")}, seed=0)
     with pytest.raises(ValueError, match="checkpoint_id must be left out"):
         load({"w": torch.zeros(4, 3)}, reader, checkpoint_id="somewhere")
     assert not FastInitReader.validate_checkpoint_id("somewhere")
-    with pytest.raises(dcp.CheckpointException, match="w must have dtype"):
+    with pytest.raises(dcp.CheckpointException, match="'w' must have dtype"):
         load({"w": torch.zeros(4, 3, dtype=torch.int64)}, reader)
     with pytest.raises(dcp.CheckpointException, match="Size mismatch"):
         load({"w": torch.zeros(4, 4)}, reader)
@@ -402,7 +499,7 @@ def test_loads_refuse_what_cannot_be_filled() -> None:
     with fake(0, 2):
         mesh = init_device_mesh("cpu", (2,))
         odd = DTensor.from_local(torch.zeros(2, 3), mesh, [Odd(0)], shape=torch.Size((4, 3)), stride=(3, 1))
-        with pytest.raises(dcp.CheckpointException, match=r"w: .*placements must be"):
+        with pytest.raises(dcp.CheckpointException, match=r"'w': .*placements must be"):
             load({"w": odd}, reader)
         assert odd.to_local().eq(0).all()
         # The reader is none the worse for it.
@@ -513,7 +610,7 @@ def fill(module: Any, how: str) -> None:
             module.to_empty(device="cpu")
             load(module.state_dict(), FastInitReader(module, NET, seed=5))
         else:
-            init_module(module, seed=5, recipe=NET, report=False)
+            init_module(module, NET, seed=5, report=False)
     assert calls.get_total_counts() == 0, calls.get_comm_counts()
 
 
@@ -521,7 +618,7 @@ def check_same_bits(rank: int, size: int) -> None:
     """Any mesh, any way to make the module, any dtype, sizes that leave some without elements."""
     for hidden, dtype in ((16, torch.float32), (7, torch.float64), (5, torch.float16), (13, torch.bfloat16)):
         expected = Net(hidden, dtype)
-        init_module(expected, seed=5, recipe=NET)
+        init_module(expected, NET, seed=5)
         for name, cut in meshes(size):
             where = places(cut, functools.partial(Net, hidden, torch.float64))
             everywhere: list[Any] = [None] * size
@@ -538,9 +635,9 @@ def check_same_bits(rank: int, size: int) -> None:
 
 
 def check_digests_add_up(rank: int, size: int) -> None:
-    expected = init_module(Net(7, torch.float32), seed=5, recipe=NET)
+    expected = init_module(Net(7, torch.float32), NET, seed=5)
     cut = dict(meshes(size))["fully sharded"]
-    report = init_module(cut(Net(7, torch.float32)), seed=5, recipe=NET)
+    report = init_module(cut(Net(7, torch.float32)), NET, seed=5)
     digests: list[Any] = [None] * size
     counts: list[Any] = [None] * size
     dist.all_gather_object(digests, report.digest)
@@ -551,7 +648,7 @@ def check_digests_add_up(rank: int, size: int) -> None:
 
 def check_ties(rank: int, size: int) -> None:
     expected = Net(8, torch.float32, tied=True)
-    init_module(expected, seed=5, recipe=NET)
+    init_module(expected, NET, seed=5)
     for name, cut in meshes(size):
         for how in ("there", "meta"):
             with torch.device("cpu" if how == "there" else "meta"):
@@ -577,7 +674,7 @@ def check_training_goes_on(rank: int, size: int) -> None:
         return found
 
     expected = Net(16, torch.float32)
-    init_module(expected, seed=5, recipe=NET)
+    init_module(expected, NET, seed=5)
     one = losses(expected)
     assert one[0] != one[1]
     for name, cut in meshes(size):
@@ -591,7 +688,7 @@ def check_training_goes_on(rank: int, size: int) -> None:
 def check_load_with_everybody(rank: int, size: int) -> None:
     """dcp.load as it is usually called, whose plans go through process 0; meta tensors; a state with more in it."""
     expected = Net(7, torch.float32)
-    init_module(expected, seed=5, recipe=NET)
+    init_module(expected, NET, seed=5)
     for _, cut in meshes(size):
         with torch.device("meta"):
             module = cut(Net(7, torch.float32))
@@ -600,7 +697,10 @@ def check_load_with_everybody(rank: int, size: int) -> None:
         state = {"model": module.state_dict(), "step": 3}
         source = {f"model.{name}": value for name, value in module.state_dict().items()}
         recipe = {f"model.{pattern}": initializer for pattern, initializer in NET.items()}
-        dcp.load({"model": module.state_dict()}, storage_reader=FastInitReader(module, NET, seed=5, prefix="model."))
+        dcp.load(
+            {"model": module.state_dict()},
+            storage_reader=FastInitReader(module, NET, seed=5, checkpoint_prefix="model."),
+        )
         same(module, expected, where)
         dcp.load(state, storage_reader=FastInitReader({**source, "step": 0}, recipe, seed=5))
         assert state["step"] == 3
@@ -651,17 +751,17 @@ def check_memory(rank: int, size: int) -> None:
     recipe = {"*": Initializer("normal")}
     with torch.device("meta"):
         modules = [cut(Large()) for _ in range(3)]
-        init_module(cut(Net(4, torch.float32)), recipe=NET)  # loads what is loaded once
-    made = growth(lambda: init_module(modules[0], recipe=recipe, report=False))
-    filled = growth(lambda: init_module(modules[0], recipe=recipe, seed=1, report=False))
+        init_module(cut(Net(4, torch.float32)), NET, seed=0)  # loads what is loaded once
+    made = growth(lambda: init_module(modules[0], recipe, seed=0, report=False))
+    filled = growth(lambda: init_module(modules[0], recipe, seed=1, report=False))
     modules[1].to_empty(device="cpu")
     state = modules[1].state_dict()
     load(
         state,
-        FastInitReader({"x": torch.zeros(1)}, recipe, prefix="y"),
+        FastInitReader({"x": torch.zeros(1)}, recipe, seed=0, checkpoint_prefix="y"),
         planner=dcp.DefaultLoadPlanner(allow_partial_load=True),
     )
-    loaded = growth(lambda: load(state, FastInitReader(modules[1], recipe)))
+    loaded = growth(lambda: load(state, FastInitReader(modules[1], recipe, seed=0)))
     assert 0.9 * piece < made < piece + 4 * 2**20, made
     assert filled < 4 * 2**20, filled
     assert loaded < piece + 4 * 2**20, loaded
@@ -672,10 +772,10 @@ def check_without_a_group(rank: int, size: int) -> None:
     ways = dict(meshes(size))
     first, later = ({name: cut(Net(7, torch.float32)) for name, cut in ways.items()} for _ in range(2))
     for module in first.values():
-        init_module(module, seed=5, recipe=NET)
+        init_module(module, NET, seed=5)
     dist.destroy_process_group()
     for name, module in later.items():
-        init_module(module, seed=5, recipe=NET)
+        init_module(module, NET, seed=5)
         for one, other in zip(module.parameters(), first[name].parameters(), strict=True):
             assert torch.equal(own(one), own(other)), name
 

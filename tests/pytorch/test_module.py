@@ -8,10 +8,12 @@ import functools
 import math
 import pathlib
 import re
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -25,10 +27,9 @@ import fastinit.torch  # noqa: E402
 from conftest import library  # noqa: E402
 from fastinit import recipes  # noqa: E402
 from fastinit.recipes import Initializer, Recipe  # noqa: E402
-from fastinit.torch import _module as module_file  # noqa: E402
 from fastinit.torch import init_module  # noqa: E402
-from fastinit.torch._tensor import array_of  # noqa: E402
 
+module_file = sys.modules[init_module.__module__]
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 NORMAL: Recipe = {"*": Initializer("normal", {"std": 0.5})}
 MLP: Recipe = (
@@ -60,6 +61,14 @@ def on_meta(build: Callable[[], Any]) -> Any:
         return build()
 
 
+def array_of(tensor: Tensor) -> Any:
+    """The memory of a tensor."""
+    detached = tensor.detach()
+    if tensor.dtype is not torch.bfloat16:
+        return detached.numpy()
+    return detached.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+
+
 def values(module: Any) -> dict[str, Any]:
     return {name: array_of(tensor).copy() for name, tensor in module.named_parameters()}
 
@@ -75,7 +84,7 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("rng", ["ars", "philox"])
 def test_a_weight_is_the_numpy_fill_of_its_name(dtype: str, rng: Any) -> None:
     net = Net().to(getattr(torch, dtype))
-    init_module(net, 7, recipe=MLP, bit_generator=rng, threads=1)
+    init_module(net, MLP, seed=7, bit_generator=rng, threads=1)
     found = values(net)
     for i in range(2):
         name = f"layers.{i}.weight"
@@ -88,19 +97,19 @@ def test_a_weight_is_the_numpy_fill_of_its_name(dtype: str, rng: Any) -> None:
 
 def test_another_layer_changes_no_other_weight() -> None:
     small, large = Net(2), Net(3)
-    init_module(small, 1, recipe=MLP)
-    init_module(large, 1, recipe=MLP)
+    init_module(small, MLP, seed=1)
+    init_module(large, MLP, seed=1)
     one, other = values(small), values(large)
     assert one.keys() < other.keys()
     assert all(np.array_equal(one[name], other[name]) for name in one)
     assert not np.array_equal(other["layers.0.weight"], other["layers.2.weight"])
 
 
-def test_the_seed_changes_every_weight_and_the_default_is_0() -> None:
+def test_the_seed_changes_every_weight() -> None:
     found = []
-    for seed in ((), (0,), (1,)):
+    for seed in (0, 0, 1):
         net = Net()
-        init_module(net, *seed, recipe=MLP)
+        init_module(net, MLP, seed=seed)
         found.append(values(net))
     assert same(found[0], found[1])
     assert not np.array_equal(found[1]["layers.0.weight"], found[2]["layers.0.weight"])
@@ -115,7 +124,7 @@ def test_memory_layout_changes_no_value() -> None:
     conv, other = nn.Conv2d(3, 4, 5), channels_last()
     meta = on_meta(channels_last)
     for module in (conv, other, meta):
-        init_module(module, recipe=NORMAL)
+        init_module(module, NORMAL, seed=0)
     assert other.weight.stride() == meta.weight.stride() != conv.weight.stride()
     assert torch.equal(conv.weight, other.weight)
     assert torch.equal(conv.weight, meta.weight)
@@ -127,11 +136,11 @@ def test_wrappers_do_not_change_names() -> None:
     plain, wrapped = Net(), Net()
     wrapped.layers[0] = checkpoint_wrapper(wrapped.layers[0])
     for net in (plain, wrapped):
-        init_module(net, recipe=MLP)
+        init_module(net, MLP, seed=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its imports
         compiled = torch.compile(Net())
-    report = init_module(compiled, recipe=MLP)
+    report = init_module(compiled, MLP, seed=0)
     assert [row.name for row in report.rows] == list(values(plain))
     assert [v.tobytes() for v in values(plain).values()] == [v.tobytes() for v in values(wrapped).values()]
     assert [v.tobytes() for v in values(plain).values()] == [v.tobytes() for v in values(compiled).values()]
@@ -151,7 +160,7 @@ def test_parameters_with_memory_are_filled_in_place() -> None:
     before = {name: (p, p.data_ptr(), p._version, p.requires_grad, p.grad) for name, p in net.named_parameters()}
     buffers = {name: (b, b.clone(), b._version) for name, b in net.named_buffers()}
     state = torch.get_rng_state()
-    report = init_module(net, recipe=MLP)
+    report = init_module(net, MLP, seed=0)
     assert torch.equal(state, torch.get_rng_state())
     for name, parameter in net.named_parameters():
         old, address, version, requires_grad, grad = before[name]
@@ -174,13 +183,13 @@ def test_parameters_with_memory_are_filled_in_place() -> None:
         array_of(net.layers[0].weight),
         fastinit.he_normal(np.empty((8, 8), np.float32), layout="torch", seed=0, stream="layers.0.weight"),
     )
-    assert "frozen, and filled all the same: layers.0.weight" in str(report)
+    assert "frozen (also filled): layers.0.weight" in str(report)
 
 
 def test_autograd_sees_the_write() -> None:
     layer = nn.Linear(3, 3)
     loss: Any = (layer.weight * layer.weight).sum()
-    init_module(layer, recipe=NORMAL)
+    init_module(layer, NORMAL, seed=0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         loss.backward()
 
@@ -190,7 +199,7 @@ def test_a_meta_module_gets_memory_and_the_same_bits() -> None:
     meta.layers[0].weight.requires_grad_(False)
     meta.layers[1].weight.mark = "kept"
     state = torch.get_rng_state()
-    one, other = init_module(real, recipe=MLP), init_module(meta, recipe=MLP)
+    one, other = init_module(real, MLP, seed=0), init_module(meta, MLP, seed=0)
     assert torch.equal(state, torch.get_rng_state())
     assert same(values(real), values(meta))
     assert one.digest == other.digest
@@ -209,7 +218,7 @@ def test_of_a_module_that_is_partly_on_meta_only_that_part_is_new() -> None:
     weight = net.layers[0].weight
     net.layers[1] = on_meta(lambda: nn.Linear(8, 8))
     mean = net.norm.running_mean
-    init_module(net, recipe=MLP)
+    init_module(net, MLP, seed=0)
     assert net.layers[0].weight is weight
     assert net.norm.running_mean is mean
     assert not net.layers[1].weight.is_meta
@@ -217,7 +226,7 @@ def test_of_a_module_that_is_partly_on_meta_only_that_part_is_new() -> None:
 
 def test_recurrent_layers_run_after_meta() -> None:
     lstm = on_meta(lambda: nn.LSTM(4, 5, num_layers=2))
-    init_module(lstm, recipe=NORMAL)
+    init_module(lstm, NORMAL, seed=0)
     assert lstm._flat_weights[0] is lstm.weight_ih_l0  # its own list is kept right
     out, _ = lstm(torch.ones(3, 2, 4))
     out.sum().backward()
@@ -226,7 +235,7 @@ def test_recurrent_layers_run_after_meta() -> None:
 
 def test_parameters_of_no_elements_and_of_no_dimensions() -> None:
     module = nn.ParameterDict({"none": torch.empty(0, 3), "one": torch.empty(()), "few": torch.empty(2, 0)})
-    report = init_module(module, recipe=NORMAL)
+    report = init_module(module, NORMAL, seed=0)
     one = fastinit.normal(np.empty((), np.float32), std=0.5, seed=0, stream="one")
     assert module["one"].item() == one.item()
     row = next(row for row in report.rows if row.name == "none")
@@ -234,6 +243,258 @@ def test_parameters_of_no_elements_and_of_no_dimensions() -> None:
     assert math.isnan(row.measured_mean or 0.0)
     assert math.isnan(row.measured_std or 0.0)
     assert "0x3" in str(report)
+
+
+# --- a part of a model ----------------------------------------------------------------------------------------------
+
+
+def body_and_head() -> Any:
+    return nn.ModuleDict({"body": nn.Linear(8, 8), "head": nn.Linear(8, 2)})
+
+
+@pytest.mark.parametrize("build", [lambda f: f(), on_meta], ids=["real", "meta"])
+def test_a_head_alone_or_as_a_part_is_the_same(build: Any) -> None:
+    """By include=, with a recipe for all of the model or for the head only; by prefix=, without the rest of it."""
+    whole, part, head_recipe, alone = (build(body_and_head) for _ in range(4))
+    everything = {"*.bias": Initializer("zeros"), "*": Initializer("he_normal")}
+    head = {"head.bias": Initializer("zeros"), "head.*": Initializer("he_normal")}
+    init_module(whole, everything, seed=3)
+    before = {name: (tensor, tensor._version) for name, tensor in part["body"].named_parameters()}
+    content = None if build is on_meta else values(part["body"])
+    reports = [
+        init_module(part, everything, seed=3, include="head.*"),
+        init_module(head_recipe, head, seed=3, include=["head.*"]),
+        init_module(alone["head"], head, seed=3, prefix="head."),
+    ]
+    for module, report in zip((part, head_recipe, alone), reports, strict=True):
+        assert same(values(module["head"]), values(whole["head"]))
+        assert [row.name for row in report.rows] == ["head.weight", "head.bias"]
+        assert report.digest == reports[0].digest
+    for name, (tensor, version) in before.items():
+        assert part["body"].get_parameter(name) is tensor
+        assert tensor._version == version
+        assert tensor.is_meta == (build is on_meta)
+    assert content is None or same(values(part["body"]), content)
+    assert reports[0].left == reports[1].left == ("body.weight", "body.bias")
+    assert str(reports[0]).splitlines()[-1] == "left alone: body.weight, body.bias"
+    assert reports[2].left == ()
+    assert "left" not in str(reports[2])
+
+
+def test_the_rest_by_exclude() -> None:
+    one, other = body_and_head(), body_and_head()
+    init_module(one, NORMAL, seed=1, include="body.*")
+    report = init_module(other, NORMAL, seed=1, exclude=["head.*"])
+    assert same(values(one["body"]), values(other["body"]))
+    assert report.left == ("head.weight", "head.bias")
+    both = init_module(one, NORMAL, seed=1, include="*.weight", exclude=("body.*",))
+    assert [row.name for row in both.rows] == ["head.weight"]
+    assert both.left == ("body.weight", "body.bias", "head.bias")
+    assert init_module(one, NORMAL, seed=1, include=[]).rows == ()
+
+
+def test_many_that_are_left_are_counted() -> None:
+    report = init_module(nn.Sequential(*(nn.Linear(1, 1) for _ in range(20))), NORMAL, seed=0, include="7.weight")
+    assert len(report.left) == 39
+    assert str(report).splitlines()[-1].startswith("left alone: 0.weight, 0.bias, 1.weight, ")
+    assert str(report).endswith("and 19 more")
+
+
+def test_what_is_excluded_may_be_anything() -> None:
+    """Integers, sparse tensors, lazy and flattened parameters, subclasses, other devices: nothing is asked of them."""
+    module = nn.Module()
+    odd: dict[str, Tensor] = {
+        "codes": nn.Parameter(torch.tensor([1, 2, 3], dtype=torch.int8), requires_grad=False),
+        "sparse": nn.Parameter(torch.ones(2, 2).to_sparse()),
+        "lazy": nn.UninitializedParameter(),
+        "fake": nn.Parameter(fake_cuda(), requires_grad=False),
+        "sub": torch.Tensor._make_subclass(Sub, torch.ones(2)),
+        "expanded": nn.Parameter(expanded(), requires_grad=False),
+        "meta": nn.Parameter(torch.empty(3, device="meta")),
+        "flat": nn.Parameter(torch.ones(4)),
+        "none": nn.Parameter(torch.empty(0)),
+    }
+    odd["flat"]._fsdp_flattened = True  # type: ignore[attr-defined]
+    for name, tensor in odd.items():
+        module.register_parameter(name, tensor)  # type: ignore[arg-type]
+    module.good = nn.Linear(3, 3)
+    report = init_module(module, NORMAL, seed=0, exclude=list(odd))
+    assert [row.name for row in report.rows] == ["good.weight", "good.bias"]
+    assert report.left == tuple(odd)
+    assert all(module.get_parameter(name) is tensor for name, tensor in odd.items())
+    assert odd["codes"].tolist() == [1, 2, 3]
+    assert odd["flat"].tolist() == [1.0] * 4
+    assert init_module(module, NORMAL, seed=0, include="good.*").digest == report.digest
+    for name in odd.keys() - {"meta", "none"}:
+        with pytest.raises(ValueError, match=f"'{name}'"):
+            init_module(module, NORMAL, seed=0, exclude=[other for other in odd if other != name])
+    for name in ("codes", "sparse", "fake"):
+        with pytest.raises(ValueError, match=f"; exclude='{name}' leaves it alone$"):
+            init_module(module, NORMAL, seed=0, exclude=[other for other in odd if other != name])
+
+
+def test_buffers_are_selected_too() -> None:
+    functions = {"mask": lambda _: torch.zeros(3), "norm.running_mean": lambda _: torch.full((8,), 3.0)}
+    module: Any = on_meta(lambda: Net(mask=True))
+    report = init_module(module, MLP, seed=0, include=["layers.*", "*.running_mean"], buffers=functions)
+    assert report.buffers == ("norm.running_mean",)
+    assert report.left[:2] == ("norm.weight", "norm.bias")
+    assert set(report.left[2:]) == {"mask", "norm.running_var", "norm.num_batches_tracked"}
+    assert module.mask.is_meta
+    assert module.norm.running_var.is_meta
+    assert module.norm.running_mean.tolist() == [3.0] * 8
+    rest = init_module(module, MLP, seed=0, exclude=["layers.*", "mask"])  # nobody could compute the mask
+    assert set(rest.buffers) == {"norm.running_var", "norm.num_batches_tracked"}
+    assert rest.left[-1] == "mask"
+    with pytest.raises(ValueError, match=r"computes them: 'mask' of Net; .* or leave them there with exclude="):
+        init_module(module, MLP, seed=0)
+    # With memory they are left alone as ever, and the same arguments do.
+    real: Any = Net(mask=True)
+    report = init_module(real, MLP, seed=0, include=["layers.*", "*.running_mean"], exclude=["mask"])
+    assert report.buffers == ()
+    assert report.left == ("norm.weight", "norm.bias")
+
+
+def test_prefix_goes_before_all_names() -> None:
+    module: Any = on_meta(lambda: Net(mask=True))
+    report = init_module(
+        module,
+        {"a.b.layers.*": Initializer("normal")},
+        seed=0,
+        prefix="a.b.",
+        include="a.b.layers.*",
+        exclude="a.b.layers.1.*",
+        buffers={"a.b.mask": lambda _: torch.zeros(3)},
+    )
+    assert [row.name for row in report.rows] == ["a.b.layers.0.weight", "a.b.layers.0.bias"]
+    assert "a.b.mask" in report.left
+    report = init_module(
+        module, NORMAL, seed=0, prefix="a.b.", exclude="a.b.layers.*", buffers={"a.b.mask": lambda _: torch.zeros(3)}
+    )
+    assert "a.b.mask" in report.buffers
+    named = init_module(gpt2().transformer, "gpt2", seed=0, prefix="transformer.")
+    assert named.rows[0].name == "transformer.wte.weight"
+    assert {row.name: row.digest for row in named.rows}.items() <= {
+        row.name: row.digest for row in init_module(gpt2(), "gpt2", seed=0).rows
+    }.items()
+
+
+def test_a_shipped_recipe_sees_all_of_the_model() -> None:
+    """The depth of GPT-2 is in its values, also where one block is selected."""
+    whole, part = gpt2(), gpt2()
+    init_module(whole, "gpt2", seed=2)
+    report = init_module(part, "gpt2", seed=2, include="transformer.h.1.*")
+    assert same(values(part.transformer.h[1]), values(whole.transformer.h[1]))
+    row = next(row for row in report.rows if row.name.endswith("attn.c_proj.weight"))
+    assert row.expected_std == pytest.approx(0.02 / math.sqrt(2 * 3))
+
+
+@pytest.mark.parametrize("how", ["object", "memory", "transposed"])
+def test_tied_weights_are_selected_as_one(how: str) -> None:
+    def build() -> Any:
+        tied = Tied(how)
+        tied.other = nn.Linear(2, 2)
+        with torch.no_grad():
+            tied.first.weight.fill_(7.0)
+        return tied
+
+    wanted = fastinit.normal(np.empty((6, 6), np.float32), 0.0, 0.5, seed=0, stream="first.weight")
+    selection: dict[str, Any]
+    for selection in (
+        {"include": "first.*"},
+        {"include": ["first.*", "second.*"]},
+        {"exclude": "other.*"},
+    ):
+        module = build()
+        report = init_module(module, NORMAL, seed=0, **selection)
+        assert np.array_equal(array_of(module.first.weight), wanted)
+        assert [(row.name, row.tied) for row in report.rows] == [("first.weight", ("second.weight",))]
+    for selection in (
+        {"include": "other.*"},
+        {"exclude": "first.weight"},
+        {"exclude": ["first.*", "second.*"]},
+        {"include": ["second.*", "other.*"], "exclude": "second.*"},
+    ):
+        module = build()
+        report = init_module(module, NORMAL, seed=0, **selection)
+        assert (module.first.weight == 7).all()
+        assert report.left == ("first.weight", "second.weight")
+    for selection, message in (
+        ({"include": "second.*"}, "include: 'second.weight' is another name of 'first.weight', which is not included"),
+        (
+            {"include": ["second.*"], "exclude": "first.*"},
+            "include: 'second.weight' is another name of 'first.weight', which is excluded",
+        ),
+        ({"exclude": "second.*"}, "exclude: 'second.weight' is another name of 'first.weight', which is not excluded"),
+        ({"include": "first.*", "exclude": "second.*"}, "exclude: 'second.weight' is another name of 'first.weight'"),
+    ):
+        module = build()
+        with pytest.raises(ValueError, match=message):
+            init_module(module, NORMAL, seed=0, **selection)
+        assert (module.first.weight == 7).all()
+        assert module.first.weight._version == build().first.weight._version
+
+
+def test_tied_buffers_are_selected_as_one() -> None:
+    def build() -> Any:
+        one, two = rotary(), rotary()
+        two.theta = one.theta
+        return nn.Sequential(one, two, nn.Linear(2, 2))
+
+    module = on_meta(build)
+    with pytest.raises(ValueError, match=r"exclude: '1\.theta' is another name of '0\.theta', which is not excluded"):
+        init_module(module, NORMAL, seed=0, exclude="1.*")
+    assert init_module(module, NORMAL, seed=0, exclude=["0.*", "1.*"]).left == ("0.theta", "1.theta")
+    assert module[0].theta.is_meta
+
+
+def test_memory_that_is_shared_with_what_is_excluded() -> None:
+    """A part of it would be overwritten: refused. Neighbours are not touched; what is left may overlap as it likes."""
+    cases: list[tuple[str, dict[str, Any]]] = [
+        ("part", {"exclude": "first.*"}),
+        ("part", {"exclude": "second.*"}),
+        ("type", {}),
+    ]
+    for how, selection in cases:
+        module = Tied(how)
+        with torch.no_grad():
+            module.first.weight.fill_(7.0)
+        with pytest.raises(ValueError, match=r"'first\.weight' and 'second\.weight' share part of their memory"):
+            init_module(module, NORMAL, seed=0, **selection)
+        assert (module.first.weight == 7).all()
+    module = Tied("part")
+    module.other = nn.Linear(2, 2)
+    assert len(init_module(module, NORMAL, seed=0, include="other.*").rows) == 2
+    module = Tied("halves")
+    before = array_of(module.first.weight).copy()
+    init_module(module, NORMAL, seed=0, exclude="first.*")
+    assert before.tobytes() == array_of(module.first.weight).tobytes()
+    # One long parameter over two short ones, which do not touch each other: the far one counts too.
+    line = torch.zeros(30)
+    long = nn.ParameterDict({"a": line, "b": line[2:5], "c": line[20:30]})
+    with pytest.raises(ValueError, match="'a' and 'c' share part of their memory"):
+        init_module(long, NORMAL, seed=0, exclude=["a", "b"])
+    assert not line.any()
+
+
+SELECTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"include": "head.*"}, ValueError, r"include: no name matches the pattern 'head\.\*'; there are 'layers\.0"),
+    ({"exclude": ["*.bias", "nothing"]}, ValueError, "exclude: no name matches the pattern 'nothing'"),
+    ({"include": 3}, TypeError, "include must be a pattern of names or a sequence of them, got 3 of type int"),
+    ({"exclude": [3]}, TypeError, r"exclude must be .*, got 3 of type int in it"),
+    ({"prefix": "head"}, ValueError, r"prefix must be empty or end with a dot, as in 'head\.', got 'head'"),
+    ({"prefix": None}, TypeError, "prefix must be a str, got None"),
+    ({"prefix": "a.", "include": "layers.*"}, ValueError, r"no name matches the pattern 'layers.*'; there are 'a\."),
+]
+
+
+@pytest.mark.parametrize(("arguments", "error", "message"), SELECTIONS)
+def test_selections_that_are_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    net = Net()
+    before = values(net)
+    with pytest.raises(error, match=message):
+        init_module(net, NORMAL, seed=0, **arguments)
+    assert same(values(net), before)
 
 
 # --- ties -----------------------------------------------------------------------------------------------------------
@@ -265,7 +526,7 @@ class Tied(nn.Module):
 def test_tied_weights_are_filled_once_under_the_first_name_and_stay_tied(how: str, build: Any) -> None:
     module = build(functools.partial(Tied, how))
     version = module.second.weight._version
-    report = init_module(module, recipe={"first.weight": Initializer("normal")})
+    report = init_module(module, {"first.weight": Initializer("normal")}, seed=0)
     wanted = torch.from_numpy(fastinit.normal(np.empty((6, 6), np.float32), seed=0, stream="first.weight"))
     assert torch.equal(module.first.weight, wanted)
     assert torch.equal(module.second.weight, wanted.T if how == "transposed" else wanted)
@@ -281,7 +542,7 @@ def test_tied_weights_are_filled_once_under_the_first_name_and_stay_tied(how: st
 @pytest.mark.parametrize("build", [lambda f: f(), on_meta], ids=["real", "meta"])
 def test_parts_of_one_storage_are_parameters_of_their_own(build: Any) -> None:
     module = build(functools.partial(Tied, "halves"))
-    report = init_module(module, recipe=NORMAL)
+    report = init_module(module, NORMAL, seed=0)
     assert [row.name for row in report.rows] == ["first.weight", "second.weight"]
     first, second = module.first.weight, module.second.weight
     assert second.data_ptr() == first.data_ptr() + 6 * 6 * 4
@@ -306,7 +567,7 @@ def rotary(theta: float = 1e4) -> Any:
 
 def test_a_method_of_the_module_computes_its_buffer() -> None:
     module = on_meta(lambda: nn.Sequential(rotary(), nn.BatchNorm1d(2, track_running_stats=False)))
-    report = init_module(module, recipe=NORMAL)
+    report = init_module(module, NORMAL, seed=0)
     assert torch.equal(module[0].theta, rotary().theta)
     assert report.buffers == ("0.theta",)  # and not those of the norm, which has set them to None
     assert "0.theta" not in module.state_dict()  # as little persistent as before
@@ -342,11 +603,11 @@ def test_methods_are_asked_on_a_copy() -> None:
     module.never = on_meta(functools.partial(Broken, "nothing"))
     before = [(tensor, tensor._version) for tensor in (module.scale, *module.inner.parameters(), module.count)]
     with pytest.raises(ValueError, match=r"'never.table' of Broken"):
-        init_module(module, recipe=NORMAL)
+        init_module(module, NORMAL, seed=0)
     assert all(tensor._version == version for tensor, version in before)
     assert module.drawn.is_meta
     del module.never
-    init_module(module, recipe=NORMAL)
+    init_module(module, NORMAL, seed=0)
     assert module.drawn.tolist() == [6.0] * 3
     assert module.count.tolist() == [1.0] * 3
     assert 9.0 not in module.scale.tolist() + module.inner.weight.flatten().tolist()
@@ -370,8 +631,8 @@ def test_a_buffer_that_follows_from_one_without_values_is_missing() -> None:
     module: Any = on_meta(Follows)
     buffers = {"base": lambda _: torch.full((3,), 5.0)}
     with pytest.raises(ValueError, match=r"no method of their modules computes them: 'twice' of Follows"):
-        init_module(module, recipe=NORMAL, buffers=buffers)
-    init_module(module, recipe=NORMAL, buffers={**buffers, "twice": lambda _: torch.full((3,), 10.0)})
+        init_module(module, NORMAL, seed=0, buffers=buffers)
+    init_module(module, NORMAL, seed=0, buffers={**buffers, "twice": lambda _: torch.full((3,), 10.0)})
     assert module.twice.tolist() == [10.0] * 3
 
 
@@ -382,7 +643,7 @@ def test_one_buffer_in_two_modules_stays_one() -> None:
         return nn.Sequential(one, two, nn.Linear(2, 2))
 
     module: Any = on_meta(build)
-    assert init_module(module, recipe=NORMAL).buffers == ("0.theta", "1.theta")
+    assert init_module(module, NORMAL, seed=0).buffers == ("0.theta", "1.theta")
     assert module[0].theta is module[1].theta
     assert not module[0].theta.is_meta
 
@@ -396,14 +657,14 @@ def test_the_caller_computes_buffers() -> None:
         return torch.tensor([1.0, 0.0, 1.0])
 
     functions = {"ma*": mask, "norm.running_mean": lambda _: torch.full((8,), 3.0), "*mean": lambda _: torch.zeros(8)}
-    report = init_module(module, recipe=MLP, buffers=functions)
+    report = init_module(module, MLP, seed=0, buffers=functions)
     assert seen == [module]
     assert module.mask.tolist() == [1.0, 0.0, 1.0]
     assert module.norm.running_mean.tolist() == [3.0] * 8  # before the module's own method
     assert module.norm.running_var.tolist() == [1.0] * 8
     assert set(report.buffers) == {name for name, _ in module.named_buffers()}
     seen.clear()
-    init_module(module, recipe=MLP, buffers={"mask": mask})  # it has memory now: left alone
+    init_module(module, MLP, seed=0, buffers={"mask": mask})  # it has memory now: left alone
     assert seen == []
 
 
@@ -434,7 +695,7 @@ def test_a_buffer_that_nobody_computes_is_named(kind: str) -> None:
     with pytest.raises(
         ValueError, match=r"no method of their modules computes them: '0.table' of Broken; pass buffers="
     ):
-        init_module(module, recipe=NORMAL)
+        init_module(module, NORMAL, seed=0)
     assert same(before, values(module[1]))
     assert all(t.is_meta for t in (*module[0].parameters(), *module[0].buffers()))
 
@@ -459,7 +720,7 @@ def test_a_buffer_that_nobody_computes_is_named(kind: str) -> None:
 def test_bad_functions_for_buffers(buffers: Any, error: type[Exception], message: str) -> None:
     module = on_meta(lambda: Net(mask=True))
     with pytest.raises(error, match=message):
-        init_module(module, recipe=MLP, buffers=buffers)
+        init_module(module, MLP, seed=0, buffers=buffers)
     assert all(t.is_meta for t in (*module.parameters(), *module.buffers()))
 
 
@@ -588,16 +849,18 @@ def test_a_refused_call_changes_nothing(
     plain = [t for t in tensors if type(t) is nn.Parameter and t.device.type == "cpu" and t.layout is torch.strided]
     before = [(t._version, t.detach().clone()) for t in plain]
     with pytest.raises(error, match=message):
-        init_module(module, **{"recipe": NORMAL, **arguments})
+        init_module(module, **{"recipe": NORMAL, "seed": 0, **arguments})
     assert tensors == [] or all(a is b for a, b in zip(module.parameters(), tensors, strict=True))
     for tensor, (version, content) in zip(plain, before, strict=True):
         assert tensor._version == version
         assert torch.equal(tensor, content) or content.isnan().any()
 
 
-def test_the_recipe_is_needed() -> None:
+def test_the_recipe_and_the_seed_are_needed() -> None:
     with pytest.raises(TypeError, match="recipe"):
-        init_module(Net())  # type: ignore[call-arg]
+        init_module(Net(), seed=0)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="seed"):
+        init_module(Net(), NORMAL)  # type: ignore[call-arg]
 
 
 # --- the report -----------------------------------------------------------------------------------------------------
@@ -605,7 +868,7 @@ def test_the_recipe_is_needed() -> None:
 
 def test_the_report_says_what_was_done() -> None:
     net: Any = nn.Sequential(nn.Linear(100, 200))
-    report = init_module(net, 3, recipe=[("*.weight", Initializer("he_normal")), ("*", Initializer("zeros"))])
+    report = init_module(net, [("*.weight", Initializer("he_normal")), ("*", Initializer("zeros"))], seed=3)
     weight, bias = report.rows
     assert (weight.name, weight.shape, weight.dtype, weight.n) == ("0.weight", (200, 100), "float32", 20000)
     assert (weight.pattern, weight.initializer) == ("*.weight", Initializer("he_normal"))
@@ -635,9 +898,9 @@ def test_the_report_says_what_was_done() -> None:
 
 def test_without_a_report_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     measured, silent = Net(), Net()
-    init_module(measured, recipe=MLP)
+    init_module(measured, MLP, seed=0)
     monkeypatch.setattr(module_file, "summary", None)
-    report = init_module(silent, recipe=MLP, report=False)
+    report = init_module(silent, MLP, seed=0, report=False)
     assert same(values(measured), values(silent))
     assert report.digest is None
     assert {(row.measured_mean, row.measured_std, row.digest) for row in report.rows} == {(None, None, None)}
@@ -647,7 +910,7 @@ def test_without_a_report_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -
 def test_the_digest_tells_modules_apart() -> None:
     digests = []
     for net, seed in ((Net(), 0), (Net(), 0), (Net(), 1), (Net(3), 0), (Net().double(), 0)):
-        digests.append(init_module(net, seed, recipe=MLP).digest)
+        digests.append(init_module(net, MLP, seed=seed).digest)
     assert digests[0] == digests[1]
     assert len(set(digests)) == 4
     # The same values under exchanged names: each digest counts with its name.
@@ -655,7 +918,7 @@ def test_the_digest_tells_modules_apart() -> None:
     for module, (a, b) in ((one, (1.0, 2.0)), (other, (2.0, 1.0))):
         module["a"], module["b"] = torch.empty(3), torch.empty(3)
         recipe = {"a": Initializer("constant", {"value": a}), "b": Initializer("constant", {"value": b})}
-        digests.append(init_module(module, recipe=recipe).digest)
+        digests.append(init_module(module, recipe, seed=0).digest)
     assert digests[-1] != digests[-2]
 
 
@@ -694,13 +957,13 @@ def sharded(build: Callable[[], Any]) -> Any:
 @pytest.mark.parametrize("build", [Net, functools.partial(on_meta, Net)], ids=["real", "meta"])
 def test_ranks_fill_their_pieces_and_their_digests_add_up(build: Callable[[], Any]) -> None:
     whole = Net()
-    report = init_module(whole, 5, recipe=MLP)
+    report = init_module(whole, MLP, seed=5)
     total, pieces = 0, []
     for rank in range(3):  # 8 rows: 3, 3 and 2
         with rank_of(rank, 3):
             module = sharded(build)
             version = module.layers[0].weight._version
-            mine = init_module(module, 5, recipe=MLP)
+            mine = init_module(module, MLP, seed=5)
             assert module.layers[0].weight._version > version or build is not Net
             pieces.append({name: array_of(p.to_local()).copy() for name, p in module.named_parameters()})
             assert mine.digest is not None
@@ -718,13 +981,13 @@ def test_ranks_fill_their_pieces_and_their_digests_add_up(build: Callable[[], An
 def test_several_boxes_of_one_parameter_are_measured_together(monkeypatch: pytest.MonkeyPatch) -> None:
     """As a strided shard has them: here the first and the third quarter of a plain tensor."""
     layer = nn.Linear(40, 8, bias=False)
-    whole = init_module(layer, recipe=NORMAL)
+    whole = init_module(layer, NORMAL, seed=0)
     content = array_of(layer.weight).copy()
     halves = [(layer.weight[:2], (0, 0)), (layer.weight[4:6], (4, 0)), (layer.weight[:0], (0, 0))]
     monkeypatch.setattr(module_file, "boxes", lambda tensor: ((8, 40), halves))
     with torch.no_grad():
         layer.weight.zero_()
-    row = init_module(layer, recipe=NORMAL).rows[0]
+    row = init_module(layer, NORMAL, seed=0).rows[0]
     part = content[[0, 1, 4, 5]].astype(np.float64)
     assert np.array_equal(array_of(layer.weight)[[0, 1, 4, 5]], content[[0, 1, 4, 5]])
     assert row.n == 160
@@ -745,7 +1008,7 @@ def test_flattened_parameters_are_refused(original: bool) -> None:
         before = [parameter.detach().clone() for parameter in wrapped.parameters()]
         for module in (wrapped, wrapped.module):
             with pytest.raises(ValueError, match=r"parameter '.*' was flattened .*FullyShardedDataParallel"):
-                init_module(module, recipe=NORMAL)
+                init_module(module, NORMAL, seed=0)
         assert all(map(torch.equal, wrapped.parameters(), before))
 
 
@@ -758,13 +1021,13 @@ def test_a_dtensor_that_cannot_be_filled_is_named() -> None:
         mesh = init_device_mesh("cpu", (2,))
         module.odd = nn.Parameter(DTensor.from_local(torch.ones(2, 2), mesh, [Partial()]))
         with pytest.raises(ValueError, match=r"parameter 'odd' of shape \(2, 2\): .*Partial"):
-            init_module(module, recipe=NORMAL)
+            init_module(module, NORMAL, seed=0)
         whole = DTensor.from_local(torch.ones(2, dtype=torch.int16), mesh, [Replicate()])
         module.odd = nn.Parameter(whole, requires_grad=False)
         with pytest.raises(
             ValueError, match=r"'odd' must have dtype float32, float64, float16 or bfloat16, got torch.int16"
         ):
-            init_module(module, recipe={"*": Initializer("ones")})
+            init_module(module, {"*": Initializer("ones")}, seed=0)
 
 
 # --- real models ----------------------------------------------------------------------------------------------------
@@ -838,7 +1101,7 @@ def test_a_shipped_recipe_has_the_laws_of_the_models_own_code(model: str) -> Non
     torch.manual_seed(0)
     theirs = build()
     ours = build()
-    report = init_module(ours, 0, recipe=recipe)
+    report = init_module(ours, recipe, seed=0)
     assert [row.name for row in report.rows] == [name for name, _ in theirs.named_parameters()]
     both = [(dict(m.named_parameters()), dict(m.named_buffers())) for m in (theirs, ours)]
     for row in report.rows:
@@ -863,7 +1126,7 @@ def test_a_shipped_recipe_has_the_laws_of_the_models_own_code(model: str) -> Non
 def test_a_model_from_meta_is_the_model(model: str) -> None:
     build, recipe = MODELS[model]
     real, meta = build(), on_meta(build)
-    one, other = init_module(real, 3, recipe=recipe), init_module(meta, 3, recipe=recipe)
+    one, other = init_module(real, recipe, seed=3), init_module(meta, recipe, seed=3)
     assert one.digest == other.digest
     assert [row.tied for row in one.rows] == [row.tied for row in other.rows]
     a, b = real.state_dict(), meta.state_dict()
@@ -886,7 +1149,7 @@ def test_a_model_from_meta_is_the_model(model: str) -> None:
 @pytest.mark.parametrize("build", [lambda f: f(), on_meta], ids=["real", "meta"])
 def test_transformers_ties_stay(build: Any) -> None:
     model = build(gpt2)
-    report = init_module(model, recipe="gpt2")
+    report = init_module(model, "gpt2", seed=0)
     assert model.lm_head.weight is model.transformer.wte.weight
     assert [row.tied for row in report.rows if row.tied] == [("lm_head.weight",)]
 
@@ -898,7 +1161,7 @@ def test_rotary_embeddings_of_any_kind_are_restored(kind: str) -> None:
         rope |= {"low_freq_factor": 1.0, "high_freq_factor": 4.0}
     build = functools.partial(llama, rope_parameters=rope, max_position_embeddings=256)
     real, meta = build(), on_meta(build)
-    assert "model.rotary_emb.inv_freq" in init_module(meta, recipe="llama").buffers
+    assert "model.rotary_emb.inv_freq" in init_module(meta, "llama", seed=0).buffers
     buffers = dict(meta.named_buffers())
     assert len(buffers) == 2
     assert all(torch.equal(tensor, buffers[name]) for name, tensor in real.named_buffers())
@@ -933,7 +1196,7 @@ def test_names_that_wrappers_make_equal() -> None:
     net._orig_mod = nn.Module()
     net._orig_mod.l = nn.Linear(2, 3, bias=False)
     with pytest.raises(ValueError, match=r"2 parameters are called 'l\.weight'"):
-        init_module(net, recipe=NORMAL)
+        init_module(net, NORMAL, seed=0)
 
 
 @pytest.fixture
@@ -947,9 +1210,17 @@ def group() -> Iterator[None]:
 def test_distributed_data_parallel_is_the_model(group: None) -> None:
     """Its own "module." is no part of a name."""
     plain, wrapped = nn.Linear(3, 4), nn.parallel.DistributedDataParallel(nn.Linear(3, 4))
-    ours = init_module(wrapped, recipe=NORMAL)
+    ours = init_module(wrapped, NORMAL, seed=0)
     assert [row.name for row in ours.rows] == ["weight", "bias"]
-    assert ours.digest == init_module(plain, recipe=NORMAL).digest
+    assert ours.digest == init_module(plain, NORMAL, seed=0).digest
+
+
+def test_data_parallel_is_the_model() -> None:
+    plain, wrapped, both = nn.Linear(3, 4), nn.DataParallel(nn.Linear(3, 4)), nn.DataParallel(nn.DataParallel(Net()))
+    ours = init_module(wrapped, NORMAL, seed=0)
+    assert [row.name for row in ours.rows] == ["weight", "bias"]
+    assert ours.digest == init_module(plain, NORMAL, seed=0).digest
+    assert init_module(both, NORMAL, seed=0).digest == init_module(Net(), NORMAL, seed=0).digest
 
 
 def test_dtensors_on_one_memory(group: None) -> None:
@@ -962,7 +1233,14 @@ def test_dtensors_on_one_memory(group: None) -> None:
     net.one = nn.Parameter(DTensor.from_local(local, mesh))
     net.other = nn.Parameter(DTensor.from_local(local, mesh))
     with pytest.raises(ValueError, match="'one' and 'other' are DTensors on the same memory"):
-        init_module(net, recipe=NORMAL)
+        init_module(net, NORMAL, seed=0)
+    for name in ("one", "other"):
+        with pytest.raises(ValueError, match=r"'(one|other)' and '(one|other)' are DTensors on the same memory"):
+            init_module(net, NORMAL, seed=0, exclude=name)
     assert not local.any()
+    net.third = nn.Parameter(DTensor.from_local(torch.zeros(2), mesh))
+    assert init_module(net, NORMAL, seed=0, include="third").left == ("one", "other")
+    assert not local.any()
+    del net.third
     net.other = net.one
-    assert [row.tied for row in init_module(net, recipe=NORMAL).rows] == [("other",)]
+    assert [row.tied for row in init_module(net, NORMAL, seed=0).rows] == [("other",)]

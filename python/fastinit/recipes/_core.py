@@ -13,7 +13,7 @@ import numbers
 import operator
 import re
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -29,7 +29,7 @@ from ._moments import MOMENTS, Shape
 if TYPE_CHECKING:
     from .._types import BitGenerator
 
-__all__ = ["Initializer", "Recipe", "check_prefix", "count", "keywords", "match", "select", "some"]
+__all__ = ["Initializer", "Recipe", "check_prefix", "count", "keywords", "match", "match_chosen", "select", "some"]
 
 # What each fill says itself, and so no recipe may.
 _COMMON = ("out", "seed", "stream", "global_shape", "offset", "threads", "bit_generator")
@@ -467,9 +467,13 @@ def match(
     ...
     ValueError: recipe: no pattern matches the parameters 'fc.weight'; no parameter matches the patterns '*.weigth'
     """
-    pairs = _pairs(recipe)
     names = list(names)
-    chosen = set(select(names, include, exclude))
+    return match_chosen(recipe, names, set(select(names, include, exclude)))
+
+
+def match_chosen(recipe: Recipe, names: Iterable[str], chosen: Collection[str]) -> dict[str, tuple[str, Initializer]]:
+    """What ``match`` says, for a caller that has selected the names itself. ``names`` are those of all parameters."""
+    pairs = _pairs(recipe)
     rules = [_rule(pattern) for pattern, _ in pairs]
     found: dict[str, tuple[str, Initializer]] = {}
     won: set[int] = set()

@@ -1,24 +1,60 @@
-"""fastinit for PyTorch: its initialisers, for one call, for all code in a block, for a module, for any mesh.
+"""fastinit for PyTorch: for one tensor, for existing code, for a whole module,
+for any mesh.
+
+    >>> import torch, fastinit.torch
+    >>> w = torch.empty(256, 512)
+    >>> w = fastinit.torch.init.kaiming_normal_(w, seed=0, stream="0.weight")
+
+    >>> with fastinit.torch.accelerate(seed=0):
+    ...     net = torch.nn.Sequential(torch.nn.Linear(512, 256), torch.nn.Linear(256, 10))
+
+    >>> from fastinit.recipes import Initializer
+    >>> recipe = {"*.weight": Initializer("he_normal"), "*.bias": Initializer("zeros")}
+    >>> report = fastinit.torch.init_module(net, recipe, seed=0)
+
+init                          ``torch.nn.init``, with seed= and stream=
+accelerate, install,          existing code, unchanged: fastinit draws what
+uninstall, Acceleration       torch would draw
+init_module, Report, Row      every parameter of a module by a recipe
+FastInitReader                the same through ``torch.distributed.checkpoint``
 
 Tested with PyTorch 2.13 on the CPU; docs/torch.md has the whole story.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from . import init
-from ._construct import accelerate, install, uninstall
-from ._module import Report, Row, init_module
+from ._construct import Acceleration, accelerate, install, uninstall
 
 if TYPE_CHECKING:
     from ._dcp import FastInitReader
+    from ._module import init_module
+    from ._report import Report, Row
 
-__all__ = ["FastInitReader", "Report", "Row", "accelerate", "init", "init_module", "install", "uninstall"]
+__all__ = [
+    "Acceleration",
+    "FastInitReader",
+    "Report",
+    "Row",
+    "accelerate",
+    "init",
+    "init_module",
+    "install",
+    "uninstall",
+]
+
+
+# What takes longer to import than the rest, or brings torch.distributed.checkpoint: when it is first asked for.
+_LATER = {"FastInitReader": "_dcp", "Report": "_report", "Row": "_report", "init_module": "_module"}
 
 
 def __getattr__(name: str) -> Any:
-    """FastInitReader, when it is asked for: what it is made of takes long to import."""
-    if name == "FastInitReader":
-        from ._dcp import FastInitReader
-
-        return FastInitReader
+    if name in _LATER:
+        globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,18 +1,16 @@
-"""A checkpoint that is no file: a reader for torch.distributed.checkpoint that makes each piece when it is asked for.
+"""``FastInitReader``: a checkpoint that is no file, for torch.distributed.checkpoint. It makes what it is asked for.
 
-This file knows the reader's protocol and recipes. Which rank needs which piece of a tensor is the business of whoever
-plans the load; the reader fills boxes. It is imported when ``fastinit.torch.FastInitReader`` is first used, since
-torch.distributed.checkpoint takes long to import.
+It is imported when ``fastinit.torch.FastInitReader`` is first used, since torch.distributed.checkpoint takes long to
+import.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.distributed.checkpoint.metadata import (
     BytesStorageMetadata,
@@ -24,92 +22,148 @@ from torch.distributed.checkpoint.metadata import (
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.storage import StorageReader
 
-from .. import recipes
-from .._arguments import typed
-from . import _tensor
-from ._module import _name
+from fastinit._arguments import typed
+from fastinit.recipes import Initializer, Recipe, named
+from fastinit.recipes._core import check_prefix, match_chosen
+
+from . import _compat
+from ._parameters import has_no_storage, plain_name, shape_of, unwrapped
+from ._selection import selected
 from ._sharding import boxes, is_dtensor
+from ._tensor import nothing, why_not, why_not_dtype, write
+
+if TYPE_CHECKING:
+    from fastinit._types import BitGenerator
+
+__all__ = ["FastInitReader"]
 
 
 class FastInitReader(StorageReader):
-    """Initialises any sharded state by ``dcp.load(state_dict, storage_reader=FastInitReader(model, recipe))``: no file.
+    """A checkpoint without a file: ``dcp.load`` fills what it would read.
 
-    Each process fills the pieces that its state dict holds, with the values that ``init_module`` gives the whole module
-    for the same recipe and seed, whatever the mesh. ``dcp.load`` itself gathers the plans of all processes (lists of
-    boxes, no values); with ``no_dist=True`` it does not.
+    Each process fills the pieces that its state dict holds, with the values
+    that ``init_module`` gives the whole module for the same recipe and seed,
+    whatever the mesh. (``dcp.load`` itself gathers the plans of all processes,
+    lists of boxes without values; with ``no_dist=True`` it does not.)
 
-    What the recipe makes: of a module, its parameters; of a state dict, its floating-point tensors. Everything else
-    (buffers of the module, integer tensors, numbers, bytes) is left as it is in the state dict that is loaded. Tensors
-    that share memory are one parameter, under the first of their names.
+    Parameters
+    ----------
+    source : torch.nn.Module or mapping
+        A module or a state dict, on any device, also "meta": its names, global
+        shapes and dtypes are read. Of a module the parameters are filled, of a
+        state dict the floating-point tensors. All else (buffers of the module,
+        integer tensors, numbers, bytes) is left as it is in the state dict
+        that is loaded.
+    recipe : Recipe or str
+        As in ``init_module``.
+    seed : int
+        0 .. 2**64-1. A parameter's stream is its qualified name.
+    prefix : str, default ""
+        As in ``init_module``: of a part of a model, what comes before its
+        names in the whole. It belongs to the parameter's name.
+    include, exclude : str or sequence of str, optional
+        As in ``init_module``: patterns of full names. What is not selected is
+        left as it is in the state dict that is loaded.
+    checkpoint_prefix : str, default ""
+        What comes before the source's names in the state dict that is loaded:
+        "model." for ``dcp.load({"model": model.state_dict()}, ...)``. It is no
+        part of the parameter's name.
+    threads : int, optional
+        At most so many threads, as for all functions of fastinit.
+    bit_generator : {"ars", "philox"}, default "ars"
+        ARS-7 or Philox4x32-10.
 
-    Args:
-        source: a module or a state dict, on any device ("meta" too): its names, global shapes and dtypes are taken.
-        recipe: the name of a shipped recipe, or patterns and initialisers; see ``fastinit.recipes``.
-        seed: int, 0 .. 2**64-1; a parameter's stream is its name.
-        prefix: what comes before the names in the state dict that is loaded: "model." for ``dcp.load({"model":
-            model.state_dict()}, ...)``. It is no part of a parameter's name for the recipe and the stream.
-        threads, bit_generator: as everywhere; see ``help(fastinit)``.
+    Raises
+    ------
+    TypeError, ValueError
+        As ``init_module``; or a selected entry that the reader does not fill
+        has no values that it could keep, since it is on the meta device.
 
-    Raises:
-        TypeError, ValueError: a parameter without a pattern, a pattern without a parameter, a tensor of another dtype
-            than the four, an argument that fastinit refuses; or what would be left as it is has no values, since it is
-            on the meta device.
+    Notes
+    -----
+    Bits: those of ``init_module``. Tensors that share memory are one
+    parameter, under the first of their names.
 
-    Example:
-        >>> import torch, torch.distributed.checkpoint as dcp
-        >>> from fastinit.recipes import Initializer
-        >>> from fastinit.torch import FastInitReader
-        >>> model = torch.nn.Linear(4, 4)
-        >>> reader = FastInitReader(model, {"weight": Initializer("he_normal"), "bias": Initializer("zeros")}, seed=0)
-        >>> dcp.load(model.state_dict(), storage_reader=reader, no_dist=True)
+    An entry that is not selected and is on the meta device in the source is
+    not a part of this checkpoint: ``dcp.load`` gives meta tensors memory of
+    arbitrary content, so it refuses a state dict that has this one ("Missing
+    key"). Leave it out there, or give a source that has values.
+
+    Examples
+    --------
+    >>> import torch, torch.distributed.checkpoint as dcp
+    >>> from fastinit.recipes import Initializer
+    >>> from fastinit.torch import FastInitReader
+    >>> model = torch.nn.Linear(4, 4)
+    >>> recipe = {"weight": Initializer("he_normal"), "bias": Initializer("zeros")}
+    >>> reader = FastInitReader(model, recipe, seed=0)
+    >>> dcp.load(model.state_dict(), storage_reader=reader, no_dist=True)
     """
 
     def __init__(
         self,
         source: torch.nn.Module | Mapping[str, Any],
-        recipe: str | recipes.Recipe,
-        seed: int = 0,
+        recipe: Recipe | str,
         *,
+        seed: int,
         prefix: str = "",
+        include: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+        checkpoint_prefix: str = "",
         threads: int | None = None,
-        bit_generator: Literal["ars", "philox"] = "ars",
+        bit_generator: BitGenerator = "ars",
     ) -> None:
-        """Read names, shapes and dtypes; check all of the recipe before anything is filled."""
         if seed is None:
             raise TypeError("seed must be an int, 0 .. 2**64-1, got None")
-        if not isinstance(prefix, str):
-            raise TypeError(f"prefix must be a str, got {typed(prefix)}")
+        check_prefix(prefix)
+        if not isinstance(checkpoint_prefix, str):
+            raise TypeError(f"checkpoint_prefix must be a str, got {typed(checkpoint_prefix)}")
         of_module = isinstance(source, torch.nn.Module)
+        wrapper = unwrapped(source)[1] if isinstance(source, torch.nn.Module) else ""
         state: Mapping[str, Any] = source.state_dict(keep_vars=True) if isinstance(source, torch.nn.Module) else source
         if not isinstance(state, Mapping):
-            raise TypeError(f"source must be a module or a state dict, got {source!r:.80} of {type(source).__name__}")
-        names: dict[str, str] = {}  # of each entry that is made: the name of its parameter
-        firsts: dict[object, str] = {}
-        tensors: dict[str, Tensor] = {}
-        metadata: dict[str, TensorStorageMetadata | BytesStorageMetadata] = {}
-        for name, value in state.items():
-            metadata[prefix + name] = _declared(value)
-            made = isinstance(value, torch.nn.Parameter) if of_module else _is_float(value)
-            if made:
-                names[name] = firsts.setdefault(_memory(value), _name(name))
-                tensors.setdefault(names[name], value)
-            elif isinstance(value, Tensor) and value.is_meta:
+            raise TypeError(f"source must be a module or a state dict, got {typed(source)}")
+        # The keys of each tensor that can be filled, and its full names. All other entries are left.
+        keys: dict[object, list[str]] = {}
+        others = []
+        for key, value in state.items():
+            if isinstance(value, torch.nn.Parameter) if of_module else _is_float(value):
+                keys.setdefault(_place(value), []).append(key)
+            else:
+                others.append(key)
+
+        def full(key: str) -> str:
+            return prefix + plain_name(key.removeprefix(wrapper))
+
+        names = [[full(key) for key in own] for own in keys.values()]
+        picked = selected([*names, *([full(key)] for key in others)], include, exclude)
+        for key, pick in zip(others, picked[len(names) :], strict=True):
+            if pick and _without_values(state[key]):
+                what = "parameters" if of_module else "floating-point tensors"
                 raise ValueError(
-                    f"{name}: the recipe makes {'parameters' if of_module else 'floating-point tensors'}, and this is "
-                    "none; it would be left as it is, but is on the meta device and has no values: give a source "
-                    "without it, and load without it, or use init_module"
+                    f"{key}: the recipe makes {what}, and this is none; it would be left as it is, but is on the meta "
+                    f"device and has no values: exclude={full(key)!r}, and load without it, or use init_module"
                 )
-        shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-        found = recipes.match(recipes.named(recipe, shapes) if isinstance(recipe, str) else recipe, shapes)
-        fills = {
-            name: _filler(name, found[name][1], tensor, seed, threads, bit_generator)
-            for name, tensor in tensors.items()
-        }
-        self._fills = {prefix + name: fills[first] for name, first in names.items()}
-        self._metadata = Metadata(metadata)
+        firsts = {own[0]: state[where[0]] for own, where in zip(names, keys.values(), strict=True)}
+        shapes = {name: shape_of(tensor) for name, tensor in firsts.items()}
+        chosen = {own[0] for own, pick in zip(names, picked, strict=False) if pick}
+        pairs = named(recipe, shapes) if isinstance(recipe, str) else recipe
+        rules = match_chosen(pairs, shapes, chosen)
+        self._fills: dict[str, Callable[[Tensor, tuple[int, ...]], None]] = {}
+        for own, where in zip(names, keys.values(), strict=True):
+            if own[0] in chosen:
+                fill = _filler(own[0], rules[own[0]][1], firsts[own[0]], seed, threads, bit_generator)
+                self._fills.update((checkpoint_prefix + key, fill) for key in where)
+        self._metadata = Metadata(
+            {
+                checkpoint_prefix + key: _declared(value)
+                for key, value in state.items()
+                if checkpoint_prefix + key in self._fills or not _without_values(value)
+            }
+        )
 
     def read_data(self, plan: LoadPlan, planner: LoadPlanner) -> torch.futures.Future[None]:
-        """Fill the boxes of the plan; what the recipe does not make is left as it is."""
+        """Fill the boxes of the plan; what is not selected is left as it is."""
         misplanned = {
             name: pieces
             for name, tensor in getattr(planner, "state_dict", {}).items()
@@ -158,6 +212,10 @@ def _is_float(value: object) -> bool:
     return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
 
 
+def _without_values(value: object) -> bool:
+    return isinstance(value, Tensor) and (value.is_meta or torch.nn.parameter.is_lazy(value))
+
+
 def _declared(value: object) -> TensorStorageMetadata | BytesStorageMetadata:
     """What a checkpoint says of an entry before it is read."""
     if not isinstance(value, Tensor):
@@ -166,33 +224,31 @@ def _declared(value: object) -> TensorStorageMetadata | BytesStorageMetadata:
     return TensorStorageMetadata(TensorProperties(dtype=value.dtype), value.shape, [whole])
 
 
-def _memory(tensor: Tensor) -> object:
+def _place(tensor: Tensor) -> object:
     """What tensors that share all of their memory have in common."""
     with torch.no_grad():
         local = tensor.to_local() if is_dtensor(tensor) else tensor
-    place = local.untyped_storage()._cdata, local.storage_offset(), local.shape, local.stride()
+    if has_no_storage(local):
+        return id(tensor)
+    place = _compat.storage_id(local.untyped_storage()), local.storage_offset(), local.shape, local.stride()
     return tensor.shape, place
 
 
 def _filler(
     name: str,
-    initializer: recipes.Initializer,
+    initializer: Initializer,
     tensor: Tensor,
     seed: int,
     threads: int | None,
-    bit_generator: Literal["ars", "philox"],
+    bit_generator: BitGenerator,
 ) -> Callable[[Tensor, tuple[int, ...]], None]:
     """What fills a box of this parameter, at an offset; all that can be refused without memory is refused here."""
     shape = tuple(tensor.shape)
-    nothing = torch.empty((0,) * len(shape), dtype=tensor.dtype, device="cpu")
 
-    def fill(target: Tensor, offset: tuple[int, ...]) -> None:
-        if (why := _tensor.why_not(target)) is not None:
-            raise ValueError(f"{name} {why}")
-
-        def write(array: NDArray[Any]) -> None:
+    def fill(out: Any, offset: tuple[int, ...]) -> None:
+        try:
             initializer.fill(
-                array,
+                out,
                 seed=seed,
                 stream=name,
                 global_shape=shape,
@@ -200,14 +256,18 @@ def _filler(
                 threads=threads,
                 bit_generator=bit_generator,
             )
-
-        try:
-            _tensor.write(target, write)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{name}: {error}") from None
+            raise type(error)(f"parameter {name!r}: {error}") from None
 
-    fill(nothing, (0,) * len(shape))
-    return fill
+    def fill_tensor(target: Tensor, offset: tuple[int, ...]) -> None:
+        if (why := why_not(target)) is not None:
+            raise ValueError(f"parameter {name!r} {why}")
+        write(target, lambda out: fill(out, offset))
+
+    if (why := why_not_dtype(tensor.dtype)) is not None:
+        raise ValueError(f"parameter {name!r} {why}; exclude={name!r} leaves it alone")
+    fill(nothing(tensor.dtype, len(shape)), (0,) * len(shape))
+    return fill_tensor
 
 
 def _misplanned(name: str, tensor: Any) -> list[tuple[Tensor, tuple[int, ...]]] | None:
@@ -219,7 +279,7 @@ def _misplanned(name: str, tensor: Any) -> list[tuple[Tensor, tuple[int, ...]]] 
     try:
         _, pieces = boxes(tensor)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
-    planned = {(tuple(chunk.offsets), tuple(chunk.sizes)) for chunk in tensor.__create_chunk_list__()}
+        raise ValueError(f"parameter {name!r}: {error}") from None
+    planned = {(tuple(chunk.offsets), tuple(chunk.sizes)) for chunk in _compat.planned_chunks(tensor)}
     held = {(offset, tuple(view.shape)) for view, offset in pieces}
     return None if {box for box in planned if 0 not in box[1]} == {box for box in held if 0 not in box[1]} else pieces

@@ -1,8 +1,8 @@
-"""What a tensor is called: the qualified names of parameters, as far as modules have been seen.
+"""The qualified name of the parameter that a tensor is, or is a part of, from the modules that have been seen.
 
-It knows modules, parameters and storages; it knows no random number. Nothing is kept alive, and no weak reference
-points at a parameter (torch refuses to swap tensors that have one): an entry says which module holds the tensor under
-which key, and counts only while that module still does. So an address that is used again never gives a name.
+Nothing is kept alive, and no weak reference points at a parameter (torch refuses to swap tensors that have one): an
+entry says which module holds the tensor under which key, and counts only while that module still does. So an address
+that is used again never gives a name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor
 from torch.nn import Module
 
+from . import _compat
 from ._tensor import why_not
+
+__all__ = ["Names"]
 
 Slot = tuple["weakref.ref[Module]", str]  # a module, and the key under which it holds a parameter or a module
 
@@ -33,9 +36,8 @@ class Names:
     """The qualified names of the parameters of all modules that it was told of."""
 
     def __init__(self) -> None:
-        """No module is known yet."""
-        self.stale = False  # parameters may have got other memory, or have been replaced, without a word
-        self._modules: dict[int, weakref.ref[Module]] = {}
+        self.stale = False  # whether parameters may have got other memory, or have been replaced, unseen
+        self._known: dict[int, weakref.ref[Module]] = {}
         self._slots: dict[int, list[Slot]] = {}  # by id of a parameter or module
         self._storages: dict[int, list[Slot]] = {}  # by address of a parameter's storage
         self._sweep_at = 1000
@@ -55,7 +57,7 @@ class Names:
 
     def add_module(self, parent: Module, key: str, child: Module) -> None:
         """``parent`` holds, or is about to hold, this module."""
-        known = self._modules.get(id(child))
+        known = self._known.get(id(child))
         if known is None or known() is not child:  # a copy, or built before: nobody told of its parameters
             self.add_tree(child)
         self._add(self._slots, id(child), self._slot(parent, key))
@@ -65,7 +67,7 @@ class Names:
         name = self._look_up(tensor)
         if name is None and self.stale:
             self.stale = False
-            for reference in list(self._modules.values()):
+            for reference in list(self._known.values()):
                 module = reference()
                 if module is not None:
                     self._add_held(module)
@@ -73,10 +75,10 @@ class Names:
         return name
 
     def _add_held(self, module: Module) -> None:
-        for key, parameter in module._parameters.items():
+        for key, parameter in _compat.parameters_of(module).items():
             if parameter is not None:
                 self.add_parameter(module, key, parameter)
-        for key, child in module._modules.items():
+        for key, child in _compat.children_of(module).items():
             if child is not None:
                 self.add_module(module, key, child)
 
@@ -84,12 +86,12 @@ class Names:
         if len(self._slots) + len(self._storages) >= self._sweep_at:
             self._sweep()
         reference = weakref.ref(holder)
-        self._modules[id(holder)] = reference
+        self._known[id(holder)] = reference
         return reference, key
 
     def _sweep(self) -> None:
         """Forgets modules that are gone, so that what is kept is in proportion to what there is."""
-        self._modules = {key: ref for key, ref in self._modules.items() if ref() is not None}
+        self._known = {key: ref for key, ref in self._known.items() if ref() is not None}
         for table in (self._slots, self._storages):
             living = {key: [slot for slot in slots if slot[0]() is not None] for key, slots in table.items()}
             table.clear()
@@ -108,14 +110,14 @@ class Names:
             return self._name(tensor, owners)
         storage = _storage(tensor)
         for module, key in _living(self._storages.get(storage, ())):
-            parameter = module._parameters.get(key)
+            parameter = _compat.parameters_of(module).get(key)
             if parameter is not None and _storage(parameter) == storage and _covers(parameter, tensor):
                 return self._name(parameter, self._owners(parameter) or [(module, key)])
         return None
 
     def _owners(self, parameter: Tensor) -> list[tuple[Module, str]]:
         slots = self._slots.get(id(parameter), ())
-        return [(module, key) for module, key in _living(slots) if module._parameters.get(key) is parameter]
+        return [(module, key) for module, key in _living(slots) if _compat.parameters_of(module).get(key) is parameter]
 
     def _name(self, parameter: Tensor, owners: list[tuple[Module, str]]) -> str:
         """The path from the topmost module. Of a parameter with several, what ``named_parameters`` calls it."""
@@ -131,7 +133,7 @@ class Names:
                 break
             seen.add(id(top))
             slots = self._slots.get(id(top), ())
-            holders = [(m, key) for m, key in _living(slots) if m._modules.get(key) is top]
+            holders = [(m, key) for m, key in _living(slots) if _compat.children_of(m).get(key) is top]
         if several:
             for name, other in top.named_parameters():
                 if other is parameter:

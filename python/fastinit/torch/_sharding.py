@@ -1,7 +1,7 @@
 """Where in the whole tensor the piece of this process lies: the boxes of a DTensor's local shard.
 
-This file knows meshes and placements, and computes with a few integers. It knows no distribution and no module, asks no
-other process and makes no tensor. It imports torch.distributed.tensor, which takes long, only when there are DTensors.
+No other process is asked, and no tensor is made. torch.distributed.tensor, which takes long to import, is imported only
+when there are DTensors.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import torch
 from torch import Tensor
 
+from . import _compat
+
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
+
+__all__ = ["boxes", "is_dtensor"]
 
 # Indices along one dimension, as [start, stop) in the order in which the local tensor holds them.
 Ranges = list[tuple[int, int]]
@@ -32,11 +36,8 @@ def boxes(tensor: Tensor) -> tuple[tuple[int, ...], list[tuple[Tensor, tuple[int
 
     Each part is a view of the local memory and its offset in the whole tensor. A tensor that is no DTensor is one part
     at offset 0. A DTensor has usually one, none where this process has no elements of it, and several where its
-    elements are not contiguous in the whole (``_StridedShard``).
-
-    Raises:
-        ValueError: the placements describe no boxes (partial sums, kinds of placement that are not known here), or not
-            the local tensor that is there.
+    elements are not contiguous in the whole (``_StridedShard``). Placements that describe no boxes (partial sums, kinds
+    of placement that are not known here), or not the local tensor that is there, are a ValueError.
     """
     shape = tuple(tensor.shape)
     if not is_dtensor(tensor):
@@ -66,13 +67,14 @@ def boxes(tensor: Tensor) -> tuple[tuple[int, ...], list[tuple[Tensor, tuple[int
 def _shards(tensor: DTensor) -> list[tuple[int, int, int]]:
     """How the tensor was cut, in order: (mesh dimension, tensor dimension, split factor); 1 for a plain cut."""
     from torch.distributed.tensor import Replicate, Shard
-    from torch.distributed.tensor.placement_types import _StridedShard
 
+    strided_shard: Any = _compat.strided_shard()
     factors: dict[int, list[tuple[int, int]]] = {}  # tensor dimension: [(mesh dimension, split factor)]
-    for mesh_dim, placement in enumerate(tensor.placements):
+    placements: Sequence[Any] = tensor.placements
+    for mesh_dim, placement in enumerate(placements):
         if type(placement) is Shard:
             factors.setdefault(placement.dim, []).append((mesh_dim, 1))
-        elif type(placement) is _StridedShard:
+        elif type(placement) is strided_shard:
             factors.setdefault(placement.dim, []).append((mesh_dim, int(placement.split_factor)))
         elif type(placement) is not Replicate:
             raise ValueError(
@@ -80,7 +82,7 @@ def _shards(tensor: DTensor) -> list[tuple[int, int, int]]:
                 f"_StridedShard, got {tensor.placements} for a DTensor of shape {tuple(tensor.shape)}"
             )
     # The order is stored if strided placements do not say it, or say what they say literally (from views of DTensors).
-    stored = {entry.tensor_dim: entry.mesh_dims for entry in tensor._spec.shard_order or ()}
+    stored = _compat.shard_order(tensor)
     shards = []
     for dim, cuts in factors.items():
         strided = any(factor > 1 for _, factor in cuts)

@@ -1,30 +1,48 @@
-"""``torch.nn.init``, name for name and argument for argument, with the values of fastinit.
+"""``torch.nn.init``, name for name and argument for argument, with fastinit's
+values.
 
     >>> import torch, fastinit.torch
-    >>> w = torch.empty(256, 512)
-    >>> _ = fastinit.torch.init.kaiming_normal_(w, nonlinearity="relu")           # follows torch.manual_seed
-    >>> _ = fastinit.torch.init.kaiming_normal_(w, seed=0, stream="0.weight")     # by the parameter's name
+    >>> init = fastinit.torch.init
+    >>> w1, w2 = torch.empty(256, 512), torch.empty(256, 256)
 
-This file knows which function of fastinit is which of torch's, and whose turn it is. It fills no memory itself.
+Seeded by ``torch.manual_seed``, as ever; each call draws something else:
 
-Every function takes what torch's function of that name takes, warns as it does, writes in place as under
-``torch.no_grad()``, raises the tensor's version counter, and returns the tensor. Besides:
+    >>> _ = torch.manual_seed(0)
+    >>> _ = init.kaiming_normal_(w1, nonlinearity="relu")
+    >>> _ = init.kaiming_normal_(w2, nonlinearity="relu")
 
-seed
-    int, 0 .. 2**64-1. Left out, ``torch.initial_seed()``, so that ``torch.manual_seed`` governs.
-stream
-    int, 0 .. 2**64-1, or a str such as the parameter's name. Left out, 0 with an explicit seed, else a number drawn
-    from torch's default generator, so that calls differ.
-generator
-    A CPU generator in the place of torch's default one: its ``initial_seed()`` and a number drawn from it. Excludes
-    seed and stream.
+Or by a seed and the parameter's name, whatever was drawn before:
 
-The bits are those of fastinit's function on an array of that shape, with the same seed and stream. Functions without
-randomness take seed and stream too, so that all can be called alike.
+    >>> _ = init.kaiming_normal_(w1, seed=0, stream="0.weight")
+    >>> _ = init.kaiming_normal_(w2, seed=0, stream="1.weight")
 
-torch's own function does what the core cannot: other devices and dtypes, tensor subclasses, calls that a mode wants to
-see (``__torch_function__``, ``__torch_dispatch__``, ``torch.compile``), and parameters that fastinit refuses and torch
-does not. With seed or stream given, all of these but the modes are a ValueError or TypeError instead.
+Every function takes what torch's function of that name takes, warns as it
+does, writes in place as under ``torch.no_grad()``, tells autograd, and returns
+the tensor. All of them take two more arguments, which change nothing where
+nothing is drawn:
+
+seed : int, optional
+    0 .. 2**64-1. By default ``torch.initial_seed()``, which
+    ``torch.manual_seed`` sets.
+stream : int or str, optional
+    A number, 0 .. 2**64-1, or a name, such as that of the parameter. By
+    default 0 with a seed: two tensors of one shape and seed are equal. Without
+    a seed, a number drawn from torch's default generator, so that calls
+    differ.
+
+``generator``, if it is a CPU generator, takes the place of torch's default
+one: its ``initial_seed()`` is the seed, and the stream is drawn from it. It
+excludes ``seed`` and ``stream``.
+
+Bits: those of the fastinit function that each docstring names, on an array of
+that shape, with the same seed and stream.
+
+torch's own function is called where fastinit's cannot do the work: for other
+devices and dtypes, tensor subclasses, arguments that fastinit refuses and
+torch takes, and where torch records or transforms the call (``torch.compile``,
+``torch.jit.trace``, vmap, forward-mode gradients, function and dispatch
+modes). With ``seed`` or ``stream`` given, these are errors instead; only modes
+that merely watch are not.
 """
 
 from __future__ import annotations
@@ -37,10 +55,11 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.init import calculate_gain
-from torch.utils._device import DeviceContext
 
 import fastinit
 
+from ._compat import lost, watched
+from ._generator import seed_of, word_of
 from ._tensor import why_not, write
 
 __all__ = [
@@ -75,29 +94,15 @@ __all__ = [
 # torch's functions as they were when this module came, whatever is put in their place later.
 _torch = types.SimpleNamespace(**{name: getattr(torch.nn.init, name) for name in torch.nn.init.__all__})
 
-_END = 2**64
 
-
-def _watched() -> bool:
-    """Whether a mode wants to see the call. (``with torch.device(...)`` is one that has no say here.)"""
-    return torch._C._len_torch_dispatch_stack() > 0 or any(
-        type(mode) is not DeviceContext
-        for mode in torch.overrides._get_current_function_mode_stack()  # type: ignore[no-untyped-call]
-    )
-
-
-def _drawn(generator: torch.Generator | None) -> int:
-    """A number below 2**64 from the generator, or from torch's default one."""
-    number = torch.empty((), dtype=torch.int64, device="cpu").random_(-(2**63), None, generator=generator)
-    return int(number) % _END
+def __dir__() -> list[str]:
+    return sorted(__all__)
 
 
 def _key(generator: torch.Generator | None, seed: int | None, stream: int | str | None) -> dict[str, Any]:
-    if generator is not None:
-        return {"seed": generator.initial_seed() % _END, "stream": _drawn(generator)}
     if seed is not None:
         return {"seed": seed, "stream": stream}
-    return {"seed": torch.initial_seed() % _END, "stream": _drawn(None) if stream is None else stream}
+    return {"seed": seed_of(generator), "stream": word_of(generator) if stream is None else stream}
 
 
 def _fill(
@@ -119,19 +124,17 @@ def _fill(
             "generator excludes seed and stream: give one of them; got "
             f"generator={generator!r}, seed={seed!r}, stream={stream!r}"
         )
-    if torch.compiler.is_compiling() and not explicit:
+    if not explicit and watched(by_modes=True):
         return theirs()
     if not isinstance(tensor, Tensor):
         if explicit:
             raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
         return theirs()
     reason = why_not(tensor)
-    if explicit and reason is not None:
-        raise ValueError(
-            f"tensor {reason}. Without seed= and stream=, torch.nn.init's own function is called for such a tensor"
-        )
+    if explicit and (reason := reason or lost(tensor)) is not None:
+        raise ValueError(f"tensor {reason}. Without seed= and stream=, torch.nn.init's own function does the work")
     foreign = generator is not None and (not isinstance(generator, torch.Generator) or generator.device.type != "cpu")
-    if reason is not None or foreign or (not explicit and _watched()):
+    if reason is not None or foreign:
         return theirs()
     if warning is not None:
         warnings.warn(warning, stacklevel=3)
@@ -153,7 +156,11 @@ def uniform_(
     seed: int | None = None,
     stream: int | str | None = None,
 ) -> Tensor:
-    """U(a, b), as ``fastinit.uniform``: never b itself, in any dtype."""
+    """U(a, b): never b itself, in any dtype.
+
+    As ``torch.nn.init.uniform_``, with ``seed`` and ``stream``. Bits: those of
+    ``fastinit.uniform``.
+    """
     return _fill(
         tensor,
         seed,
@@ -174,7 +181,11 @@ def normal_(
     seed: int | None = None,
     stream: int | str | None = None,
 ) -> Tensor:
-    """N(mean, std), as ``fastinit.normal``."""
+    """N(mean, std).
+
+    As ``torch.nn.init.normal_``, with ``seed`` and ``stream``. Bits: those of
+    ``fastinit.normal``.
+    """
     return _fill(
         tensor,
         seed,
@@ -197,9 +208,13 @@ def trunc_normal_(
     seed: int | None = None,
     stream: int | str | None = None,
 ) -> Tensor:
-    """N(mean, std) cut to [a, b], as ``fastinit.truncated_normal``: absolute bounds, one draw per element.
+    """N(mean, std), cut to [a, b], which are absolute bounds.
 
-    Where torch warns that the distribution may be incorrect, so does this function; fastinit's is correct all the same.
+    As ``torch.nn.init.trunc_normal_``, with ``seed`` and ``stream``. Bits:
+    those of ``fastinit.truncated_normal`` with ``bounds="absolute"``.
+
+    One draw per element, exact for any window. Where torch warns that the
+    distribution may be incorrect, so does this function, although it is not.
     """
     far = mean < a - 2 * std or mean > b + 2 * std
     return _fill(
@@ -218,7 +233,11 @@ def trunc_normal_(
 
 
 def constant_(tensor: Tensor, val: float, *, seed: int | None = None, stream: int | str | None = None) -> Tensor:
-    """One value, as ``fastinit.constant``."""
+    """One value, val.
+
+    As ``torch.nn.init.constant_``, with ``seed`` and ``stream``. Bits: those
+    of ``fastinit.constant``.
+    """
     return _fill(
         tensor,
         seed,
@@ -231,22 +250,38 @@ def constant_(tensor: Tensor, val: float, *, seed: int | None = None, stream: in
 
 
 def ones_(tensor: Tensor, *, seed: int | None = None, stream: int | str | None = None) -> Tensor:
-    """Ones, as ``fastinit.ones``."""
+    """Ones.
+
+    As ``torch.nn.init.ones_``, with ``seed`` and ``stream``. Bits: those of
+    ``fastinit.ones``.
+    """
     return _fill(tensor, seed, stream, fastinit.ones, {}, lambda: _torch.ones_(tensor), random=False)
 
 
 def zeros_(tensor: Tensor, *, seed: int | None = None, stream: int | str | None = None) -> Tensor:
-    """Zeros, as ``fastinit.zeros``."""
+    """Zeros.
+
+    As ``torch.nn.init.zeros_``, with ``seed`` and ``stream``. Bits: those of
+    ``fastinit.zeros``.
+    """
     return _fill(tensor, seed, stream, fastinit.zeros, {}, lambda: _torch.zeros_(tensor), random=False)
 
 
 def eye_(tensor: Tensor, *, seed: int | None = None, stream: int | str | None = None) -> Tensor:
-    """The identity matrix, as ``fastinit.identity``."""
+    """The identity matrix.
+
+    As ``torch.nn.init.eye_``, with ``seed`` and ``stream``. Bits: those of
+    ``fastinit.identity``.
+    """
     return _fill(tensor, seed, stream, fastinit.identity, {}, lambda: _torch.eye_(tensor), random=False)
 
 
 def dirac_(tensor: Tensor, groups: int = 1, *, seed: int | None = None, stream: int | str | None = None) -> Tensor:
-    """The kernel that passes its inputs on, as ``fastinit.dirac``."""
+    """The convolution kernel that passes its inputs on.
+
+    As ``torch.nn.init.dirac_``, with ``seed`` and ``stream``. Bits: those of
+    ``fastinit.dirac``.
+    """
     return _fill(
         tensor,
         seed,
@@ -266,7 +301,11 @@ def xavier_uniform_(
     seed: int | None = None,
     stream: int | str | None = None,
 ) -> Tensor:
-    """U(-b, b), b = gain sqrt(6 / (fan_in + fan_out)), as ``fastinit.xavier_uniform``."""
+    """U(-b, b), b = gain sqrt(6 / (fan_in + fan_out)).
+
+    As ``torch.nn.init.xavier_uniform_``, with ``seed`` and ``stream``. Bits:
+    those of ``fastinit.xavier_uniform`` with ``layout="torch"``.
+    """
     return _fill(
         tensor,
         seed,
@@ -286,7 +325,11 @@ def xavier_normal_(
     seed: int | None = None,
     stream: int | str | None = None,
 ) -> Tensor:
-    """N(0, gain sqrt(2 / (fan_in + fan_out))), as ``fastinit.xavier_normal``."""
+    """N(0, std), std = gain sqrt(2 / (fan_in + fan_out)).
+
+    As ``torch.nn.init.xavier_normal_``, with ``seed`` and ``stream``. Bits:
+    those of ``fastinit.xavier_normal`` with ``layout="torch"``.
+    """
     return _fill(
         tensor,
         seed,
@@ -333,7 +376,11 @@ def kaiming_uniform_(
     seed: int | None = None,
     stream: int | str | None = None,
 ) -> Tensor:
-    """U(-b, b), b = gain sqrt(3 / fan), as ``fastinit.he_uniform``."""
+    """U(-b, b), b = gain sqrt(3 / fan).
+
+    As ``torch.nn.init.kaiming_uniform_``, with ``seed`` and ``stream``. Bits:
+    those of ``fastinit.he_uniform`` with ``layout="torch"``.
+    """
     return _kaiming(
         tensor,
         seed,
@@ -357,7 +404,11 @@ def kaiming_normal_(
     seed: int | None = None,
     stream: int | str | None = None,
 ) -> Tensor:
-    """N(0, gain / sqrt(fan)), as ``fastinit.he_normal``."""
+    """N(0, std), std = gain / sqrt(fan).
+
+    As ``torch.nn.init.kaiming_normal_``, with ``seed`` and ``stream``. Bits:
+    those of ``fastinit.he_normal`` with ``layout="torch"``.
+    """
     return _kaiming(
         tensor,
         seed,
@@ -379,7 +430,13 @@ def orthogonal_(
     seed: int | None = None,
     stream: int | str | None = None,
 ) -> Tensor:
-    """A random matrix with orthonormal rows or columns, as ``fastinit.orthogonal``: in float64, any dtype."""
+    """A random matrix with orthonormal rows or columns, times gain.
+
+    As ``torch.nn.init.orthogonal_``, with ``seed`` and ``stream``. Bits: those
+    of ``fastinit.orthogonal``.
+
+    It is computed in float64 and takes float16 and bfloat16 too.
+    """
     return _fill(
         tensor,
         seed,
@@ -400,7 +457,11 @@ def sparse_(
     seed: int | None = None,
     stream: int | str | None = None,
 ) -> Tensor:
-    """N(0, std) with ceil(sparsity * rows) zeros in each column, as ``fastinit.sparse``."""
+    """N(0, std), with ceil(sparsity * rows) zeros in each column.
+
+    As ``torch.nn.init.sparse_``, with ``seed`` and ``stream``. Bits: those of
+    ``fastinit.sparse``.
+    """
     return _fill(
         tensor,
         seed,
@@ -412,8 +473,8 @@ def sparse_(
     )
 
 
-def _deprecated(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The function under its name without underscore, which torch keeps with a warning."""
+def _under_old_name(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The function under its old name, without underscore, which torch keeps with a warning."""
     new = function.__name__
     old = new[:-1]
 
@@ -426,14 +487,14 @@ def _deprecated(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     return alias
 
 
-uniform = _deprecated(uniform_)
-normal = _deprecated(normal_)
-constant = _deprecated(constant_)
-eye = _deprecated(eye_)
-dirac = _deprecated(dirac_)
-xavier_uniform = _deprecated(xavier_uniform_)
-xavier_normal = _deprecated(xavier_normal_)
-kaiming_uniform = _deprecated(kaiming_uniform_)
-kaiming_normal = _deprecated(kaiming_normal_)
-orthogonal = _deprecated(orthogonal_)
-sparse = _deprecated(sparse_)
+uniform = _under_old_name(uniform_)
+normal = _under_old_name(normal_)
+constant = _under_old_name(constant_)
+eye = _under_old_name(eye_)
+dirac = _under_old_name(dirac_)
+xavier_uniform = _under_old_name(xavier_uniform_)
+xavier_normal = _under_old_name(xavier_normal_)
+kaiming_uniform = _under_old_name(kaiming_uniform_)
+kaiming_normal = _under_old_name(kaiming_normal_)
+orthogonal = _under_old_name(orthogonal_)
+sparse = _under_old_name(sparse_)

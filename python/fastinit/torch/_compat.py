@@ -1,0 +1,248 @@
+"""Every private name of torch that this package uses, and the one answer to "may a value be written here?".
+
+The names are looked up when this file is imported, since any release of torch may rename them. Without some of them
+nothing works, and the import fails; others serve one feature, which says so when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn import Module, Parameter
+from torch.overrides import TorchFunctionMode
+
+__all__ = [
+    "PARAMETERS_MOVE",
+    "TRUNCATED",
+    "WRAPPERS",
+    "DisableTorchFunction",
+    "buffers_of",
+    "calculate_correct_fan",
+    "children_of",
+    "default_device_mode",
+    "function_modes",
+    "is_flattened",
+    "is_wrapped",
+    "lost",
+    "model_initialiser",
+    "no_grad_fill",
+    "no_grad_normal",
+    "no_grad_uniform",
+    "overrides_are_off",
+    "parameters_of",
+    "planned_chunks",
+    "pop_function_mode",
+    "push_function_mode",
+    "require",
+    "shard_order",
+    "storage_id",
+    "strided_shard",
+    "version",
+    "watched",
+]
+
+_TESTED = "fastinit.torch is tested with torch 2.13"
+_NONE = object()
+_absent: dict[str, list[str]] = {}  # by feature, "" for all of them: what it needs and this torch does not have
+
+
+# --- looking up -----------------------------------------------------------------------------------------------------
+
+
+def _needs(feature: str, name: str, purpose: str) -> str:
+    return f"{feature} needs {name} {purpose}, and torch {torch.__version__} has no such name; {_TESTED}"
+
+
+def _attribute(holder: object, name: str) -> object:
+    """An attribute, or the submodule of that name; _NONE without either."""
+    value = getattr(holder, name, _NONE)
+    if value is _NONE and hasattr(holder, "__path__"):
+        try:
+            return importlib.import_module(f"{holder.__name__}.{name}")  # type: ignore[attr-defined]
+        except ImportError:
+            return _NONE
+    return value
+
+
+def _find(name: str, purpose: str, feature: str = "") -> Any:
+    """What torch calls so, or something that must not be used: then ``feature``, or the whole package, hears of it."""
+    value: object = torch
+    for part in name.split(".")[1:]:
+        value = _attribute(value, part)
+        if value is _NONE:
+            _absent.setdefault(feature, []).append(
+                _needs(f"fastinit.torch.{feature}" if feature else "fastinit.torch", name, purpose)
+            )
+            break
+    return value
+
+
+def _check_attributes(of: object, kind: str, names: Sequence[str], purpose: str) -> None:
+    for name in names:
+        if not hasattr(of, name):
+            _absent.setdefault("", []).append(_needs("fastinit.torch", f"{kind}.{name}", purpose))
+
+
+def require(feature: str) -> None:
+    """Refuse to run a feature that needs a name which this torch does not have."""
+    if feature in _absent:
+        raise RuntimeError(". ".join(_absent[feature]))
+
+
+# --- what is watched ------------------------------------------------------------------------------------------------
+
+is_wrapped: Callable[[Tensor], bool] = _find(
+    "torch._C._functorch.is_functorch_wrapped_tensor", "to tell the tensors of vmap and grad from plain ones"
+)
+_transforms: Callable[[], object] = _find(
+    "torch._C._functorch.peek_interpreter_stack", "to see vmap and the other transforms of torch.func"
+)
+_dispatch_modes: Callable[[], int] = _find("torch._C._len_torch_dispatch_stack", "to see dispatch modes")
+_dispatch_mode: Callable[[object], object] = _find("torch._C._get_dispatch_mode", "to see make_fx and torch.export")
+_PROXY: object = _find("torch._C._TorchDispatchModeKey.PROXY", "to see make_fx and torch.export")
+_trace: Callable[[], object] = _find("torch._C._get_tracing_state", "to see torch.jit.trace")
+_check_attributes(forward_ad, "torch.autograd.forward_ad", ("_current_level",), "to see forward-mode gradients")
+_n_function_modes: Callable[[], int] = _find("torch._C._len_torch_function_stack", "to see function modes")
+function_modes: Callable[[], list[TorchFunctionMode]] = _find(
+    "torch.overrides._get_current_function_mode_stack", "to see function modes"
+)
+_DeviceContext: type = _find("torch.utils._device.DeviceContext", "to know the mode of torch.device from others")
+
+
+def watched(*, by_modes: bool) -> bool:
+    """Whether torch has to do what is asked for, since it records, traces or transforms what is called.
+
+    A value that is written into memory behind its back would be lost, or never seen. With ``by_modes`` also function
+    modes count, which want to see the call itself. (``with torch.device(...)`` is one that has no say here.)
+    """
+    return (
+        torch.compiler.is_compiling()  # first: the compiler traces this line, and understands none of the others
+        or _dispatch_modes() > 0
+        or _transforms() is not None
+        or _trace() is not None
+        or forward_ad._current_level >= 0
+        or (by_modes and _n_function_modes() > 0 and any(type(mode) is not _DeviceContext for mode in function_modes()))
+    )
+
+
+def lost(tensor: Tensor) -> str | None:
+    """Why a value must not be written into this tensor even if the caller insists: it would be lost, or wrong."""
+    if _trace() is not None:
+        return "must not be filled under torch.jit.trace, which would not record it"
+    if _dispatch_modes() > 0 and _dispatch_mode(_PROXY) is not None:
+        return "must not be filled under make_fx or torch.export, which would not record it"
+    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:  # type: ignore[no-untyped-call]
+        return "must not be a dual tensor of forward-mode gradients, whose tangent would stay as it is"
+    return None
+
+
+# --- tensors and modules --------------------------------------------------------------------------------------------
+
+_check_attributes(torch.Tensor, "torch.Tensor", ("_version",), "to see whether a method has written a buffer")
+_check_attributes(torch.UntypedStorage, "torch.UntypedStorage", ("_cdata",), "to see which tensors share memory")
+_check_attributes(
+    Module(), "torch.nn.Module", ("_parameters", "_buffers", "_modules"), "to see what a module itself holds"
+)
+
+version: Callable[[Tensor], int] = operator.attrgetter("_version")
+storage_id: Callable[[torch.UntypedStorage], int] = operator.attrgetter("_cdata")
+parameters_of: Callable[[Module], dict[str, Parameter | None]] = operator.attrgetter("_parameters")
+buffers_of: Callable[[Module], dict[str, Tensor | None]] = operator.attrgetter("_buffers")
+children_of: Callable[[Module], dict[str, Module | None]] = operator.attrgetter("_modules")
+
+# What torch.compile and activation checkpointing put into the names of what they wrap: none of the model's own.
+WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")
+
+
+def is_flattened(tensor: Tensor) -> bool:
+    """Whether FullyShardedDataParallel has made this parameter of several. (Without the mark there are none.)"""
+    return bool(getattr(tensor, "_fsdp_flattened", False))
+
+
+def model_initialiser(module: Module) -> Callable[[Module], object] | None:
+    """The method by which a model of transformers initialises one of its modules; None of other modules."""
+    method: Any = getattr(module, "_init_weights", None)
+    return method if callable(method) else None
+
+
+# --- accelerate -----------------------------------------------------------------------------------------------------
+
+
+def _of_accelerate(name: str, purpose: str) -> Any:
+    return _find(name, purpose, "accelerate")
+
+
+# torch's stack of function modes, one for each thread. torch.utils._device works on it in the same way.
+push_function_mode: Callable[[TorchFunctionMode], None] = _of_accelerate(
+    "torch.overrides._push_mode", "to begin a block"
+)
+pop_function_mode: Callable[[], TorchFunctionMode] = _of_accelerate("torch.overrides._pop_mode", "to end a block")
+overrides_are_off: Callable[[], bool] = _of_accelerate(
+    "torch._C._is_torch_function_all_disabled", "to see whether a block counts"
+)
+DisableTorchFunction: Any = _of_accelerate("torch._C.DisableTorchFunction", "to work on tensors without being called")
+_device_of_thread: object = _of_accelerate("torch._GLOBAL_DEVICE_CONTEXT", "to keep the default device where it is")
+no_grad_uniform: Callable[..., Tensor] = _of_accelerate("torch.nn.init._no_grad_uniform_", "to leave a call to torch")
+no_grad_normal: Callable[..., Tensor] = _of_accelerate("torch.nn.init._no_grad_normal_", "to leave a call to torch")
+no_grad_fill: Callable[..., Tensor] = _of_accelerate("torch.nn.init._no_grad_fill_", "to leave a call to torch")
+_of_accelerate("torch.nn.init._no_grad_trunc_normal_", "to draw truncated normals")
+calculate_correct_fan: Callable[[Tensor, str], int] = _of_accelerate(
+    "torch.nn.init._calculate_correct_fan", "to draw kaiming_uniform_"
+)
+# Asked by whatever may give a parameter other memory: Module.to, to_empty and their kind.
+PARAMETERS_MOVE: Callable[..., Any] = _of_accelerate(
+    "torch._has_compatible_shallow_copy_type", "to see that a parameter gets other memory"
+)
+# The innermost functions of truncated normals: module, name, and whether it switches gradients off itself.
+TRUNCATED = (
+    ("torch.nn.init", "_no_grad_trunc_normal_", True),
+    ("timm.layers.weight_init", "_trunc_normal_", False),
+)
+
+
+def default_device_mode() -> TorchFunctionMode | None:
+    """The mode of ``torch.set_default_device`` on this thread."""
+    return getattr(_device_of_thread, "device_context", None)
+
+
+# --- DTensors: what defines them takes long to import, and is imported only where there are some ---------------------
+
+
+def _of_dtensors(holder: object, kind: str, name: str, purpose: str) -> Any:
+    value = getattr(holder, name, _NONE)
+    if value is _NONE:
+        raise RuntimeError(_needs("fastinit.torch, for DTensors,", f"{kind}.{name}", purpose))
+    return value
+
+
+def strided_shard() -> type:
+    """The placement of a shard that is several ranges of a dimension."""
+    where = "torch.distributed.tensor.placement_types"
+    kind: type = _of_dtensors(importlib.import_module(where), where, "_StridedShard", "to know where the pieces lie")
+    return kind
+
+
+def shard_order(tensor: Any) -> Mapping[int, Sequence[int]]:
+    """The mesh dimensions that cut each tensor dimension, in order, as far as the DTensor has stored it."""
+    purpose = "to know where the pieces lie"
+    spec = _of_dtensors(tensor, "DTensor", "_spec", purpose)
+    order = _of_dtensors(spec, "DTensor._spec", "shard_order", purpose)
+    return {entry.tensor_dim: entry.mesh_dims for entry in order or ()}
+
+
+def planned_chunks(tensor: Any) -> Sequence[Any]:
+    """The boxes that torch.distributed.checkpoint takes the local tensor of a DTensor for."""
+    chunks: Sequence[Any] = _of_dtensors(
+        tensor, "DTensor", "__create_chunk_list__", "to know which pieces a checkpoint asks for"
+    )()
+    return chunks
+
+
+if "" in _absent:
+    raise ImportError(". ".join(_absent[""]))

@@ -1,0 +1,147 @@
+"""What ``init_module`` returns: a row for each parameter, and a table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fastinit import Summary
+from fastinit._arguments import stream_number
+from fastinit.recipes import Initializer
+
+__all__ = ["Report", "Row", "measured"]
+
+_WORD = 2**64
+_MANY = 20
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one parameter.
+
+    Attributes
+    ----------
+    name : str
+        Its qualified name, which is its stream.
+    shape : tuple of int
+        Of the whole tensor, if it is a DTensor.
+    dtype : str
+        Such as "float32".
+    pattern : str
+        The pattern of the recipe that won it.
+    initializer : fastinit.recipes.Initializer
+        What filled it.
+    expected_mean, expected_std : float
+        From the published formulas.
+    n : int
+        How many elements this process has filled: of a DTensor, its own.
+    measured_mean, measured_std : float or None
+        Of those n elements: NaN where n is 0, None with ``report=False``.
+    digest : int or None
+        Of those n elements, as in ``fastinit.summary``.
+    frozen : bool
+        Whether it does not require grad. It was filled like the others.
+    tied : tuple of str
+        Its other names.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    pattern: str
+    initializer: Initializer
+    expected_mean: float
+    expected_std: float
+    n: int
+    measured_mean: float | None
+    measured_std: float | None
+    digest: int | None
+    frozen: bool
+    tied: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``init_module`` did. ``str(report)`` is a table.
+
+    Attributes
+    ----------
+    rows : tuple of Row
+        The parameters that were filled.
+    buffers : tuple of str
+        The buffers that were on the meta device and have been computed.
+    left : tuple of str
+        The parameters, and buffers on the meta device, that ``include`` and
+        ``exclude`` left alone.
+    seed : int
+        As it was given.
+    bit_generator : str
+        As it was given.
+    """
+
+    rows: tuple[Row, ...]
+    buffers: tuple[str, ...]
+    left: tuple[str, ...]
+    seed: int
+    bit_generator: str
+
+    @property
+    def digest(self) -> int | None:
+        """64 bits of all values under their names; None with ``report=False``.
+
+        Equal weights have equal digests in any process. The digests of
+        processes that hold disjoint pieces of DTensors add up, mod 2**64, to
+        that of the whole module.
+        """
+        total = 0
+        for row in self.rows:
+            if row.digest is None:
+                return None
+            total += row.digest * (stream_number(row.name) | 1)  # an odd factor loses nothing
+        return total % _WORD
+
+    def __str__(self) -> str:
+        head = ("parameter", "shape", "dtype", "initializer", "mean", "expected", "std", "expected", "digest")
+        table = [head, *map(_cells, self.rows)]
+        widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+        ]
+        n = sum(row.n for row in self.rows)
+        whole = sum(math.prod(row.shape) for row in self.rows)
+        lines.append(
+            f"{len(self.rows)} parameters, {whole} elements{f', {n} of them here' if n != whole else ''}; "
+            f"seed {self.seed}, {self.bit_generator}"
+            + (f"; digest {self.digest:016x}" if self.digest is not None else "")
+        )
+        lines += [f"{row.name} is also {', '.join(row.tied)}" for row in self.rows if row.tied]
+        frozen = [row.name for row in self.rows if row.frozen]
+        if frozen:
+            lines.append(f"frozen (also filled): {', '.join(frozen)}")
+        if self.buffers:
+            lines.append(f"buffers computed: {', '.join(self.buffers)}")
+        if self.left:
+            more = len(self.left) - _MANY
+            lines.append(f"left alone: {', '.join(self.left[:_MANY])}{f' and {more} more' if more > 0 else ''}")
+        return "\n".join(lines)
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    moments = (row.measured_mean, row.expected_mean, row.measured_std, row.expected_std)
+    return (
+        row.name,
+        "x".join(map(str, row.shape)) or "-",
+        row.dtype,
+        str(row.initializer),
+        *("-" if moment is None else f"{moment:.4g}" for moment in moments),
+        "-" if row.digest is None else f"{row.digest:016x}",
+    )
+
+
+def measured(pieces: list[Summary]) -> tuple[float, float, int]:
+    """Mean, standard deviation and digest of all pieces of a parameter together."""
+    parts = [part for part in pieces if part.n > 0]
+    n = sum(part.n for part in parts)
+    mean = sum(part.n * part.mean for part in parts) / n if n else math.nan
+    std = math.sqrt(sum(part.n * (part.std**2 + (part.mean - mean) ** 2) for part in parts) / n) if n else math.nan
+    return mean, std, sum(part.digest for part in parts) % _WORD

@@ -1,0 +1,190 @@
+"""Which of torch's random functions a block of ``accelerate`` takes over, and what fastinit does in their place.
+
+torch has checked the names and types of the arguments before it asks. What is not taken over is left to torch.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+import fastinit
+
+from . import _compat
+
+if TYPE_CHECKING:
+    from ._construct import Acceleration
+
+__all__ = ["TAKEN", "Arguments", "Function", "Types", "init_function", "truncated_instead_of"]
+
+Function = Callable[..., Any]
+Arguments = dict[str, Any]
+Types = Iterable[type]
+Taker = Callable[["Acceleration", Function, Types, tuple[Any, ...], Arguments], Any]
+
+
+def _overridden(types: Types) -> bool:
+    """Whether an argument overrides torch's functions itself: a subclass, an fx proxy."""
+    return any(kind is not Tensor for kind in types)
+
+
+def _method(keywords: dict[str, str], fill: Function) -> Taker:
+    """``Tensor.normal_`` or ``uniform_``: torch's names of the two parameters and fastinit's."""
+
+    def take(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
+        tensor = args[0]
+        given = dict(zip(keywords, args[1:], strict=False)) | kwargs
+        if (
+            given.pop("generator", None) is None
+            and not _overridden(types)
+            and not _compat.watched(by_modes=False)
+            and not (torch.is_grad_enabled() and tensor.requires_grad)
+            and context._fill(tensor, fill, {keywords[name]: value for name, value in given.items()})
+        ):
+            return tensor
+        return context._leave(func, args, kwargs)
+
+    return take
+
+
+def _factory(make: Function, fill: Function) -> Taker:
+    """``torch.randn`` and the like; ``make`` gives the tensor, by the same arguments."""
+
+    def take(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
+        made = None if _overridden(types) else _made(context, make, args, kwargs, fill, {})
+        return context._leave(func, args, kwargs) if made is None else made
+
+    return take
+
+
+def _take_normal(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
+    """``torch.normal(mean, std, size)`` with numbers."""
+    given = dict(zip(("mean", "std", "size"), args, strict=False)) | kwargs
+    mean, std, size = (given.pop(name, None) for name in ("mean", "std", "size"))
+    if isinstance(mean, int | float) and isinstance(std, int | float) and not _overridden(types):
+        made = _made(context, torch.empty, (size,), given, fastinit.normal, {"mean": mean, "std": std})
+        if made is not None:
+            return made
+    return context._leave(func, args, kwargs)
+
+
+def _made(
+    context: Acceleration,
+    make: Function,
+    args: tuple[Any, ...],
+    kwargs: Arguments,
+    fill: Function,
+    parameters: Arguments,
+) -> Tensor | None:
+    """A new tensor, filled; None where torch has to do it, or to say what is wrong."""
+    options = {name: value for name, value in kwargs.items() if name not in ("generator", "out") or value is not None}
+    if "generator" in options or "out" in options or _compat.watched(by_modes=False):
+        return None
+    tensor: Tensor = make(*args, **options)
+    return tensor if context._fill(tensor, fill, parameters, fresh=True) else None
+
+
+def init_function(func: Function, arguments: Arguments) -> Taker | None:
+    """Who takes this call, if it comes from a function of ``torch.nn.init``.
+
+    Those announce themselves by whatever their namespace holds under their name at that moment: while transformers
+    guards or disables initialisers, that is its function, not torch's. So what tells them apart is their arguments.
+    """
+    take = _INIT.get(frozenset(arguments))
+    return take if take and any(getattr(torch.nn.init, name) is func for name in _INIT_NAMES) else None
+
+
+def _init_uniform(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
+    tensor, a, b, generator = (kwargs[name] for name in ("tensor", "a", "b", "generator"))
+    if _overridden(types):
+        return context._leave(func, args, kwargs)
+    if (
+        generator is None
+        and not _compat.watched(by_modes=False)
+        and context._fill(tensor, fastinit.uniform, {"low": a, "high": b})
+    ):
+        return tensor
+    return context._leave(_compat.no_grad_uniform, (tensor, a, b, generator), {})
+
+
+def _init_normal(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
+    tensor, mean, std, generator = (kwargs[name] for name in ("tensor", "mean", "std", "generator"))
+    if _overridden(types):
+        return context._leave(func, args, kwargs)
+    if (
+        generator is None
+        and not _compat.watched(by_modes=False)
+        and context._fill(tensor, fastinit.normal, {"mean": mean, "std": std})
+    ):
+        return tensor
+    return context._leave(_compat.no_grad_normal, (tensor, mean, std, generator), {})
+
+
+def _init_kaiming(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
+    tensor = kwargs["tensor"]
+    if _overridden(types) or 0 in tensor.shape:  # torch warns of the latter
+        return context._leave(func, args, kwargs)
+    fan = _compat.calculate_correct_fan(tensor, kwargs["mode"])
+    gain = torch.nn.init.calculate_gain(kwargs["nonlinearity"], kwargs["a"])
+    bound = math.sqrt(3.0) * (gain / math.sqrt(fan))
+    arguments = {"tensor": tensor, "a": -bound, "b": bound, "generator": kwargs["generator"]}
+    return _init_uniform(context, func, types, args, arguments)
+
+
+def _init_constant(
+    context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments
+) -> Any:
+    return func(*args, **kwargs) if _overridden(types) else _compat.no_grad_fill(kwargs["tensor"], kwargs["val"])
+
+
+def truncated_instead_of(
+    original: Function, no_grad: bool, block: Callable[[], Acceleration | None]
+) -> Callable[..., Tensor]:
+    """What takes the place of the innermost function of a truncated normal; without a block it calls the original."""
+
+    @functools.wraps(original)
+    def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, *args: Any, **kwargs: Any) -> Any:
+        context = block()
+        if context is not None:
+            generators = [value for value in (*args, *kwargs.values()) if value is not None]
+            recorded = not no_grad and torch.is_grad_enabled() and tensor.requires_grad
+            # torch divides by std and says so where it is 0.
+            if not generators and not recorded and std != 0 and not _compat.watched(by_modes=False):
+                parameters = {"mean": mean, "std": std, "low": a, "high": b, "bounds": "absolute"}
+                if context._fill(tensor, fastinit.truncated_normal, parameters):
+                    return tensor
+            context.passed += 1
+        return original(tensor, mean, std, a, b, *args, **kwargs)
+
+    return truncated
+
+
+def _replaced(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
+    """What may give a parameter other memory: ``p.data = ...``, and what ``Module.to`` and ``to_empty`` call."""
+    context._names.stale = True
+    return func(*args, **kwargs)
+
+
+TAKEN: dict[Function, Taker] = {
+    Tensor.normal_: _method({"mean": "mean", "std": "std"}, fastinit.normal),
+    Tensor.uniform_: _method({"from": "low", "to": "high"}, fastinit.uniform),
+    torch.randn: _factory(torch.empty, fastinit.normal),
+    torch.rand: _factory(torch.empty, fastinit.uniform),
+    torch.randn_like: _factory(torch.empty_like, fastinit.normal),
+    torch.rand_like: _factory(torch.empty_like, fastinit.uniform),
+    torch.normal: _take_normal,
+    Tensor.data.__set__: _replaced,  # type: ignore[attr-defined]
+    _compat.PARAMETERS_MOVE: _replaced,
+}
+_INIT_NAMES = ("uniform_", "normal_", "kaiming_uniform_", "constant_")
+_INIT: dict[frozenset[str], Taker] = {
+    frozenset(("tensor", "a", "b", "generator")): _init_uniform,
+    frozenset(("tensor", "mean", "std", "generator")): _init_normal,
+    frozenset(("tensor", "a", "mode", "nonlinearity", "generator")): _init_kaiming,
+    frozenset(("tensor", "val")): _init_constant,
+}
