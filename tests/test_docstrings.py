@@ -46,7 +46,8 @@ def public(module: str) -> Iterator[tuple[str, Any]]:
     found = importlib.import_module(module)
     for name in found.__all__:
         thing = getattr(found, name)
-        if inspect.isfunction(thing) or (inspect.isclass(thing) and thing.__module__.startswith("fastinit")):
+        # fastinit.torch.init.calculate_gain is torch's own
+        if (inspect.isfunction(thing) or inspect.isclass(thing)) and thing.__module__.startswith("fastinit"):
             yield f"{module}.{name}", thing
         if inspect.isclass(thing) and thing.__module__.startswith("fastinit"):
             for method, function in inspect.getmembers(thing, inspect.isfunction):

@@ -248,6 +248,11 @@ print(*dir(t))
     assert names == ["FastInitReader", "Report", "Row", "Acceleration", "init_module"]
 
 
+def test_dir_here_too() -> None:
+    assert dir(fastinit.torch) == sorted(fastinit.torch.__all__)
+    assert dir(fastinit.torch.init) == sorted(torch.nn.init.__all__)
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name)
 def test_every_file_says_what_others_may_use(file: pathlib.Path) -> None:
     module = importlib.import_module("fastinit.torch" + ("" if file.stem == "__init__" else f".{file.stem}"))

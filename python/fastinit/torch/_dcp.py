@@ -59,8 +59,8 @@ class FastInitReader(StorageReader):
     seed : int
         0 .. 2**64-1. A parameter's stream is its qualified name.
     prefix : str, default ""
-        As in ``init_module``: of a part of a model, what comes before its
-        names in the whole. It belongs to the parameter's name.
+        As in ``init_module``: what comes before the source's own names, if it
+        is a part of a model. It belongs to the parameter's name.
     include, exclude : str or sequence of str, optional
         As in ``init_module``: patterns of full names. What is not selected is
         left as it is in the state dict that is loaded.

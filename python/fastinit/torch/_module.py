@@ -67,26 +67,25 @@ def init_module(
     ----------
     module : torch.nn.Module
         Its parameters are float32, float64, float16 or bfloat16 in the memory
-        of the CPU, or on the meta device, plain or DTensors. A
-        ``DistributedDataParallel`` or ``DataParallel`` stands for what is in
-        it.
+        of the CPU, or on the meta device, plain or DTensors. Of a
+        ``DistributedDataParallel`` or ``DataParallel``, the module inside.
     recipe : Recipe or str
-        Patterns of names with what fills them: pairs of (pattern,
-        ``fastinit.recipes.Initializer``) or a mapping, of which the first
-        pattern that matches wins. Or the name of a shipped one, such as
-        "gpt2" (``fastinit.recipes.RECIPES``), which reads depth and options
-        from names and shapes. It needs patterns for what is selected only.
+        Which names get which initialiser: pairs of (pattern,
+        ``fastinit.recipes.Initializer``), or a mapping; the first pattern that
+        matches wins. Or the name of a shipped recipe, such as "gpt2"
+        (``fastinit.recipes.RECIPES``), which reads depth and options from
+        names and shapes. Only what is selected needs a pattern.
     seed : int
         0 .. 2**64-1. A parameter's stream is its qualified name.
     prefix : str, default ""
-        Of a part of a model, what comes before its names in the whole: "head."
-        gives ``net.head`` the weights that it gets as a part of ``net``.
-        Patterns are compared with the full names.
+        What comes before the module's own names, if it is a part of a model:
+        with "head.", ``net.head`` gets the weights that it gets as a part of
+        ``net``. Streams and patterns are about the full names.
     include, exclude : str or sequence of str, optional
-        Patterns of full names. Only what matches ``include``, if it is given,
-        and does not match ``exclude`` is filled, or computed, if it is a
-        buffer on the meta device. All else is left exactly as it is, of any
-        dtype and on any device.
+        Patterns of full names, of parameters and buffers. What matches
+        ``include`` (by default everything) and does not match ``exclude`` is
+        selected. All else is left exactly as it is; it may have any dtype and
+        be on any device.
     buffers : mapping, optional
         Functions for buffers on the meta device, by patterns of their names.
         Each gets the module that has the buffer and returns the tensor. By

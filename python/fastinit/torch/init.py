@@ -5,7 +5,7 @@ values.
     >>> init = fastinit.torch.init
     >>> w1, w2 = torch.empty(256, 512), torch.empty(256, 256)
 
-Seeded by ``torch.manual_seed``, as ever; each call draws something else:
+Without a seed, ``torch.manual_seed`` governs, and no two calls draw the same:
 
     >>> _ = torch.manual_seed(0)
     >>> _ = init.kaiming_normal_(w1, nonlinearity="relu")
