@@ -177,6 +177,8 @@ def init_module(
     pairs = named(recipe, shapes) if isinstance(recipe, str) else recipe
     rules = match_chosen(pairs, shapes, {target.name for target in chosen})
     materialise(chosen)
+    tried = functools.cache(_try)  # of a model's layers, most are alike
+    moments = functools.cache(Initializer.moments)
     pieces = []
     for target in chosen:
         with _errors_of(target):
@@ -187,7 +189,8 @@ def init_module(
             if overlaps_itself(piece):
                 _refuse(target.name, piece, "must have memory for each of its elements, got some that share it")
         with _errors_of(target):
-            _try(rules[target.name][1], shapes[target.name], target.tensor.dtype)
+            tried(rules[target.name][1], shapes[target.name], target.tensor.dtype)
+            moments(rules[target.name][1], shapes[target.name])
     refuse_shared_pieces(chosen, pieces, [target for target, pick in zip(targets, picked, strict=False) if not pick])
     compute(module, wanted, buffer_names, buffers)
 
@@ -210,7 +213,9 @@ def init_module(
             if report:
                 found.append(summary(memory(piece), global_shape=shape, offset=offset, threads=threads))
         n = sum(piece.numel() for piece, _ in held)
-        rows.append(_row(target, shape, pattern, initializer, n, found if report else None))
+        rows.append(
+            _row(target, shape, pattern, initializer, moments(initializer, shape), n, found if report else None)
+        )
     _attach(module, chosen)
     attach(wanted)
     return Report(
@@ -266,10 +271,10 @@ def _row(
     shape: tuple[int, ...],
     pattern: str,
     initializer: Initializer,
+    expected: tuple[float, float],
     n: int,
     found: list[Summary] | None,
 ) -> Row:
-    expected_mean, expected_std = initializer.moments(shape)
     mean, std, digest = (None, None, None) if found is None else measured(found)
     return Row(
         name=target.name,
@@ -277,8 +282,8 @@ def _row(
         dtype=str(target.tensor.dtype).removeprefix("torch."),
         pattern=pattern,
         initializer=initializer,
-        expected_mean=expected_mean,
-        expected_std=expected_std,
+        expected_mean=expected[0],
+        expected_std=expected[1],
         n=n,
         measured_mean=mean,
         measured_std=std,
