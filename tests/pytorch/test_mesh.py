@@ -385,7 +385,7 @@ def test_what_is_excluded_may_be_anything_in_a_reader() -> None:
     )
     with pytest.raises(ValueError, match=r"'codes' must have dtype .*int8; exclude='codes' leaves it alone"):
         FastInitReader(module, {"*": Initializer("ones")}, seed=0, exclude="norm.*")
-    with pytest.raises(ValueError, match=r"norm\.running_mean: .* exclude='norm\.running_mean', and load without it"):
+    with pytest.raises(ValueError, match=r"norm\.running_mean: .* exclude='norm\.running_mean' and load without it"):
         FastInitReader(module, recipe, seed=0, include=["good.*", "norm.*mean"])
     # A sparse tensor and a lazy parameter cannot be filled, nor stop what can.
     odd: dict[str, Any] = {
@@ -473,9 +473,11 @@ def test_readers_refuse_what_they_cannot_make() -> None:
         FastInitReader({"w": torch.zeros(2)}, ones, seed=0, include="v")
     with pytest.raises(TypeError, match="checkpoint_prefix must be a str, got 3 of type int"):
         FastInitReader({"w": torch.zeros(2)}, ones, seed=0, checkpoint_prefix=3)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"running_mean: the recipe makes parameters, .* on the meta device"):
+    with pytest.raises(ValueError, match=r"running_mean: only a module's parameters are filled; .* on the meta device"):
         FastInitReader(nn.BatchNorm1d(2, device="meta"), ones, seed=0)
-    with pytest.raises(ValueError, match=r"ids: the recipe makes floating-point tensors, .* on the meta device"):
+    with pytest.raises(
+        ValueError, match=r"ids: only the floating-point tensors of a state dict are filled; .* on the meta device"
+    ):
         FastInitReader({"ids": torch.arange(2, device="meta")}, ones, seed=0)
     with pytest.raises(ValueError, match="recipe 'gpt2' needs parameters such as"):
         FastInitReader({"w": torch.zeros(2)}, "gpt2", seed=0)

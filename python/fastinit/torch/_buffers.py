@@ -152,7 +152,7 @@ def _methods(module: nn.Module, owner: nn.Module) -> Iterator[Callable[[nn.Modul
     for name in _METHODS:
         if callable(getattr(owner, name, None)):
             yield operator.methodcaller(name)
-    # transformers: the model that has the module, the innermost first, knows how, by its configuration
+    # In transformers, the model that holds the module does it, by its configuration: the innermost first.
     for model in reversed(list(module.modules())):
         method = _compat.model_initialiser(model)
         if method is not None and any(child is owner for child in model.modules()):

@@ -139,10 +139,10 @@ class FastInitReader(StorageReader):
         picked = selected([*names, *([full(key)] for key in others)], include, exclude)
         for key, pick in zip(others, picked[len(names) :], strict=True):
             if pick and _without_values(state[key]):
-                what = "parameters" if of_module else "floating-point tensors"
+                kind = "a module's parameters" if of_module else "the floating-point tensors of a state dict"
                 raise ValueError(
-                    f"{key}: the recipe makes {what}, and this is none; it would be left as it is, but is on the meta "
-                    f"device and has no values: exclude={full(key)!r}, and load without it, or use init_module"
+                    f"{key}: only {kind} are filled; this entry would be left as it is, but it is on the meta device "
+                    f"and has no values. Give exclude={full(key)!r} and load without it, or use init_module"
                 )
         firsts = {own[0]: state[where[0]] for own, where in zip(names, keys.values(), strict=True)}
         shapes = {name: shape_of(tensor) for name, tensor in firsts.items()}
