@@ -57,18 +57,18 @@ py::object to_int(py::handle object, const char* name, const char* wanted) {
 }
 
 // `wanted` says what else than an integer would do.
-std::uint64_t to_word(py::handle object, const char* name, const char* wanted = "an integer") {
+std::uint64_t to_word(py::handle object, const char* name, const char* wanted = "an int") {
   const py::object integer = to_int(object, name, wanted);
   const unsigned long long value = PyLong_AsUnsignedLongLong(integer.ptr());
   if (PyErr_Occurred()) {
     PyErr_Clear();
-    throw py::value_error(std::string(name) + " must be an integer from 0 to 2**64 - 1, got " + shown(object));
+    throw py::value_error(std::string(name) + " must be an int from 0 to 2**64 - 1, got " + shown(object));
   }
   return value;
 }
 
 int to_threads(py::handle object, const char* name) {
-  const py::object integer = to_int(object, name, "an integer");
+  const py::object integer = to_int(object, name, "an int");
   int overflow = 0;
   const long long value = PyLong_AsLongLongAndOverflow(integer.ptr(), &overflow);
   if (overflow < 0 || (overflow == 0 && value < 1)) {
@@ -113,7 +113,7 @@ double to_real(py::handle object, const char* name, const char* wanted) {
 // --- boxes
 
 std::vector<std::uint64_t> to_extents(py::handle object, const char* name) {
-  const auto wanted = "a sequence of one integer for each dimension of out";
+  const auto wanted = "a sequence of one int for each dimension of out";
   if (PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr())) refuse_type(object, name, wanted);
   const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(object.ptr(), ""));
   if (!items) {
@@ -159,7 +159,7 @@ Box to_box(const View& view, const Place& place) {
     return "shape " + view.shape_text() + ", global_shape " + tuple(global_shape) + ", offset " + tuple(offset);
   };
   if (place.is_box && (global_shape.size() != n_dimensions || offset.size() != n_dimensions)) {
-    throw py::value_error("global_shape and offset must hold one integer for each dimension of out; got " + what_came());
+    throw py::value_error("global_shape and offset must hold one int for each dimension of out; got " + what_came());
   }
   const bool empty = std::find(global_shape.begin(), global_shape.end(), std::uint64_t(0)) != global_shape.end();
   std::uint64_t index_stride = 1;
@@ -238,7 +238,7 @@ class Streams {
 };
 Streams default_streams;  // of the calls that name neither a seed nor a generator
 
-// In the child of a fork: another thread of the parent may have held the lock, and it is not here to give it back.
+// In the child of a fork: another thread of the parent may have held the lock.
 void after_fork() {
   new (&streams_lock) std::mutex;
   default_streams.forget_system_seed();
@@ -248,7 +248,7 @@ void after_fork() {
 PyObject* stream_of_name = nullptr;
 
 std::uint64_t to_stream(py::handle object) {
-  if (!PyUnicode_Check(object.ptr())) return to_word(object, "stream", "an integer or a str");
+  if (!PyUnicode_Check(object.ptr())) return to_word(object, "stream", "an int or a str");
   const auto number = py::reinterpret_steal<py::object>(PyObject_CallOneArg(stream_of_name, object.ptr()));
   if (!number) throw py::error_already_set();
   return to_word(number, "stream");
@@ -285,7 +285,8 @@ struct Common {
     } else if (!PyLong_CheckExact(source.ptr()) && py::isinstance<Streams>(source)) {
       streams = py::cast<Streams*>(source);
     } else {
-      seed = to_word(source, "seed");
+      const bool is_generator = type_name(source) == "Generator";
+      seed = to_word(source, "seed", is_generator ? "an int (a Generator has methods instead)" : "an int");
     }
     if (has_stream) number = to_stream(stream_or_none);
     threads = wished(threads_or_none);

@@ -358,9 +358,9 @@ Arguments scaled(Distribution distribution, ElementType type, double gain, doubl
                          : distribution == Distribution::kNormal ? normal_reach(type) * std
                                                                  : 2 * cut_std;
   if (!(largest <= format_of(type).largest)) {
-    refuse("gain or scale is too large for " + std::string(format_of(type).name) + ", which ends at " +
-           text(format_of(type).largest) + ": got gain=" + text(gain) + ", scale=" + text(scale) +
-           " and a mean of the fans of " + text(n));
+    const std::string name = gain != 1 ? "gain" : "scale";  // no initialiser takes both
+    refuse(name + " is too large for " + format_of(type).name + ", which ends at " + text(format_of(type).largest) +
+           ": got " + name + "=" + text(gain != 1 ? gain : scale) + " with a mean of the fans of " + text(n));
   }
   if (distribution == Distribution::kUniform) return {-high, high, 0, 0};
   if (distribution == Distribution::kNormal) return {0, std, 0, 0};

@@ -209,6 +209,12 @@ def test_fans(name: str, fan: Any, error: type[Exception], word: str) -> None:
     refused(lambda: call(name, out, fan_in=3, fan_out=fan), error, ["fan_out", word], out)
 
 
+def test_values_are_shown_in_short() -> None:
+    with pytest.raises(TypeError, match="mode must be") as caught:
+        fastinit.he_normal(np.zeros(3), 3, mode=list(range(1000)))  # type: ignore[arg-type]
+    assert str(caught.value).endswith(str(list(range(1000)))[:77] + "... of type list")
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_what_a_fan_was_taken_for(name: str) -> None:
     """A number that is no fan was meant as something that this function takes."""
@@ -394,9 +400,9 @@ OWN: list[tuple[str, dict[str, Any], type[Exception], list[str]]] = [
     ("truncated_normal", {"std": 1e39}, ValueError, ["std", "1e+39", "float32"]),
     ("truncated_normal", {"low": 1 + 1e-12, "high": 1 + 2e-12}, ValueError, ["low", "high", "float32"]),
     ("truncated_normal", {"low": -INF, "high": -INF}, ValueError, ["low", "high", "-inf"]),
-    ("he_normal", {"fan_in": 4, "gain": 1e39}, ValueError, ["gain", "too large", "float32", "1e+39", "of 4"]),
-    ("he_uniform", {"fan_in": 4, "gain": 1e39}, ValueError, ["gain", "too large", "float32", "1e+39", "of 4"]),
-    ("variance_scaling", {"fan_in": 4, "scale": 1e80}, ValueError, ["scale", "too large", "float32", "1e+80"]),
+    ("he_normal", {"fan_in": 4, "gain": 1e39}, ValueError, ["gain is too large", "float32", "1e+39", "of 4"]),
+    ("he_uniform", {"fan_in": 4, "gain": 1e39}, ValueError, ["gain is too large", "float32", "1e+39", "of 4"]),
+    ("variance_scaling", {"fan_in": 4, "scale": 1e80}, ValueError, ["scale is too large", "float32", "1e+80"]),
     ("normal", {"std": np.complex64(2)}, TypeError, ["std", "complex64"]),
     ("normal", {"mean": np.True_}, TypeError, ["mean", "bool"]),
     ("uniform", {"high": np.timedelta64(2, "s")}, TypeError, ["high", "timedelta64"]),

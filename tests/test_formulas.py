@@ -219,6 +219,12 @@ def test_means_of_integer_fans(x: int, y: int) -> None:
     assert _fans.fan("he_normal", None, "fan_geo", x, y, None, None, None, None, None) == math.sqrt(float(x) * float(y))
 
 
+def test_the_mean_of_fans_beyond_float64() -> None:
+    """Each is rounded to float64 before they are added."""
+    big = 2**53 + 1
+    assert _fans.fan("xavier_normal", None, _fans.FAN_AVG, big, 2, None, None, None, None, None) == (2.0**53 + 2) / 2
+
+
 @given(st.floats(min_value=-1e150, max_value=1e150))
 def test_slope(a: float) -> None:
     assert _core.slope_scale(a) == 2 / (1 + a * a)

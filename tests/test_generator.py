@@ -8,7 +8,9 @@ import multiprocessing
 import os
 import pathlib
 import pickle
+import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -105,7 +107,7 @@ def test_every_argument_arrives() -> None:
 @pytest.mark.parametrize("argument", ["seed", "bit_generator"])
 def test_what_a_generator_has_itself_is_no_argument(argument: str) -> None:
     more: Any = {argument: 1}
-    with pytest.raises(TypeError, match=argument):
+    with pytest.raises(TypeError, match=rf"^Generator.normal\(\) got an unexpected keyword argument '{argument}'"):
         Generator(0).normal(np.zeros(3), **more)
 
 
@@ -147,6 +149,7 @@ def test_none_is_a_seed_of_the_system() -> None:
         ({"seed": "7"}, TypeError, "seed must be .* of type str"),
         ({"seed": True}, TypeError, "seed must be .* of type bool"),
         ({"seed": np.random.default_rng(1)}, TypeError, "seed must be .*SeedSequence"),
+        ({"seed": SeedSequence}, TypeError, "seed must be an int, a numpy.random.SeedSequence or None, got <class"),
         ({"seed": 1, "bit_generator": "pcg"}, ValueError, "bit_generator must be one of 'ars', 'philox', got 'pcg'"),
         ({"seed": 1, "bit_generator": 3}, TypeError, "bit_generator must be one of .* got 3 of type int"),
     ],
@@ -154,6 +157,13 @@ def test_none_is_a_seed_of_the_system() -> None:
 def test_seeds_refused(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Generator(**arguments)
+
+
+def test_a_generator_is_no_seed() -> None:
+    with pytest.raises(
+        TypeError, match=r"seed must be an int \(a Generator has methods instead\), got Generator\(seed=0"
+    ):
+        fastinit.normal(np.zeros(3), seed=Generator(0))  # type: ignore[arg-type]
 
 
 # --- spawning -------------------------------------------------------------------------------------------------------
@@ -172,9 +182,19 @@ def test_spawned_generators() -> None:
     assert len({child.normal(np.zeros(2)).tobytes() for child in children}) == 5
 
 
-@pytest.mark.parametrize(("n", "error"), [(-1, ValueError), (1.0, TypeError), (None, TypeError), (True, TypeError)])
+@pytest.mark.parametrize(
+    ("n", "error"),
+    [
+        (-1, ValueError),
+        (2**32 + 1, ValueError),
+        (2**64, ValueError),
+        (1.0, TypeError),
+        (None, TypeError),
+        (True, TypeError),
+    ],
+)
 def test_spawn_refused(n: Any, error: type[Exception]) -> None:
-    with pytest.raises(error, match="n_children must be an int >= 0, got"):
+    with pytest.raises(error, match=r"n_children must be an int, 0 .. 2\*\*32, got"):
         Generator(0).spawn(n)
 
 
@@ -202,6 +222,7 @@ def test_copies_go_on_where_it_was(seed: Any, how: Any) -> None:
 def test_its_pickle_names_the_public_class() -> None:
     assert b"fastinit\nGenerator\n" in pickle.dumps(Generator(0), 2)
     assert fastinit.Generator is Generator
+    assert pickle.loads(pickle.dumps(Generator.normal)) is Generator.normal
 
 
 def test_repr() -> None:
@@ -244,9 +265,20 @@ def test_a_copy_of_the_default_generator_is_another() -> None:
 # --- threads, processes ---------------------------------------------------------------------------------------------
 
 
-def test_threads_share_one() -> None:
-    """No two calls get the same stream, and none is left out."""
-    generator = Generator(3)
+@pytest.fixture
+def restless() -> Iterator[None]:
+    """Threads that take turns after each few bytecodes."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.parametrize("seed", [3, SeedSequence(3)], ids=["int", "SeedSequence"])
+def test_threads_share_one(seed: Any, restless: None) -> None:
+    """No two calls get the same stream or the same children, and none is left out."""
+    generator = Generator(copy.deepcopy(seed))
+    number = generator.seed
     values: list[bytes] = []
     children: list[int] = []
     barrier = threading.Barrier(8)
@@ -262,8 +294,8 @@ def test_threads_share_one() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(values) == sorted(fastinit.normal(np.zeros(4), seed=3, stream=k).tobytes() for k in range(1600))
-    assert sorted(children) == sorted(child.seed for child in Generator(3).spawn(1600))
+    assert sorted(values) == sorted(fastinit.normal(np.zeros(4), seed=number, stream=k).tobytes() for k in range(1600))
+    assert sorted(children) == sorted(child.seed for child in Generator(copy.deepcopy(seed)).spawn(1600))
 
 
 def _draw(generator: Generator, queue: Any) -> None:

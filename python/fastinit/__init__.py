@@ -19,7 +19,7 @@ takes the next stream of a default generator, which ``manual_seed`` seeds.
 
 he_normal, he_uniform            before a ReLU; kaiming_* are the same
 xavier_normal, xavier_uniform    before a tanh; glorot_* are the same
-lecun_normal, lecun_uniform      before a selu
+lecun_normal, lecun_uniform      variance 1 / fan_in; normal before a selu
 variance_scaling                 all of these, by scale, mode, distribution
 normal, uniform, truncated_normal
 orthogonal, identity, dirac, sparse

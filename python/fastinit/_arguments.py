@@ -185,6 +185,24 @@ seed, stream : int or str, optional
 seed, stream : int or str, optional
     As for the random initialisers. Nothing is drawn, so they change
     nothing, and no stream is used up.""",
+    "he": """\
+fan_out : int, optional
+    The number of outputs of a unit, for the modes that need it.
+a : float, default 0
+    The negative slope of the leaky ReLU that follows; 0 is the ReLU.
+nonlinearity : str, default "leaky_relu"
+    A name that ``calculate_gain`` knows: its gain is used. ``a`` belongs
+    to "leaky_relu" alone.
+mode : {"fan_in", "fan_out", "fan_avg", "fan_geo"}, default "fan_in"
+    What n is: fan_in keeps the variance of activations, fan_out that of
+    gradients; or their mean, or their geometric mean.
+gain : float, optional
+    The gain itself, >= 0, instead of ``a`` and ``nonlinearity``.""",
+    "truncated": """\
+truncated : bool, default False
+    True gives the form of Keras, TensorFlow and JAX: a normal cut at 2 of
+    its own standard deviations, which is std / 0.87962566103423978, so
+    that the cut one has standard deviation std.""",
     "layout": """\
 layout : {"torch", "keras"}, optional
     How the shape is read: "torch" is (out, in, *kernel), of at least two
@@ -203,7 +221,7 @@ global_shape, offset : sequence of int, optional
     box at ``offset`` of a tensor of ``global_shape``, and gets the values
     that the whole tensor has there. Fans are those of ``global_shape``.
 threads : int, optional
-    At most so many threads for this call. By default what
+    At most this many threads for this call. By default what
     ``set_num_threads`` said, else the environment variable
     FASTINIT_NUM_THREADS, else the CPUs that the process may use. Small
     fills use fewer.
@@ -261,6 +279,7 @@ def documented_by(function: Callable[..., Any]) -> Callable[[FunctionT], Functio
 
     def document(method: FunctionT) -> FunctionT:
         method.__annotations__ = {}
+        method.__module__, method.__qualname__ = "fastinit", f"Generator.{method.__name__}"  # what errors call it
         method.__doc__ = _expanded(_templates[function], _IN_METHODS)
         return method
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from . import _core
-from ._arguments import at_least_zero, choice, given, integer, integers, shown, typed
+from ._arguments import at_least_zero, choice, documented, given, integer, integers, shown, typed
 
 if TYPE_CHECKING:
     from ._types import Mode, Real
@@ -80,7 +80,7 @@ def read_shape(
         choice("layout", layout, LAYOUTS)
         if in_axis is not None or out_axis is not None or batch_axis is not None:
             raise ValueError(
-                "layout and in_axis, out_axis, batch_axis exclude each other: give one way to read the shape; got "
+                "layout and in_axis, out_axis, batch_axis exclude each other: pass one or the other; got "
                 + given(layout=layout, in_axis=in_axis, out_axis=out_axis, batch_axis=batch_axis)
             )
         if layout == "torch":
@@ -114,16 +114,17 @@ def read_shape(
     return math.prod(shape[axis] for axis in ins) * field, math.prod(shape[axis] for axis in outs) * field
 
 
-def _missing(caller: str, needed: str, fan_in: object, fan_out: object) -> NoReturn:
+def _missing(caller: str, mode: object, fan_in: object, fan_out: object) -> NoReturn:
+    needed = " and ".join(f"{name}=" for name in ("fan_in", "fan_out") if mode in (name, "fan_avg", "fan_geo"))
     raise ValueError(
-        f"{caller} needs {needed}= or layout=: layout='torch' reads the fans from the shape of out as (out, in, "
-        f"*kernel), layout='keras' as (*kernel, in, out), in_axis= and out_axis= as you say; got "
+        f"{caller} needs {needed} or layout=: layout='torch' reads the fans from the shape of out as (out, in, "
+        f"*kernel), layout='keras' as (*kernel, in, out), in_axis= and out_axis= by the axes that you name; got "
         + given(fan_in=fan_in, fan_out=fan_out)
     )
 
 
 def _whole(caller: str, name: str, value: object) -> float:
-    """A number of inputs or outputs. What is no whole number was meant as something else."""
+    """A number of inputs or outputs. What is not a whole number was meant as something else."""
     wanted = "a whole number >= 1"
     number = _core.real(value, name, wanted)
     if number >= 1.0 and number == math.floor(number):
@@ -131,12 +132,12 @@ def _whole(caller: str, name: str, value: object) -> float:
     what = "inputs" if name == "fan_in" else "outputs"
     hint = ""
     if caller.startswith("he_"):
-        hint = "; the slope of a leaky ReLU is a=, a gain is gain="
+        hint = "; pass the slope of a leaky ReLU as a=, a gain as gain="
     elif caller.startswith("xavier_"):
-        hint = "; a gain is gain="
+        hint = "; pass a gain as gain="
     elif caller == "variance_scaling":
-        hint = "; a factor on the variance is scale="
-    raise ValueError(f"{name} must be {wanted}, the {what} of a unit; got {shown(value)}{hint}")
+        hint = "; pass a factor on the variance as scale="
+    raise ValueError(f"{name} must be {wanted}, the number of {what} of a unit; got {shown(value)}{hint}")
 
 
 def fan(
@@ -163,8 +164,7 @@ def fan(
     choice("mode", mode, _MODES)
     if described and (fan_in is not None or fan_out is not None):
         raise ValueError(
-            "explicit fans (fan_in, fan_out) and a way to read the shape (layout, in_axis, out_axis, batch_axis) "
-            "exclude each other: give one of the two; got "
+            "fans and a way to read them from the shape exclude each other: pass one or the other; got "
             + given(
                 fan_in=fan_in,
                 fan_out=fan_out,
@@ -188,14 +188,12 @@ def fan(
         if x > 2**63 or y > 2**63:
             raise ValueError(f"global_shape must have at most 2**63 elements, got {shown(global_shape)}")
     else:
+        if (fan_in is None and mode != "fan_out") or (fan_out is None and mode != "fan_in"):
+            _missing(caller, mode, fan_in, fan_out)
         if fan_in is not None:
             x = _whole(caller, "fan_in", fan_in)
-        elif mode != "fan_out":
-            _missing(caller, "fan_in", fan_in, fan_out)
         if fan_out is not None:
             y = _whole(caller, "fan_out", fan_out)
-        elif mode != "fan_in":
-            _missing(caller, "fan_out", fan_in, fan_out)
     if mode == "fan_in":
         n = x
     elif mode == "fan_out":
@@ -240,8 +238,12 @@ def he_gain(a: object, nonlinearity: object, gain: object) -> tuple[float, float
     if gain is not None:
         if nonlinearity != LEAKY_RELU or a != 0.0:
             raise ValueError(
-                "gain excludes a and nonlinearity: give the gain or what it follows from; got "
-                + given(gain=gain, a=a, nonlinearity=nonlinearity)
+                "gain excludes a and nonlinearity, from which it would follow: pass one or the other; got "
+                + given(
+                    gain=gain,
+                    a=None if a == 0.0 else a,
+                    nonlinearity=None if nonlinearity == LEAKY_RELU else nonlinearity,
+                )
             )
         return at_least_zero("gain", gain), 1.0
     if nonlinearity == LEAKY_RELU:
@@ -253,6 +255,7 @@ def he_gain(a: object, nonlinearity: object, gain: object) -> tuple[float, float
     return _GAINS[nonlinearity], 1.0  # type: ignore[index]
 
 
+@documented
 def calculate_gain(nonlinearity: str, a: Real | None = None) -> float:
     """The recommended factor on the standard deviation for a nonlinearity.
 

@@ -1,4 +1,4 @@
-"""Arrays around the initialisers: new ones that are filled fast, and what is in those that are there."""
+"""New arrays that are filled fast, and a summary of any array."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from . import _core
-from ._arguments import element_type, integer, shown, typed
+from ._arguments import documented, element_type, integer, shown, typed
 
 if TYPE_CHECKING:
     from typing import Literal, TypeVar, overload
@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # to register overloads at run time would take a tenth of the
     def empty(shape: Integer | Integers, dtype: DTypeLike) -> NDArray[Any]: ...
 
 
+@documented
 def empty(shape: Integer | Integers, dtype: DTypeLike = "float32") -> NDArray[Any]:
     """A new array that is filled fast: 64-byte aligned, on huge pages.
 
@@ -113,6 +114,7 @@ digest : int
 """
 
 
+@documented
 def summary(
     out: NDArray[Any] | Tensor | Buffer,
     *,
@@ -139,7 +141,7 @@ def summary(
         Both or neither: ``out`` is the box at ``offset`` of a tensor of
         ``global_shape``. Only the digest depends on it.
     threads : int, optional
-        At most so many threads, as for the initialisers.
+        At most this many threads, as for the initialisers.
 
     Returns
     -------

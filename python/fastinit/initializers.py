@@ -104,7 +104,7 @@ def xavier_uniform(
     ------
     TypeError, ValueError
         gain is not a finite real number >= 0; the fans are neither given nor
-        described, or both; a fan is no whole number >= 1.
+        described, or both; a fan is not a whole number >= 1.
         {errors}
 
     Notes
@@ -177,10 +177,7 @@ def xavier_normal(
     ----------------
     gain : float, default 1
         A factor on the standard deviation, >= 0; see ``calculate_gain``.
-    truncated : bool, default False
-        True gives the form of Keras, TensorFlow and JAX: a normal cut at 2 of
-        its own standard deviations, which is std / 0.87962566103423978, so
-        that the cut one has standard deviation std.
+    {truncated}
     {layout}
     {common}
 
@@ -188,8 +185,8 @@ def xavier_normal(
     ------
     TypeError, ValueError
         gain is not a finite real number >= 0; truncated is not a bool; the
-        fans are neither given nor described, or both; a fan is no whole number
-        >= 1.
+        fans are neither given nor described, or both; a fan is not a whole
+        number >= 1.
         {errors}
 
     Notes
@@ -259,18 +256,7 @@ def he_uniform(
 
     Other Parameters
     ----------------
-    fan_out : int, optional
-        The number of outputs of a unit, for the modes that need it.
-    a : float, default 0
-        The negative slope of the leaky ReLU that follows; 0 is the ReLU.
-    nonlinearity : str, default "leaky_relu"
-        A name that ``calculate_gain`` knows: its gain is used. ``a`` belongs
-        to "leaky_relu" alone.
-    mode : {"fan_in", "fan_out", "fan_avg", "fan_geo"}, default "fan_in"
-        What n is: fan_in keeps the variance of activations, fan_out that of
-        gradients; or their mean, or their geometric mean.
-    gain : float, optional
-        The gain itself, >= 0, instead of ``a`` and ``nonlinearity``.
+    {he}
     {layout}
     {common}
 
@@ -281,7 +267,7 @@ def he_uniform(
         another nonlinearity than leaky_relu; nonlinearity or mode is unknown;
         gain is not a finite real number >= 0, or comes with ``a`` or
         ``nonlinearity``; the fans are neither given nor described, or both; a
-        fan is no whole number >= 1.
+        fan is not a whole number >= 1.
         {errors}
 
     Notes
@@ -354,22 +340,8 @@ def he_normal(
 
     Other Parameters
     ----------------
-    fan_out : int, optional
-        The number of outputs of a unit, for the modes that need it.
-    a : float, default 0
-        The negative slope of the leaky ReLU that follows; 0 is the ReLU.
-    nonlinearity : str, default "leaky_relu"
-        A name that ``calculate_gain`` knows: its gain is used. ``a`` belongs
-        to "leaky_relu" alone.
-    mode : {"fan_in", "fan_out", "fan_avg", "fan_geo"}, default "fan_in"
-        What n is: fan_in keeps the variance of activations, fan_out that of
-        gradients; or their mean, or their geometric mean.
-    gain : float, optional
-        The gain itself, >= 0, instead of ``a`` and ``nonlinearity``.
-    truncated : bool, default False
-        True gives the form of Keras, TensorFlow and JAX: a normal cut at 2 of
-        its own standard deviations, which is std / 0.87962566103423978, so
-        that the cut one has standard deviation std.
+    {he}
+    {truncated}
     {layout}
     {common}
 
@@ -380,7 +352,7 @@ def he_normal(
         another nonlinearity than leaky_relu; nonlinearity or mode is unknown;
         gain is not a finite real number >= 0, or comes with ``a`` or
         ``nonlinearity``; truncated is not a bool; the fans are neither given
-        nor described, or both; a fan is no whole number >= 1.
+        nor described, or both; a fan is not a whole number >= 1.
         {errors}
 
     Notes
@@ -457,8 +429,8 @@ def lecun_uniform(
     Raises
     ------
     TypeError, ValueError
-        fan_in is neither given nor described, or both; it is no whole number
-        >= 1.
+        fan_in is neither given nor described, or both; it is not a whole
+        number >= 1.
         {errors}
 
     Notes
@@ -516,18 +488,15 @@ def lecun_normal(
 
     Other Parameters
     ----------------
-    truncated : bool, default False
-        True gives the form of Keras, TensorFlow and JAX: a normal cut at 2 of
-        its own standard deviations, which is std / 0.87962566103423978, so
-        that the cut one has standard deviation std.
+    {truncated}
     {layout}
     {common}
 
     Raises
     ------
     TypeError, ValueError
-        fan_in is neither given nor described, or both; it is no whole number
-        >= 1; truncated is not a bool.
+        fan_in is neither given nor described, or both; it is not a whole
+        number >= 1; truncated is not a bool.
         {errors}
 
     Notes
@@ -609,8 +578,8 @@ def variance_scaling(
     ------
     TypeError, ValueError
         scale is not a finite real number > 0; mode or distribution is unknown;
-        the fans are neither given nor described, or both; a fan is no whole
-        number >= 1.
+        the fans are neither given nor described, or both; a fan is not a
+        whole number >= 1.
         {errors}
 
     Notes

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+import threading
+from typing import TYPE_CHECKING, Any, final
+
+import numpy as np
 
 from . import _core
-from ._arguments import choice, integer, shown, typed
+from ._arguments import choice, documented, integer, shown, typed
 from ._methods import Methods
 
 if TYPE_CHECKING:
@@ -18,7 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Generator", "default_generator", "get_num_threads", "manual_seed", "set_num_threads", "show_config"]
 
+_spawning = threading.Lock()
 
+
+@final
 class Generator(Methods):
     """The initialisers with a seed of their own: each call takes the next stream.
 
@@ -39,9 +45,9 @@ class Generator(Methods):
     Attributes
     ----------
     seed : int
-        What ``fastinit`` functions have to be given as ``seed``.
+        The seed that gives the functions of fastinit the same values.
     bit_generator : str
-        The same for ``bit_generator``.
+        The bit generator that does.
     next_stream : int
         The stream that the next call takes.
 
@@ -59,10 +65,10 @@ class Generator(Methods):
     Bits: ``Generator(s).normal(w, stream="x")`` is ``fastinit.normal(w,
     seed=s, stream="x")``, bit for bit.
 
-    A generator can be pickled and copied, and goes on where it was. Threads
-    may share one: no two calls get the same stream. So may processes that are
-    forked, but each goes on from the same place: ``spawn`` a generator for
-    each.
+    A generator can be pickled and copied, and the copy goes on from the same
+    stream. Threads may share one: no two calls get the same stream. Forked
+    processes have a copy each, so they draw the same: ``spawn`` a generator
+    for each.
 
     References
     ----------
@@ -85,22 +91,26 @@ class Generator(Methods):
 
     __slots__ = ("_bit_generator", "_seed_sequence", "_streams")
     __module__ = "fastinit"
-    _streams: _core.Streams
+    if TYPE_CHECKING:
+        _streams: _core.Streams
 
     def __init__(self, seed: Integer | SeedSequence | None = None, *, bit_generator: BitGenerator = "ars") -> None:
         choice("bit_generator", bit_generator, ("ars", "philox"))
         self._bit_generator = bit_generator
         number: Any = seed
         self._seed_sequence: Any = None
-        if hasattr(seed, "generate_state"):
-            self._seed_sequence = seed
-            number = int(self._seed_sequence.generate_state(1, "uint64")[0])
+        if seed is not None and not isinstance(seed, int | np.integer):
+            from numpy.random.bit_generator import ISpawnableSeedSequence  # here: numpy.random takes long to import
+
+            if isinstance(seed, ISpawnableSeedSequence):
+                self._seed_sequence = seed
+                number = int(seed.generate_state(1, np.uint64)[0])
         self._streams = _core.Streams() if number is None else _core.Streams(number)
         self._streams.state()  # seeded now, not after a fork
 
     @property
     def seed(self) -> int:
-        """What ``fastinit`` functions have to be given as ``seed``."""
+        """The seed that gives the functions of fastinit the same values."""
         return self._streams.state()[0]
 
     @property
@@ -119,7 +129,7 @@ class Generator(Methods):
         Parameters
         ----------
         n_children : int
-            How many, at least 0.
+            How many, 0 .. 2**32.
 
         Returns
         -------
@@ -132,13 +142,14 @@ class Generator(Methods):
         Raises
         ------
         TypeError, ValueError
-            n_children is not an int, or < 0.
+            n_children is not an int, or out of that range.
 
         Notes
         -----
         Bits: the k-th child of a generator (over all calls) depends on its
-        seed, or SeedSequence, and k alone. A seed has 64 bits, so of 2**32
-        generators two may well have the same one.
+        seed and k alone; of a generator that was made from a SeedSequence, on
+        the SeedSequence and k, which counts all of its children. A seed has
+        64 bits, so of 2**32 generators two may well have the same one.
 
         Examples
         --------
@@ -147,16 +158,18 @@ class Generator(Methods):
         >>> children[0].seed == fastinit.Generator(0).spawn(1)[0].seed
         True
         """
+        wanted = "n_children must be an int, 0 .. 2**32"
         try:
             n = integer(n_children)
         except TypeError:
-            raise TypeError(f"n_children must be an int >= 0, got {typed(n_children)}") from None
-        if n < 0:
-            raise ValueError(f"n_children must be an int >= 0, got {shown(n_children)}")
+            raise TypeError(f"{wanted}, got {typed(n_children)}") from None
+        if not 0 <= n <= 2**32:
+            raise ValueError(f"{wanted}, got {shown(n_children)}")
         if self._seed_sequence is not None:
-            sequences = self._seed_sequence.spawn(n)
+            with _spawning:  # NumPy's count of children is not atomic
+                sequences = self._seed_sequence.spawn(n)
         else:
-            from numpy.random import SeedSequence  # here, because it takes longer to import than all of fastinit
+            from numpy.random import SeedSequence  # here, as above
 
             seed, first = self._streams.spawn(n)
             sequences = [SeedSequence(seed, spawn_key=(first + k,)) for k in range(n)]
@@ -187,6 +200,7 @@ default_generator = _default()
 # --- the whole process ----------------------------------------------------------------------------------------------
 
 
+@documented
 def manual_seed(seed: Integer) -> None:
     """Seed the default generator, so that what follows is repeatable.
 
@@ -222,6 +236,7 @@ def manual_seed(seed: Integer) -> None:
     _core.default_streams.reset(seed)  # type: ignore[arg-type]
 
 
+@documented
 def set_num_threads(threads: Integer) -> None:
     """Set how many threads a call may use, for the whole process.
 
@@ -251,6 +266,7 @@ def set_num_threads(threads: Integer) -> None:
     _core.set_num_threads(threads)  # type: ignore[arg-type]
 
 
+@documented
 def get_num_threads() -> int:
     """How many threads a call may use.
 
@@ -288,6 +304,7 @@ if TYPE_CHECKING:
     def show_config(mode: Literal["dicts"]) -> dict[str, Any]: ...
 
 
+@documented
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """Show how fastinit was built and what it found on this machine.
 
@@ -332,5 +349,12 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     return None
 
 
+def _after_fork() -> None:
+    """In the child: another thread of the parent may have held a lock, and it is not here to give it back."""
+    global _spawning
+    _spawning = threading.Lock()
+    _core.after_fork()
+
+
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
-    os.register_at_fork(after_in_child=_core.after_fork)
+    os.register_at_fork(after_in_child=_after_fork)

@@ -57,7 +57,7 @@ def _box(
     shape, place = integers("global_shape", global_shape), integers("offset", offset)
     if len(shape) != array.ndim or len(place) != array.ndim:
         raise ValueError(
-            f"global_shape and offset must hold one integer for each of the {array.ndim} dimensions of out; got "
+            f"global_shape and offset must hold one int for each of the {array.ndim} dimensions of out; got "
             f"global_shape {shape}, offset {place}"
         )
     return shape, place

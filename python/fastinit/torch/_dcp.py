@@ -69,7 +69,7 @@ class FastInitReader(StorageReader):
         "model." for ``dcp.load({"model": model.state_dict()}, ...)``. It is no
         part of the parameter's name.
     threads : int, optional
-        At most so many threads, as for all functions of fastinit.
+        At most this many threads, as for all functions of fastinit.
     bit_generator : {"ars", "philox"}, default "ars"
         ARS-7 or Philox4x32-10.
 

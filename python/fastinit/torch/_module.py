@@ -94,7 +94,7 @@ def init_module(
         (timm), ``rope_init``, transformers' ``_init_weights``,
         ``reset_parameters``. Buffers that have memory are left alone.
     threads : int, optional
-        At most so many threads, as for all functions of fastinit.
+        At most this many threads, as for all functions of fastinit.
     bit_generator : {"ars", "philox"}, default "ars"
         ARS-7 or Philox4x32-10.
     report : bool, default True
