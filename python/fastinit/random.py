@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import threading
+from _thread import allocate_lock  # threading would take a fifth of the import
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Generator", "default_generator", "get_num_threads", "manual_seed", "set_num_threads", "show_config"]
 
-_spawning = threading.Lock()
+_spawning = allocate_lock()
 
 
 @final
@@ -352,7 +352,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
 def _after_fork() -> None:
     """In the child: another thread of the parent may have held a lock, and it is not here to give it back."""
     global _spawning
-    _spawning = threading.Lock()
+    _spawning = allocate_lock()
     _core.after_fork()
 
 
