@@ -430,6 +430,16 @@ py::tuple py_shape(py::handle out) {
   return shape;
 }
 
+constexpr const char* kElementNames[kElementTypes] = {"float32", "float64", "float16", "bfloat16"};
+
+// Refuses the parameters that a fill of this element type would refuse. Where all elements are the same: their bits.
+std::uint64_t py_plan(int distribution, const std::string& element, double a, double b, double c, double d) {
+  const auto* const name = std::find(std::begin(kElementNames), std::end(kElementNames), element);
+  if (name == std::end(kElementNames)) throw py::value_error("no element type is called '" + element + "'");
+  const auto type = ElementType(name - std::begin(kElementNames));
+  return make_plan(Distribution(distribution), type, {a, b, c, d}).parameters.constant_bits;
+}
+
 // The memory of `out` as an array of unsigned integers of its elements' size, which keeps `out`, and its type's name.
 py::tuple py_memory(py::handle out) {
   struct Kept {
@@ -441,11 +451,10 @@ py::tuple py_memory(py::handle out) {
   const View& view = kept->view;
   const py::capsule base(kept.get(), [](void* p) { delete static_cast<Kept*>(p); });
   kept.release();
-  const char* const names[kElementTypes] = {"float32", "float64", "float16", "bfloat16"};
   const std::vector<py::ssize_t> shape(view.shape, view.shape + view.n_dimensions);
   const std::vector<py::ssize_t> strides(view.strides, view.strides + view.n_dimensions);
   const py::dtype words("u" + std::to_string(view.element.bytes));
-  return py::make_tuple(py::array(words, shape, strides, view.data, base), names[int(view.element.type)]);
+  return py::make_tuple(py::array(words, shape, strides, view.data, base), kElementNames[int(view.element.type)]);
 }
 
 py::tuple py_summary(py::handle out, py::handle global_shape, py::handle offset, py::handle threads_or_none) {
@@ -549,6 +558,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.attr("CONSTANT") = int(Distribution::kConstant);
   if (PyModule_AddFunctions(module.ptr(), fast_methods) != 0) throw py::error_already_set();
   module.def("shape", &py_shape);
+  module.def("plan", &py_plan);
   module.def("memory", &py_memory);
   module.def("summary", &py_summary);
   module.def("real", [](py::handle value, const char* name, const char* wanted) { return to_real(value, name, wanted); });

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 import fastinit
 import reference
 from conftest import call
-from fastinit import structured
+from fastinit import _core, structured
 from test_errors import refused
 
 Array = NDArray[Any]
@@ -315,9 +316,24 @@ def test_an_overlapping_out_is_left_alone() -> None:
 def test_bfloat16_is_rounded_once() -> None:
     """Values next to halfway between two, which float32 in between would take for halfway."""
     near = 1 + np.array([2.0**-8 + 2.0**-40, 2.0**-8, 2.0**-8 - 2.0**-40, 3 * 2.0**-8 - 2.0**-40, 2.0**-30])
-    odd = structured._to_odd(np.concatenate([near, -near])).astype(ml_dtypes.bfloat16).astype(np.float64)
+    words = structured._to_bfloat16(np.concatenate([near, -near])).astype(np.uint16)
     want = 1 + np.array([2.0**-7, 0, 0, 2.0**-7, 0])
-    assert odd.tolist() == [*want, *-want]
+    assert words.view(ml_dtypes.bfloat16).astype(np.float64).tolist() == [*want, *-want]
+
+
+@pytest.mark.parametrize("name", ["identity", "dirac", "orthogonal", "sparse"])
+def test_bfloat16_needs_no_ml_dtypes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For whoever has such memory without it: PyTorch's users."""
+    shape = (6, 4, 3) if name == "dirac" else (6, 4)
+    want = call(name, np.zeros(shape, ml_dtypes.bfloat16), **KEY)
+    out = np.zeros(shape, ml_dtypes.bfloat16)
+    monkeypatch.setitem(sys.modules, "ml_dtypes", None)  # an import of it fails
+    assert call(name, out, **KEY).tobytes() == want.tobytes()
+
+
+def test_plans_are_of_known_types() -> None:
+    with pytest.raises(ValueError, match="no element type is called 'int8'"):
+        _core.plan(_core.CONSTANT, "int8", 1.0, 0.0, 0.0, 0.0)
 
 
 def test_orthogonal_in_bfloat16_is_rounded_once() -> None:

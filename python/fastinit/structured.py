@@ -31,18 +31,9 @@ _TORCH: Layout = "torch"
 _WORDS = 1 << 17
 
 
+# Memory is handled as words of its elements' size, so that bfloat16 needs no ml_dtypes.
+
 # --- arguments and parts --------------------------------------------------------------------------------------------
-
-
-def _array(out: object) -> NDArray[Any]:
-    """out's memory, without whatever a subclass makes of indexing."""
-    words, dtype = _core.memory(out)
-    if dtype == "bfloat16":
-        import ml_dtypes
-
-        dtype = ml_dtypes.bfloat16
-    array: NDArray[Any] = words.view(dtype)
-    return array
 
 
 def _box(
@@ -63,27 +54,22 @@ def _box(
     return shape, place
 
 
-def _fits(name: str, value: object, dtype: np.dtype[Any]) -> float:
-    """A finite real number that is one in the dtype, too."""
+def _fits(name: str, value: object, dtype: str) -> tuple[float, int]:
+    """A finite real number that is one in the dtype, too, and its bits there."""
     number = _core.real(value, name, "a finite real number")
     try:
-        _set(np.empty(0, dtype), number)
+        return number, _core.plan(_core.CONSTANT, dtype, number, 0.0, 0.0, 0.0)
     except ValueError:
         raise ValueError(f"{name} must be within the range of {dtype}, got {shown(value)}") from None
-    return number
 
 
-def _set(array: NDArray[Any], value: float) -> None:
-    _fill(array, _core.CONSTANT, value, 0.0, 0.0, 0.0, 0, 0, None, None, 1, "ars")
-
-
-def _set_diagonal(plane: NDArray[Any], row: int, column: int, n: int, value: float) -> None:
-    """plane[row + t, column + t] = value for t = 0 .. n - 1, as far as they are inside."""
+def _set_diagonal(plane: NDArray[Any], row: int, column: int, n: int, bits: int) -> None:
+    """The words plane[row + t, column + t] = bits for t = 0 .. n - 1, as far as they are inside."""
     first = max(0, -row, -column)
     end = min(n, plane.shape[0] - row, plane.shape[1] - column)
     if first < end:
         corner = plane[row + first :, column + first :]
-        _set(np.lib.stride_tricks.as_strided(corner, (end - first,), (sum(corner.strides),)), value)
+        np.lib.stride_tricks.as_strided(corner, (end - first,), (sum(corner.strides),))[...] = bits
 
 
 # --- initialisers ---------------------------------------------------------------------------------------------------
@@ -147,11 +133,11 @@ def identity(
     >>> fastinit.identity(row, 0.5, global_shape=(2, 3), offset=(1, 0)).tolist()
     [[0.0, 0.5, 0.0]]
     """
-    array = _array(out)
-    shape, (row, column) = _box(array, "2", range(2, 3), global_shape, offset)
-    value = _fits("gain", gain, array.dtype)
+    words, dtype = _core.memory(out)
+    shape, (row, column) = _box(words, "2", range(2, 3), global_shape, offset)
+    _, bits = _fits("gain", gain, dtype)
     _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
-    _set_diagonal(array, -row, -column, min(shape), value)
+    _set_diagonal(words, -row, -column, min(shape), bits)
     return out
 
 
@@ -217,12 +203,13 @@ def dirac(
     >>> np.array_equal(keras[1], np.eye(2))
     True
     """
-    array = _array(out)
+    words, dtype = _core.memory(out)
     choice("layout", layout, LAYOUTS)
-    shape, place = _box(array, "3, 4 or 5", range(3, 6), global_shape, offset)
+    _, one = _fits("1", 1.0, dtype)
+    shape, place = _box(words, "3, 4 or 5", range(3, 6), global_shape, offset)
     if layout != _TORCH:  # read it as torch does
-        axes = (array.ndim - 1, array.ndim - 2, *range(array.ndim - 2))
-        array = array.transpose(axes)
+        axes = (words.ndim - 1, words.ndim - 2, *range(words.ndim - 2))
+        words = words.transpose(axes)
         shape, place = tuple(shape[axis] for axis in axes), tuple(place[axis] for axis in axes)
     try:
         n_groups = integer(groups)
@@ -234,23 +221,21 @@ def dirac(
         )
     _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
     centre = [size // 2 - start for size, start in zip(shape[2:], place[2:], strict=True)]
-    if array.size and all(0 <= at < size for at, size in zip(centre, array.shape[2:], strict=True)):
-        plane = array.transpose(*range(2, array.ndim), 0, 1)[tuple(centre)]
+    if words.size and all(0 <= at < size for at, size in zip(centre, words.shape[2:], strict=True)):
+        plane = words.transpose(*range(2, words.ndim), 0, 1)[tuple(centre)]
         each = shape[0] // n_groups
-        for group in range(place[0] // each, (place[0] + array.shape[0] - 1) // each + 1):
-            _set_diagonal(plane, group * each - place[0], -place[1], min(each, shape[1]), 1.0)
+        for group in range(place[0] // each, (place[0] + words.shape[0] - 1) // each + 1):
+            _set_diagonal(plane, group * each - place[0], -place[1], min(each, shape[1]), one)
     return out
 
 
-def _to_odd(values: NDArray[np.float64]) -> NDArray[np.float32]:
-    """float32, rounded to odd: what is then rounded to bfloat16 has been rounded once.
-
-    (ml_dtypes goes from float64 to bfloat16 by float32, too, but rounds to nearest both times.)
-    """
+def _to_bfloat16(values: NDArray[np.float64]) -> NDArray[np.uint32]:
+    """The bits of bfloat16 values, rounded once: to float32 by rounding to odd, and from there to nearest even."""
     near = values.astype(np.float32)
     below = np.where(np.abs(near) > np.abs(values), np.nextafter(near, np.float32(0)), near)
     odd: NDArray[np.uint32] = below.view(np.uint32) | (below != values).astype(np.uint32)
-    return odd.view(np.float32)
+    words: NDArray[np.uint32] = (odd + (odd >> np.uint32(16) & np.uint32(1)) + np.uint32(0x7FFF)) >> np.uint32(16)
+    return words
 
 
 @documented
@@ -328,17 +313,17 @@ def orthogonal(
     >>> bool(abs(w @ w.T - np.eye(30)).max() < 1e-14)
     True
     """
-    array = _array(out)
+    words, dtype = _core.memory(out)
     choice("layout", layout, LAYOUTS)
-    shape, place = _box(array, "at least 2", range(2, 65), global_shape, offset)
-    factor = _fits("gain", gain, array.dtype)
+    shape, place = _box(words, "at least 2", range(2, 65), global_shape, offset)
+    factor, _ = _fits("gain", gain, dtype)
     # Checks what is left to check, and takes no stream.
     _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
-    cut = 1 if layout == _TORCH else array.ndim - 1
+    cut = 1 if layout == _TORCH else words.ndim - 1
     n_rows, n_columns = math.prod(shape[:cut]), math.prod(shape[cut:])
     tall = n_rows >= n_columns
     # Nothing is computed for a box without elements.
-    normals = np.empty(((n_rows, n_columns) if tall else (n_columns, n_rows)) if array.size else (0, 0))
+    normals = np.empty(((n_rows, n_columns) if tall else (n_columns, n_rows)) if words.size else (0, 0))
     _fill(normals, _core.NORMAL, 0.0, 1.0, 0.0, 0.0, seed, stream, None, None, threads, bit_generator)
     if normals.size == 0:
         return out
@@ -346,8 +331,11 @@ def orthogonal(
         q, r = np.linalg.qr(normals)
         q *= factor * np.copysign(1.0, np.diagonal(r))
         whole = (q if tall else q.T).reshape(shape)
-        box = whole[tuple(slice(start, start + size) for start, size in zip(place, array.shape, strict=True))]
-        array[...] = _to_odd(box) if array.dtype.name == "bfloat16" else box
+        box = whole[tuple(slice(start, start + size) for start, size in zip(place, words.shape, strict=True))]
+        if dtype == "bfloat16":
+            words[...] = _to_bfloat16(box)
+        else:
+            words.view(dtype)[...] = box
     return out
 
 
@@ -420,13 +408,13 @@ def sparse(
     >>> np.array_equal(w[w != 0], dense[w != 0])
     True
     """
-    array = _array(out)
-    (n_rows, n_columns), (row, column) = _box(array, "2", range(2, 3), global_shape, offset)
+    out_words, dtype = _core.memory(out)
+    (n_rows, n_columns), (row, column) = _box(out_words, "2", range(2, 3), global_shape, offset)
     share = _core.real(sparsity, "sparsity", "a real number from 0 to 1")
     if not 0.0 <= share <= 1.0:
         raise ValueError(f"sparsity must be a real number from 0 to 1, got {shown(sparsity)}")
     deviation = at_least_zero("std", std)
-    _fill(np.empty(0, array.dtype), _core.NORMAL, 0.0, deviation, 0.0, 0.0, 0, 0, None, None, 1, "ars")
+    _core.plan(_core.NORMAL, dtype, 0.0, deviation, 0.0, 0.0)
     # Checks what is left to check, before a stream is taken.
     _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
     seed, number = _stream_of(seed, stream)  # taken here, since the places of the zeros follow from it
@@ -435,21 +423,21 @@ def sparse(
     # Division of integers is rounded once and to nearest, whatever the caller's rounding mode.
     numerator, denominator = share.as_integer_ratio()
     n_zeros = math.ceil(numerator * n_rows / denominator)
-    if n_zeros == 0 or array.size == 0:
+    if n_zeros == 0 or out_words.size == 0:
         return out
     places = stream_number(f"sparse {number}")
     low_bits = np.uint64((1 << (n_rows - 1).bit_length()) - 1)
     rows = np.arange(n_rows, dtype=np.uint64)
-    at_once = max(1, min(array.shape[1], _WORDS // n_rows))
+    at_once = max(1, min(out_words.shape[1], _WORDS // n_rows))
     words = np.empty((at_once, n_rows), np.uint64)
-    for begin in range(0, array.shape[1], at_once):
-        some = words[: min(at_once, array.shape[1] - begin)]
+    for begin in range(0, out_words.shape[1], at_once):
+        some = words[: min(at_once, out_words.shape[1] - begin)]
         where = (column + begin, 0)
         _fill(some, _core.BITS, 0.0, 0.0, 0.0, 0.0, seed, places, (n_columns, n_rows), where, threads, bit_generator)
         some &= ~low_bits
         some |= rows
         some.partition(n_zeros - 1, axis=1)
         zeros = (some[:, :n_zeros] & low_bits).astype(np.int64) - row
-        inside = (zeros >= 0) & (zeros < array.shape[0])
-        array[zeros[inside], begin + np.nonzero(inside)[0]] = 0
+        inside = (zeros >= 0) & (zeros < out_words.shape[0])
+        out_words[zeros[inside], begin + np.nonzero(inside)[0]] = 0
     return out
