@@ -63,10 +63,10 @@ def test_streams_after_a_name(capfdbinary: pytest.CaptureFixture[bytes]) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seed", "-1"], "seed must be an integer from 0 to 2**64 - 1, got -1"),
+        (["--seed", "-1"], "seed must be an int from 0 to 2**64 - 1, got -1"),
         (["--seed", "one"], "argument --seed: invalid int value: 'one'"),
-        (["--stream", "-1"], "stream must be an integer from 0 to 2**64 - 1, got -1"),
-        (["--stream", str(2**64)], f"stream must be an integer from 0 to 2**64 - 1, got {2**64}"),
+        (["--stream", "-1"], "stream must be an int from 0 to 2**64 - 1, got -1"),
+        (["--stream", str(2**64)], f"stream must be an int from 0 to 2**64 - 1, got {2**64}"),
         (["--stream", "\udc80"], "stream must be a str that can be encoded in UTF-8, or an int, got '\\udc80'"),
         (["--interleave", "0"], "--interleave must be from 1 to 65536, got 0"),
         (["--interleave", "65537"], "--interleave must be from 1 to 65536, got 65537"),

@@ -117,6 +117,22 @@ def test_a_full_disk(arguments: list[str], capfd: pytest.CaptureFixture[str], mo
     assert capfd.readouterr().err == "python -m fastinit: error: standard output: No space left on device\n"
 
 
+@pytest.mark.parametrize("error", [FileNotFoundError(2, "No such file", "/sys/nothing"), BrokenPipeError()])
+def test_another_error_is_none_of_standard_output(error: OSError, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(fastinit, "show_config", broken)
+    with pytest.raises(type(error)) as caught:
+        main(["config"])
+    assert caught.value is error
+
+
+def test_standard_output_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    assert main(["config"]) == 0
+
+
 # --- the rest -------------------------------------------------------------------------------------------------------
 
 

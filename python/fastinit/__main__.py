@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import fastinit
 
 from ._tools import bits, demo
+from ._tools.output import Output, OutputError
 
 __all__ = ["main"]
 
@@ -56,21 +59,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     A reader that closes the pipe early, as ``head`` does, has seen enough: the status is 0.
     """
     parser = _parser()
+    out: Any = sys.stdout and Output(sys.stdout)  # None where it was closed before the start
     try:
-        try:
-            options = parser.parse_args(arguments)
-            status: int = options.command(options.parser, options)
-            return status
-        finally:
-            print(end="", flush=True)  # so that a failure to write is seen here, not when Python exits
+        with contextlib.redirect_stdout(out):
+            try:
+                options = parser.parse_args(arguments)
+                status: int = options.command(options.parser, options)
+                return status
+            finally:
+                print(end="", flush=True)  # so that a failure to write is seen here, not when Python exits
     except KeyboardInterrupt:
         return 130  # as a shell reports a command that Ctrl-C ended
-    except OSError as error:
+    except OutputError as failure:
         # Python flushes once more when it exits, which would fail again and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
+        if isinstance(failure.error, BrokenPipeError):
             return 0
-        print(f"{parser.prog}: error: standard output: {error.strerror}", file=sys.stderr)
+        print(f"{parser.prog}: error: standard output: {failure.error.strerror}", file=sys.stderr)
         return 1
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import fastinit
 
 from .._arguments import stream_number
+from .output import writing
 
 if TYPE_CHECKING:
     from .._types import BitGenerator
@@ -58,7 +59,8 @@ def write(source: Iterator[memoryview], n_bytes: int | None, file: int) -> None:
         if n_bytes is not None:
             n_bytes -= len(piece)
         while piece:
-            piece = piece[os.write(file, piece) :]
+            with writing():
+                piece = piece[os.write(file, piece) :]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    """Write words until there are enough or the reader closes the pipe, which is a BrokenPipeError."""
+    """Write words until there are enough or the reader closes the pipe, which is an OutputError."""
     n_streams, n_bytes, name = options.interleave, options.bytes, options.stream
     if not 1 <= n_streams <= MOST_STREAMS:
         parser.error(f"--interleave must be from 1 to {MOST_STREAMS}, got {n_streams}")

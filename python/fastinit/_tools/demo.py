@@ -165,7 +165,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("--models", nargs="+", choices=NETWORKS, default=list(NETWORKS), help="default: all of them")
     parser.add_argument("--seed", type=int, default=0, help="0 .. 2^64-1, default 0")
-    parser.add_argument("--threads", type=int, help="at most so many; default: fastinit.get_num_threads()")
+    parser.add_argument("--threads", type=int, help="at most this many threads; default: fastinit.get_num_threads()")
     parser.add_argument("--dtype", choices=DTYPES, default="float32", help="default float32; bfloat16 needs ml_dtypes")
 
 
