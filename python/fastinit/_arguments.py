@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 __all__ = [
+    "NO_SEQUENCES",
     "at_least_zero",
     "choice",
     "documented",
     "documented_by",
     "element_type",
+    "expanded",
     "given",
     "integer",
     "integers",
@@ -32,6 +34,7 @@ __all__ = [
     "shown",
     "stream_number",
     "typed",
+    "with_margins",
 ]
 
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "uint32", "uint64")
@@ -96,9 +99,15 @@ def integer(value: object) -> int:
     return operator.index(value)  # type: ignore[arg-type]
 
 
+# Python iterates over them and may find ints, but nobody means them as a sequence of ints.
+NO_SEQUENCES = (dict, set, frozenset, bytes, bytearray)
+
+
 def integers(name: str, value: object) -> tuple[int, ...]:
     """A sequence of ints."""
     try:
+        if isinstance(value, NO_SEQUENCES):
+            raise TypeError
         return tuple(map(integer, value))  # type: ignore[call-overload]
     except TypeError:
         raise TypeError(f"{name} must be a sequence of ints, got {typed(value)}") from None
@@ -239,28 +248,29 @@ Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3",
 }
 
 
-def _with_margins(pieces: dict[str, str]) -> dict[str, str]:
+def with_margins(pieces: dict[str, str]) -> dict[str, str]:
     """Each piece as it stands in the docstring of a function."""
     margins = {"errors": "\n        "}
     return {name: text.replace("\n", margins.get(name, "\n    ")) for name, text in pieces.items()}
 
 
-_IN_FUNCTIONS = _with_margins(_SHARED)
+_IN_FUNCTIONS = with_margins(_SHARED)
 # A generator has a seed and a bit generator itself.
 _COMMON = _SHARED["common"].removesuffix(f"\n{_BIT_GENERATOR}")
-_IN_METHODS = _with_margins({**_SHARED, "seed": _STREAM, "unused": _STREAM_UNUSED, "common": _COMMON})
+_IN_METHODS = with_margins({**_SHARED, "seed": _STREAM, "unused": _STREAM_UNUSED, "common": _COMMON})
 _templates: dict[Callable[..., Any], str | None] = {}
 
 
-def _expanded(template: str | None, pieces: dict[str, str]) -> str | None:
+def expanded(template: str | None, pieces: dict[str, str]) -> str | None:
+    """A docstring with the piece "out" where it has {out}, and so on; what names no piece stays."""
     if template is None:  # python -OO has none
         return None
     first, *others = template.split("{")
-    expanded = [first]
+    text = [first]
     for other in others:
         name, _, rest = other.partition("}")
-        expanded.append(pieces[name] + rest if name in pieces else f"{{{other}")
-    return "".join(expanded)
+        text.append(pieces[name] + rest if name in pieces else f"{{{other}")
+    return "".join(text)
 
 
 def documented(function: FunctionT) -> FunctionT:
@@ -270,7 +280,7 @@ def documented(function: FunctionT) -> FunctionT:
     """
     function.__annotations__ = {}
     _templates[function] = function.__doc__
-    function.__doc__ = _expanded(function.__doc__, _IN_FUNCTIONS)
+    function.__doc__ = expanded(function.__doc__, _IN_FUNCTIONS)
     return function
 
 
@@ -280,7 +290,7 @@ def documented_by(function: Callable[..., Any]) -> Callable[[FunctionT], Functio
     def document(method: FunctionT) -> FunctionT:
         method.__annotations__ = {}
         method.__module__, method.__qualname__ = "fastinit", f"Generator.{method.__name__}"  # what errors call it
-        method.__doc__ = _expanded(_templates[function], _IN_METHODS)
+        method.__doc__ = expanded(_templates[function], _IN_METHODS)
         return method
 
     return document

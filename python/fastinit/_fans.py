@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from . import _core
-from ._arguments import at_least_zero, choice, documented, given, integer, integers, shown, typed
+from ._arguments import NO_SEQUENCES, at_least_zero, choice, documented, given, integer, integers, shown, typed
 
 if TYPE_CHECKING:
     from ._types import Mode, Real
@@ -57,6 +57,8 @@ def _axis_set(name: str, value: object, shape: tuple[int, ...]) -> tuple[int, ..
         axes = (integer(value),)
     except TypeError:
         try:
+            if isinstance(value, NO_SEQUENCES):
+                raise TypeError from None
             axes = tuple(map(integer, value))  # type: ignore[call-overload]
         except TypeError:
             raise TypeError(f"{name} must be an int or a sequence of ints, got {typed(value)}") from None
@@ -107,7 +109,7 @@ def read_shape(
     named = ins + outs + batch
     if len(set(named)) != len(named):
         raise ValueError(
-            f"in_axis, out_axis and batch_axis must name each of the {n_dims} axes at most once; got "
+            "in_axis, out_axis and batch_axis must name each axis at most once; got "
             + given(in_axis=in_axis, out_axis=out_axis, batch_axis=batch_axis)
         )
     field = math.prod(shape[axis] for axis in range(n_dims) if axis not in named)
