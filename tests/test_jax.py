@@ -37,6 +37,7 @@ from fastinit.jax import _arrays, _initializers, _tree  # noqa: E402
 jnp, P, NamedSharding, AxisType = jax.numpy, jax.P, jax.sharding.NamedSharding, jax.sharding.AxisType
 HE = Initializer("he_normal", truncated=True)
 KEY: dict[str, Any] = {"seed": 0, "stream": 0}
+LAYOUT: dict[str, Any] = {"layout": "keras"}
 DTYPES = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)
 SHAPE = (8, 48, 40)
 SPECS = {
@@ -196,6 +197,12 @@ def test_what_initialises() -> None:
 
 
 def test_default_dtype() -> None:
+    half = fastinit.jax.normal(dtype="bfloat16")
+    assert fastinit.jax.make_array((8,), half, **KEY).dtype == jnp.bfloat16
+    assert fastinit.jax.make_array((8,), half, **KEY, dtype="float16").dtype == np.float16
+    assert fastinit.jax.make_array((8,), fastinit.jax.normal(), **KEY).dtype == np.float64
+    with pytest.raises(TypeError, match=r"dtype must be float32, float64, float16 or bfloat16, got .*int32"):
+        fastinit.jax.make_array((8,), fastinit.jax.constant(1, "int32"), **KEY)
     assert fastinit.jax.make_array((8,), fastinit.normal, **KEY).dtype == np.float64
     with jax.enable_x64(False):
         assert fastinit.jax.make_array((8,), fastinit.normal, **KEY).dtype == np.float32
@@ -212,6 +219,7 @@ class Comb(jax.sharding.Sharding):  # type: ignore[misc]
     ("changed", "error", "message"),
     [
         ({"shape": 8}, TypeError, "shape must be a sequence of ints, got 8 of type int"),
+        ({"shape": {8: 1}}, TypeError, "shape must be a sequence of ints, got {8: 1} of type dict"),
         ({"shape": (8, -8)}, ValueError, r"shape must hold ints >= 0, got \(8, -8\)"),
         ({"shape": (7, 8)}, ValueError, "dimension size is 7"),  # JAX's words
         ({"sharding": P("a")}, TypeError, r"NamedSharding\(mesh, spec\) is one"),
@@ -355,7 +363,7 @@ EIGHT = jax.ShapeDtypeStruct((8, 8), "float32")
          ValueError, "it has none for 'b' and has one for 'c'"),
         ({"a": EIGHT, "b": EIGHT}, {"a": None}, {"*": HE}, ValueError, "it has none for 'b'$"),
         ({"a": EIGHT}, {"a": None, "c": sharding("a")}, {"*": HE},
-         ValueError, "it has one for 'c', which tree has not"),
+         ValueError, "it has one for 'c', which tree does not have$"),
         ({"a": EIGHT}, [sharding("a")], {"*": HE}, ValueError, "it has none for 'a' and has one for '0'"),
         ({"a": EIGHT, "b": jax.ShapeDtypeStruct((7,), "float32")}, sharding("a"), {"*": fastinit.jax.normal()},
          ValueError, "leaf 'b': .*dimension size is 7"),
@@ -384,7 +392,7 @@ def test_the_arguments_of_init_tree() -> None:
         ({"seed": None}, TypeError, "seed must be an int, .* got None"),
         ({"seed": -1}, ValueError, "seed must be"),
         ({"prefix": "head"}, ValueError, "prefix must be empty or end with a dot"),
-        ({"include": "b"}, ValueError, "include: no name matches the pattern 'b'; names are 'a'"),
+        ({"include": "b"}, ValueError, "include: no name matches the pattern 'b'; the names are 'a'"),
         ({"exclude": 7}, TypeError, "exclude must be a pattern"),
         ({"threads": 0}, ValueError, "threads must be"),
         ({"bit_generator": "mt"}, ValueError, "bit_generator must be"),
@@ -392,6 +400,12 @@ def test_the_arguments_of_init_tree() -> None:
         arguments: dict[str, Any] = {"seed": 0, **changed}
         with pytest.raises(error, match=message):
             fastinit.jax.init_tree(tree, {"*": HE}, **arguments)
+
+
+@pytest.mark.parametrize("changed", [{"seed": -1}, {"seed": 0, "threads": 0}, {"seed": 0, "bit_generator": "mt"}])
+def test_the_arguments_are_checked_where_nothing_is_to_be_filled(changed: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=f"^{list(changed)[-1]} must be"):
+        fastinit.jax.init_tree({}, {}, **changed)
 
 
 def test_a_tree_by_another_bit_generator() -> None:
@@ -581,6 +595,10 @@ def test_out_shardings_refused() -> None:
         init(key, (8, 8), out_sharding="a")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="dimension size is 7"):  # JAX's words
         init(key, (7, 8), out_sharding=sharding("a"))
+    words = r"^out_sharding must be a NamedSharding where no mesh is set, .*jax.set_mesh.*; got (P|PartitionSpec)\("
+    for call in (init, jax.jit(init, static_argnums=(1, 2, 3))):
+        with pytest.raises(ValueError, match=words):
+            call(key, (8, 8), None, P(None))
 
 
 def test_more_than_there_can_be_is_refused() -> None:
@@ -592,7 +610,7 @@ def test_more_than_there_can_be_is_refused() -> None:
 @pytest.mark.parametrize("jit", [False, True])
 def test_what_has_no_fans_is_refused_in_words_of_the_caller(shape: tuple[int, ...], jit: bool) -> None:
     """No axis, layout or fan is named: the caller gave none, and cannot give all of them."""
-    scaled = [init for name in FACTORIES if (init := getattr(fastinit.jax, name)).__name__ in _initializers._NAMED]
+    scaled = [getattr(fastinit.jax, name) for name in FACTORIES if re.match("(glorot|xavier|lecun|he|kaiming)_", name)]
     assert len(scaled) == 10
     what = "vector" if shape else "scalar"
     for init in (*(make() for make in scaled), fastinit.jax.variance_scaling(1.0, "fan_avg", "normal")):
@@ -615,10 +633,18 @@ def test_it_is_a_value() -> None:
     assert init == again
     assert hash(init) == hash(again)
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        for one in (init, fastinit.jax.normal(0.5, "bfloat16"), fastinit.jax.JaxInitializer("dirac", groups=2)):
+        values: list[Any] = [
+            init,
+            fastinit.jax.normal(0.5, "bfloat16"),
+            fastinit.jax.JaxInitializer("dirac", groups=2),
+            fastinit.jax.zeros,
+            fastinit.jax.constant(7, "uint8"),
+        ]
+        for one in values:
             other = pickle.loads(pickle.dumps(one, protocol))
             assert other == one
             assert (type(other), other.dtype, hash(other)) == (type(one), one.dtype, hash(one))
+            assert repr(other) == repr(one)
             assert copy.copy(one) == copy.deepcopy(one) == one
     assert init != fastinit.jax.variance_scaling(1.0, "fan_in", "normal", in_axis=(0, 1), out_axis=2, dtype="float16")
     assert init != fastinit.jax.variance_scaling(1.0, "fan_in", "normal", in_axis=1, out_axis=2)
@@ -631,6 +657,7 @@ def test_it_cannot_be_changed() -> None:
             setattr(init, name, None)
     with pytest.raises(AttributeError, match="JaxInitializer cannot be changed"):
         del init._dtype
+    init.__init__("zeros")  # type: ignore[misc]
     assert init == fastinit.jax.he_normal()
 
 
@@ -651,7 +678,16 @@ REPRS: dict[str, Callable[[], Any]] = {
     "fastinit.jax.lecun_normal(in_axis=(0, 1), dtype='float16')": lambda: fastinit.jax.lecun_normal(
         [np.int64(0), 1], dtype=np.float16
     ),
-    "fastinit.jax.lecun_uniform()": lambda: fastinit.jax.variance_scaling(1, "fan_in", "uniform"),
+    "fastinit.jax.variance_scaling(scale=1.0, mode='fan_in', distribution='uniform')": lambda: (
+        fastinit.jax.variance_scaling(1, "fan_in", "uniform")
+    ),
+    "fastinit.jax.lecun_uniform()": lambda: fastinit.jax.lecun_uniform(),
+    "fastinit.jax.zeros": lambda: fastinit.jax.zeros,
+    "fastinit.jax.ones": lambda: fastinit.jax.ones,
+    "fastinit.jax.constant(value=-0.0)": lambda: fastinit.jax.constant(-0.0),
+    "fastinit.jax.constant(value=1, dtype='bool')": lambda: fastinit.jax.constant(True, bool),
+    "fastinit.jax.constant(value=0.5, dtype='int4')": lambda: fastinit.jax.constant(jnp.float32(0.5), jnp.int4),
+    "JaxInitializer('zeros', dtype='int32')": lambda: fastinit.jax.JaxInitializer("zeros", dtype="int32"),
     "fastinit.jax.variance_scaling(scale=0.5, mode='fan_geo_avg', distribution='normal', batch_axis=0)": lambda: (
         fastinit.jax.variance_scaling(jnp.float32(0.5), "fan_geo_avg", "normal", batch_axis=0)
     ),
@@ -696,6 +732,18 @@ def test_a_subclass_has_its_own_name_and_equals_its_own_kind() -> None:
     assert copy.deepcopy(mine) == mine == Mine("normal", {"std": 0.5}, dtype=np.float32)
 
 
+def test_shapes_are_read_as_jax_reads_them() -> None:
+    init, keras = fastinit.jax.JaxInitializer("he_normal"), Initializer("he_normal")
+    assert init.moments((100, 64)) == keras.moments((100, 64), "keras") != keras.moments((100, 64))
+    assert init.moments((100, 64), "torch") == keras.moments((100, 64))
+    filled = [one.fill(np.empty((100, 64)), **KEY, **layout) for one, layout in ((init, {}), (keras, LAYOUT))]
+    assert np.array_equal(*filled)
+    assert np.array_equal(filled[0], init(jax.random.key(0), (100, 64)))
+    init.check((5,), "float32")  # which "torch" has no fans for
+    with pytest.raises(ValueError, match="layout='torch' reads"):
+        init.check((5,), "float32", "torch")
+
+
 def test_any_function_of_fastinit_by_the_protocol_of_jax() -> None:
     init = fastinit.jax.JaxInitializer("he_normal", truncated=True, dtype="float32")
     assert same(init(jax.random.key(3), (8, 8)), whole((8, 8), 3, 0))
@@ -728,6 +776,59 @@ def test_factories_refuse() -> None:
         fastinit.jax.variance_scaling(0.0, "fan_in", "normal")
     with pytest.raises(ValueError, match=r"column_axis must be -1 .* or 0, got 1"):
         fastinit.jax.orthogonal(column_axis=1)
+    axis: Any
+    for axis in (False, 0.0, None):
+        with pytest.raises(TypeError, match=f"column_axis must be -1 .* or 0, got {axis} of type"):
+            fastinit.jax.orthogonal(column_axis=axis)
+    assert fastinit.jax.orthogonal(column_axis=np.int64(0)) == fastinit.jax.orthogonal(column_axis=0)
+    for low, high in ((math.nan, 2.0), (-2.0, math.nan), (1.0, 1.0)):
+        with pytest.raises(ValueError, match=rf"^lower must be below upper, got lower={low}, upper={high}$"):
+            fastinit.jax.truncated_normal(1.0, lower=low, upper=high)
+    for value in (jnp.bool_(True), np.array(True), True, jnp.complex64(1)):
+        for name in ("normal", "uniform", "orthogonal", "truncated_normal"):
+            with pytest.raises(TypeError, match=r"^(stddev|scale) must be a finite .*, got .* of type (bool|complex)$"):
+                getattr(fastinit.jax, name)(value)
+        with pytest.raises(TypeError, match=r"^lower must be a number"):
+            fastinit.jax.truncated_normal(lower=value)
+    for dtype in (jnp.int32, "nonsense"):
+        with pytest.raises(TypeError, match=r"^dtype must be float32, .*, got"):
+            fastinit.jax.JaxInitializer("normal", dtype=dtype)
+    with pytest.raises(TypeError, match=r"^dtype must be one that JAX has, got 'nonsense' of type str$"):
+        fastinit.jax.constant(0, "nonsense")
+
+
+REFUSED: dict[str, tuple[Callable[[], Any], tuple[int, ...], str]] = {
+    "normal": (lambda: fastinit.jax.normal(1e39), (4, 4), "stddev is too large for float32, which ends at"),
+    "truncated_normal": (lambda: fastinit.jax.truncated_normal(1e39), (4, 4), "stddev is beyond the range of float32"),
+    "truncated_normal, bounds": (
+        lambda: fastinit.jax.truncated_normal(1e38, lower=50, upper=51),
+        (4, 4),
+        "no float32 lies between the bounds 5e+39 and 5.1e+39",
+    ),
+    "uniform": (lambda: fastinit.jax.uniform(1e39), (4, 4), "scale is beyond the range of float32"),
+    "uniform, < 0": (lambda: fastinit.jax.uniform(-1e39), (4, 4), "scale is beyond the range of float32"),
+    "orthogonal": (lambda: fastinit.jax.orthogonal(1e39), (4, 4), "scale must be within the range of float32"),
+    "orthogonal, shape": (
+        lambda: fastinit.jax.orthogonal(), (5,), "shape must have at least 2 dimensions, got (5,)"
+    ),
+    "variance_scaling": (
+        lambda: fastinit.jax.variance_scaling(1e300, "fan_in", "normal"), (4, 4), "scale is too large for float32"
+    ),
+    "he_normal": (lambda: fastinit.jax.he_normal(in_axis=5), (4, 4), "in_axis must lie in -2 .. 1 for"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("jit", [False, True])
+@pytest.mark.parametrize(("make", "shape", "message"), REFUSED.values(), ids=list(REFUSED))
+def test_a_call_is_refused_in_words_of_the_caller(
+    make: Callable[[], Any], shape: tuple[int, ...], message: str, jit: bool
+) -> None:
+    init = make()
+    call = jax.jit(init, static_argnums=(1, 2)) if jit else init
+    with pytest.raises(ValueError, match=re.escape(f"{init!r}: {message}")) as caught:
+        call(jax.random.key(0), shape, jnp.float32)
+    words = str(caught.value).splitlines()[0].replace(repr(init), "")
+    assert not re.search(r"\b(std|gain|low|high|mean|out|layout|global_shape)\b", words)
 
 
 FACTORIES = [name for name in fastinit.jax.__all__ if name not in ("JaxInitializer", "init_tree", "make_array")]
@@ -747,8 +848,8 @@ def test_signatures_are_those_of_jax(name: str) -> None:
 
     ours, theirs = getattr(fastinit.jax, name), getattr(jax.nn.initializers, name)
     assert arguments(ours) == arguments(theirs)
-    if name not in ("ones", "zeros", "constant"):
-        needed = (1.0, "fan_in", "normal") if name == "variance_scaling" else ()
+    if name not in ("ones", "zeros"):
+        needed = {"variance_scaling": (1.0, "fan_in", "normal"), "constant": (0.5,)}.get(name, ())
         assert arguments(ours(*needed)) == [
             (parameter, kind, None if parameter == "dtype" else default)
             for parameter, kind, default in arguments(theirs(*needed))
@@ -823,9 +924,81 @@ def test_orthogonal_on_a_mesh() -> None:
     assert same(fastinit.jax.make_array((8, 16), fastinit.jax.orthogonal(), seed=1, stream="w", sharding=on), expected)
 
 
-def test_what_draws_nothing_is_jax_s_own() -> None:
-    for name in ("constant", "ones", "zeros"):
-        assert getattr(fastinit.jax, name) is getattr(jax.nn.initializers, name)
+# --- what draws nothing ---------------------------------------------------------------------------------------------
+
+CONSTANTS: dict[str, tuple[Any, Any]] = {
+    "zeros": (fastinit.jax.zeros, jax.nn.initializers.zeros),
+    "ones": (fastinit.jax.ones, jax.nn.initializers.ones),
+    **{
+        f"constant({value}, {dtype})": (
+            fastinit.jax.constant(value, dtype),
+            jax.nn.initializers.constant(value, dtype),
+        )
+        for value, dtype in (
+            (0.1, None),
+            (-0.0, None),
+            (3.7, "float16"),
+            (2**24 + 1, "int32"),
+            (True, bool),
+            (np.float32(0.1), "float64"),
+            (np.int8(-3), None),
+            (np.bool_(True), None),
+            (np.array(7), "uint8"),
+            (1 + 2j, "complex64"),
+            (np.arange(3.0), None),
+        )
+    },
+}
+ANY = [None, np.float32, jnp.bfloat16, "float64", "int32", jnp.uint8, jnp.int4, bool, "complex64", int]
+
+
+@pytest.mark.parametrize(("ours", "theirs"), CONSTANTS.values(), ids=list(CONSTANTS))
+def test_by_a_key_it_is_jax_s_own(made: list[NDArray[Any]], ours: Any, theirs: Any) -> None:
+    for dtype in ANY:
+        if dtype is None or not np.iscomplexobj(theirs(None, (2, 3))) or dtype == "complex64":
+            said = () if dtype is None else (dtype,)
+            expected = theirs(None, (2, 3), *said)
+            for key in (None, jax.random.key(0), "not a key"):
+                array = ours(key, (2, 3), *said)
+                assert array.weak_type == expected.weak_type
+                assert same(array, np.asarray(expected))
+            assert same(jax.jit(lambda key, said=said: ours(key, (2, 3), *said))(jax.random.key(0)), expected)
+            shape = jax.eval_shape(lambda key, said=said: ours(key, (2, 3), *said), jax.random.key(0))
+            assert (shape.shape, shape.dtype) == ((2, 3), expected.dtype)
+    keys = jax.random.split(jax.random.key(0), 4)
+    assert same(jax.vmap(lambda key: ours(key, (2, 3)))(keys), np.stack([theirs(key, (2, 3)) for key in keys]))
+    assert "callback" not in str(jax.make_jaxpr(lambda key: ours(key, (2, 3)))(keys[0]))
+    on = NamedSharding(mesh(kind=AxisType.Explicit), P("b", None))
+    with jax.set_mesh(on.mesh):  # as JAX's own needs it
+        for out in (on, on.spec):
+            assert (
+                ours(None, (2, 3), out_sharding=out).sharding == theirs(None, (2, 3), out_sharding=out).sharding == on
+            )
+    assert made == []
+
+
+def test_a_traced_constant_is_jax_s_own() -> None:
+    filled = jax.jit(lambda value: fastinit.jax.constant(value)(None, (3,), jnp.float32))(0.5)
+    assert same(filled, np.full(3, 0.5, np.float32))
+
+
+def test_what_draws_nothing_stands_where_an_initialiser_can() -> None:
+    zeros, ones, half = fastinit.jax.zeros, fastinit.jax.ones, fastinit.jax.constant(0.5, "bfloat16")
+    assert len({zeros, ones, half, fastinit.jax.constant(0.5), fastinit.jax.constant(0.5, "int8")}) == 5
+    assert zeros == fastinit.jax.JaxInitializer("zeros") != Initializer("zeros")
+    assert half == fastinit.jax.constant(jnp.float32(0.5), jnp.bfloat16)
+    for init, value, dtype in ((zeros, 0.0, np.float64), (ones, 1.0, np.float64), (half, 0.5, jnp.bfloat16)):
+        array = fastinit.jax.make_array((8, 8), init, **KEY, sharding=sharding("a"))
+        assert same(array, np.full((8, 8), value, dtype))
+        assert init.moments((3,)) == (value, 0.0)
+    recipe = {"*.bias": zeros, "scale": ones, "*": half}
+    tree = {"fc": {"bias": EIGHT, "other": EIGHT}, "scale": jax.ShapeDtypeStruct((), "float16")}
+    filled = fastinit.jax.init_tree(tree, recipe, seed=0)
+    assert same(filled["fc"]["bias"], np.zeros((8, 8), np.float32))
+    assert same(filled["fc"]["other"], np.full((8, 8), 0.5, np.float32))
+    assert same(filled["scale"], np.ones((), np.float16))
+    with pytest.raises(TypeError, match=r"value must be a number, got 'a' of type str"):
+        fastinit.jax.constant("a")
 
 
 # --- Flax -----------------------------------------------------------------------------------------------------------

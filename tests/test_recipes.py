@@ -61,6 +61,11 @@ LAWS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
 ]
 
 
+def test_dir_shows_what_is_public_and_no_more() -> None:
+    assert dir(recipes) == sorted(recipes.__all__) == sorted(recipes._FROM)
+    assert all(getattr(recipes, name) is not None for name in dir(recipes))
+
+
 # --- an initializer -------------------------------------------------------------------------------------------------
 
 
@@ -188,8 +193,10 @@ def test_it_cannot_be_changed() -> None:
             setattr(one, name, "zeros")
         with pytest.raises(AttributeError, match=r"^Initializer cannot be changed: make another one$"):
             delattr(one, name)
+    one.__init__("zeros")  # type: ignore[misc]
     assert not hasattr(one, "__dict__")
     assert one == same
+    assert hash(one) == hash(same)
 
 
 class Mode(str, enum.Enum):
@@ -246,10 +253,19 @@ def test_plain_values_fill_the_bits_of_those_that_were_given() -> None:
         ("normal", {"std": np.timedelta64(3, "s")}, "std must be a number, got .*timedelta64"),
         ("normal", {"std": np.array(3.0)}, r"std must be a number, got an array of shape \(\)"),
         ("normal", {"std": [1.0]}, r"std must be a number, got \(1.0,\) of type tuple"),
-        ("normal", {"std": {1.0: 2}}, r"std must be a number, got \(1.0,\) of type tuple"),
+        ("normal", {"std": {1.0: 2}}, r"std must be a number, got {1.0: 2} of type dict"),
         ("normal", {"std": None}, "std must be a number, got None"),
         ("he_normal", {"mode": b"fan_in"}, "mode must be one of"),
         ("he_normal", {"in_axis": [[0], [1]], "out_axis": 2}, r"in_axis must be .*, got \(\(0,\), \(1,\)\)"),
+        *(
+            ("he_normal", axes, rf"{name} must be an int or a sequence of ints, got .* of type {kind}$")
+            for value, kind in (({0: 1}, "dict"), ({0}, "set"), (frozenset([0]), "frozenset"), (b"\0", "bytes"))
+            for axes, name in (
+                ({"in_axis": value, "out_axis": 1}, "in_axis"),
+                ({"in_axis": 1, "out_axis": value}, "out_axis"),
+                ({"in_axis": 1, "out_axis": 2, "batch_axis": value}, "batch_axis"),
+            )
+        ),
         ("he_normal", {"truncated": 1}, "truncated must be True or False, got 1"),
     ],
 )
@@ -393,10 +409,12 @@ def test_fill_is_the_function(layout: str) -> None:
         ("he_normal", {"mode": "fan"}, ValueError, "mode must be one of .* got 'fan'"),
         ("he_normal", {"layout": "torch", "fan_in": 3}, ValueError, "exclude each other"),
         ("he_normal", {"in_axis": 0}, ValueError, "in_axis and out_axis must be given together"),
-        ("xavier_normal", {"fan_in": 3}, ValueError, "xavier_normal needs fan_out= or layout="),
+        ("he_normal", {"in_axis": -1, "out_axis": -1}, ValueError,
+         "in_axis, out_axis and batch_axis must name each axis at most once; got in_axis=-1, out_axis=-1$"),
+        ("xavier_normal", {"fan_in": 3}, ValueError, "xavier_normal needs fan_in= and fan_out= or layout="),
         ("he_normal", {"fan_in": 2.236}, ValueError, "fan_in must be a whole number >= 1"),
     ],
-)
+)  # fmt: skip
 def test_a_bad_initializer_is_refused_when_it_is_made(
     function: Any, arguments: Any, error: type[Exception], message: str
 ) -> None:
@@ -425,7 +443,9 @@ def test_check_refuses_what_fill_would() -> None:
         with pytest.raises(ValueError, match=rf"^Initializer\('he_normal'\): layout='torch' .*{re.escape(words)}"):
             Initializer("he_normal").check(shape, np.float32)
     Initializer("he_normal").check((3,), np.float32, "keras")
-    with pytest.raises(ValueError, match=r"2 dimensions, got shape \(3,\)$"):  # the whole one's, not that of the trial
+    with pytest.raises(
+        ValueError, match=r"\): shape must have 2 dimensions, got \(3,\)$"
+    ):  # the whole one's, not that of the trial
         Initializer("identity").check((3,), np.float32)
 
 
@@ -460,7 +480,7 @@ def test_what_does_not_match_is_named() -> None:
         ValueError, match=r"no pattern matches the parameters 'b'; no parameter matches the patterns 'x'"
     ):
         match([("a", ZEROS), ("x", ZEROS)], ["a", "b"])
-    with pytest.raises(ValueError, match=r"^recipe: earlier patterns win all the parameters of 'a': put those first$"):
+    with pytest.raises(ValueError, match=r"^recipe: earlier patterns win all .* of 'a': put 'a' before them$"):
         match([("*", ZEROS), ("a", ONES)], ["a", "b"])
     with pytest.raises(ValueError, match=r"'0', '1', .*'9' and 20 more$"):
         match({}, map(str, range(30)))
@@ -480,6 +500,20 @@ def test_what_does_not_match_is_named() -> None:
 def test_what_is_no_recipe_is_a_type_error(recipe: Any, came: str) -> None:
     with pytest.raises(TypeError, match=f"^recipe must be pairs of .*{came}$"):
         match(recipe, ["a"])
+
+
+@pytest.mark.parametrize(
+    ("names", "came"),
+    [
+        ("abc", "got 'abc' of type str"),
+        (7, "got 7 of type int"),
+        ([1, 2], "got 1 of type int in it"),
+        (["a", b"a"], "got b'a' of type bytes in it"),
+    ],
+)
+def test_what_are_no_names_is_a_type_error(names: Any, came: str) -> None:
+    with pytest.raises(TypeError, match=f"^names must be an iterable of str, {came}$"):
+        match({"*": ZEROS}, names)
 
 
 NAMES = ["body.fc.weight", "body.fc.bias", "head.weight", "head.bias"]
@@ -531,7 +565,7 @@ def test_a_pattern_of_the_recipe_may_be_for_what_is_not_selected() -> None:
 @pytest.mark.parametrize(
     ("patterns", "error", "message"),
     [
-        ("haed.*", ValueError, "no name matches the pattern 'haed.*'; names are 'body.fc.weight', "),
+        ("haed.*", ValueError, "no name matches the pattern 'haed.*'; the names are 'body.fc.weight', "),
         (["head.*", "Head.*"], ValueError, "no name matches the pattern 'Head.*'"),
         (7, TypeError, "must be a pattern of names or a sequence of them, got 7 of type int$"),
         (b"head.*", TypeError, "must be a pattern of names or a sequence of them, got b'head.*' of type bytes$"),
@@ -542,7 +576,7 @@ def test_a_pattern_of_the_recipe_may_be_for_what_is_not_selected() -> None:
 def test_a_selection_is_checked(argument: Any, patterns: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"^{argument}:? {message}"):
         match(HEAD, NAMES, **{argument: patterns})
-    with pytest.raises(ValueError, match=f"^{argument}: no name matches the pattern 'x'; names are none$"):
+    with pytest.raises(ValueError, match=f"^{argument}: no name matches the pattern 'x'; the names are none$"):
         match(HEAD, [], **{argument: "x"})
 
 
@@ -646,6 +680,13 @@ def test_the_example_in_the_refusal_is_a_name_of_such_a_model(name: str) -> None
     shapes = {"gpt2": GPT2, "llama": LLAMA, "vit": VIT, "resnet": RESNET}[name]
     assert any(parameter.endswith(example) for parameter in (*shapes, "model.layers.0.input_layernorm.weight"))
     recipes.named(name, {example: (8, 8)})
+
+
+def test_vit_cuts_at_values_not_at_multiples_of_std() -> None:
+    """As timm's trunc_normal_ does: at -2 and 2, far beyond any value of std 0.02."""
+    pattern, cut = list(dict(recipes.vit(768)).items())[-1]
+    assert (pattern, cut) == ("*.weight", Initializer("truncated_normal", std=0.02, bounds="absolute"))
+    assert cut.moments((4, 4)) == pytest.approx((0.0, 0.02), rel=1e-12)
 
 
 def test_the_fans_of_resnet_are_those_of_torch_s_shapes() -> None:

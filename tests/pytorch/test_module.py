@@ -478,13 +478,13 @@ def test_memory_that_is_shared_with_what_is_excluded() -> None:
 
 
 SELECTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"include": "head.*"}, ValueError, r"include: no name matches the pattern 'head\.\*'; names are 'layers\.0"),
+    ({"include": "head.*"}, ValueError, r"include: no name matches the pattern 'head\.\*'; the names are 'layers\.0"),
     ({"exclude": ["*.bias", "nothing"]}, ValueError, "exclude: no name matches the pattern 'nothing'"),
     ({"include": 3}, TypeError, "include must be a pattern of names or a sequence of them, got 3 of type int"),
     ({"exclude": [3]}, TypeError, r"exclude must be .*, got 3 of type int in it"),
     ({"prefix": "head"}, ValueError, r"prefix must be empty or end with a dot, as in 'head\.', got 'head'"),
     ({"prefix": None}, TypeError, "prefix must be a str, got None"),
-    ({"prefix": "a.", "include": "layers.*"}, ValueError, r"no name matches the pattern 'layers.*'; names are 'a\."),
+    ({"prefix": "a.", "include": "layers.*"}, ValueError, r"no name matches .* 'layers.*'; the names are 'a\."),
 ]
 
 

@@ -143,9 +143,10 @@ def make_array(
         on the default device and uncommitted, as from ``jax.device_put``.
     dtype : dtype, optional
         One of float32, float64 (with ``jax_enable_x64``), float16, bfloat16.
-        By default JAX's own default.
+        By default that of the initialiser of ``fastinit.jax``, if it has one,
+        else JAX's own default.
     threads : int, optional
-        At most so many threads for each part.
+        At most this many threads for each part.
     bit_generator : {"ars", "philox"}, default "ars"
         ARS-7 or Philox4x32-10: other values of the same distribution.
 
@@ -189,9 +190,12 @@ def make_array(
     True
     """
     shape = check_shape(shape)
-    element = check_dtype(dtype, float_type if isinstance(initializer, Initializer) else element_type)
+    known: Callable[[object], np.dtype[Any]] = element_type
     function: Callable[..., object]
     if isinstance(initializer, Initializer):
+        known = float_type
+        if dtype is None:
+            dtype = getattr(initializer, "dtype", None)  # a JaxInitializer may have one
         function = functools.partial(initializer.fill, layout=LAYOUT)
     elif callable(initializer):
         function = initializer
@@ -201,6 +205,7 @@ def make_array(
             "fastinit such as fastinit.normal or functools.partial(fastinit.he_normal, layout='keras'); "
             f"got {typed(initializer)}"
         )
+    element = check_dtype(dtype, known)
     check_given(seed, stream)
     if sharding is not None:
         check_sharding("sharding", sharding, shape)

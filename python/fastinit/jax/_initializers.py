@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import functools
 import numbers
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar, overload
 
 import jax
 import numpy as np
-from jax.nn.initializers import constant, ones, zeros  # they draw nothing, and stay on the device: JAX's own
 from jax.sharding import NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from .. import _core
-from .._arguments import at_least_zero, choice, positive, shown, typed
+from .._arguments import at_least_zero, choice, expanded, integer, positive, shown, typed, with_margins
 from .._fans import read_shape
 from ..recipes import Initializer
-from ..recipes._core import keywords
+from ..recipes._core import keywords, plain
 from ..recipes._moments import Shape
 from ._arrays import LAYOUT, check_dtype, check_shape, check_sharding, filled, float_type, new_part
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 __all__ = [
     "JaxInitializer",
@@ -48,18 +51,19 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 # JAX's modes, and what fastinit calls them.
 _MODES = {"fan_in": "fan_in", "fan_out": "fan_out", "fan_avg": "fan_avg", "fan_geo_avg": "fan_geo"}
-# JAX's defaults.
+# JAX's defaults, which a repr leaves out.
 _AXES: dict[str, object] = {"in_axis": -2, "out_axis": -1, "batch_axis": ()}
-_WINDOW: dict[str, object] = {"lower": -2.0, "upper": 2.0}
-# The named cases of variance_scaling: scale, mode, distribution.
-_NAMED = {
-    "glorot_uniform": (1.0, "fan_avg", "uniform"),
-    "glorot_normal": (1.0, "fan_avg", "truncated_normal"),
-    "lecun_uniform": (1.0, "fan_in", "uniform"),
-    "lecun_normal": (1.0, "fan_in", "truncated_normal"),
-    "he_uniform": (2.0, "fan_in", "uniform"),
-    "he_normal": (2.0, "fan_in", "truncated_normal"),
+_DEFAULTS = {**_AXES, "lower": -2.0, "upper": 2.0, "column_axis": -1}
+# What fastinit's functions call the arguments of the functions here, where these have other names.
+_CALLED = {
+    "uniform": {"low": "scale", "high": "scale"},
+    "normal": {"std": "stddev"},
+    "truncated_normal": {"std": "stddev", "low": "lower", "high": "upper"},
+    "variance_scaling": {"gain or scale": "scale"},
+    "orthogonal": {"gain": "scale"},
 }
+# Called with a key they are JAX's own, which take any dtype, need no key and stay on the device.
+_DRAW_NOTHING = ("constant", "ones", "zeros")
 
 
 # --- JAX's protocol -------------------------------------------------------------------------------------------------
@@ -79,31 +83,16 @@ def _seed_and_stream(words: Any) -> tuple[int, int]:
     return numbers[0], sum(numbers[1:])
 
 
-def _changed(defaults: Mapping[str, object], values: Mapping[str, object]) -> dict[str, object]:
-    """The values that are not the defaults."""
-    return {name: values[name] for name, default in defaults.items() if values[name] != default}
-
-
-def _spelling(function: str, arguments: Mapping[str, Any]) -> tuple[str, dict[str, object]] | None:
-    """The function of this module that returns this, and with which arguments; None if there is none."""
-    names, a = set(arguments), arguments
-    if function == "normal" and names == {"std"}:
-        return "normal", {"stddev": a["std"]}
-    if function == "uniform" and names == {"low", "high"} and 0 in (a["low"], a["high"]):
-        return "uniform", {"scale": a["high"] or a["low"]}
-    if function == "truncated_normal" and names == {"std", "low", "high", "bounds"} and a["bounds"] == "std":
-        return "truncated_normal", {"stddev": a["std"], **_changed(_WINDOW, {"lower": a["low"], "upper": a["high"]})}
-    if function == "orthogonal" and names == {"gain", "layout"}:
-        return "orthogonal", {"scale": a["gain"], **({"column_axis": 0} if a["layout"] == "torch" else {})}
-    if function == "variance_scaling" and names == {"scale", "mode", "distribution", *_AXES}:
-        law = {"scale": a["scale"], "mode": a["mode"], "distribution": a["distribution"]}
-        for name, named in _NAMED.items():
-            if tuple(law.values()) == named:
-                return name, _changed(_AXES, a)
-        if a["mode"] == "fan_geo":
-            law["mode"] = "fan_geo_avg"
-        return "variance_scaling", {**law, **_changed(_AXES, a)}
-    return None
+def _checked_dtype(function: str, dtype: object) -> np.dtype[Any] | None:
+    """The dtype that an initialiser keeps."""
+    if dtype is None:
+        return None
+    if function not in _DRAW_NOTHING:
+        return float_type(dtype)
+    try:
+        return np.dtype(dtype)  # type: ignore[no-any-return, call-overload]
+    except TypeError:
+        raise TypeError(f"dtype must be one that JAX has, got {typed(dtype)}") from None
 
 
 class JaxInitializer(Initializer):
@@ -123,7 +112,8 @@ class JaxInitializer(Initializer):
         fans, a layout or axes, shapes are read as (*kernel, in, out).
     dtype : dtype, optional
         Of the arrays, where a call does not say it: float32, float64, float16
-        or bfloat16. By default JAX's own default.
+        or bfloat16. By default JAX's own default. "constant", "zeros" and
+        "ones" take any.
     **more
         Arguments as keywords.
 
@@ -147,7 +137,7 @@ class JaxInitializer(Initializer):
     >>> fastinit.jax.he_normal(dtype="bfloat16")
     fastinit.jax.he_normal(dtype='bfloat16')
 
-    A function of fastinit that JAX has not:
+    A function of fastinit that JAX does not have:
 
     >>> init = fastinit.jax.JaxInitializer("sparse", sparsity=0.5, std=1.0)
     >>> init
@@ -156,22 +146,32 @@ class JaxInitializer(Initializer):
     256
     """
 
-    __slots__ = ("_dtype",)
+    __slots__ = ("_dtype", "_spelling")
     __module__ = "fastinit.jax"
+    _layout: ClassVar[str] = LAYOUT
     _dtype: np.dtype[Any] | None
+    # What of this module returned it: a function and its arguments other than the defaults, or a value and None.
+    _spelling: tuple[str, Mapping[str, object] | None] | None
 
-    def __init__(
-        self, function: str, arguments: Mapping[str, object] | None = None, /, *, dtype: Any = None, **more: object
-    ) -> None:
-        object.__setattr__(self, "_dtype", None if dtype is None else float_type(dtype))
-        super().__init__(function, arguments, **more)
+    def __new__(
+        cls, function: str, arguments: Mapping[str, object] | None = None, /, *, dtype: Any = None, **more: object
+    ) -> Self:
+        return cls._made(function, arguments, more, _dtype=_checked_dtype(function, dtype), _spelling=None)
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
         """Of the arrays, where a call does not say it."""
         return self._dtype
 
-    def check(self, shape: Shape, dtype: Any, layout: str = "torch") -> None:
+    def _words(self, text: str) -> str:
+        """The same with the caller's names, and without what the function got: the repr says what the caller gave."""
+        text = super()._words(text)
+        if self._spelling is None:
+            return text
+        called = _CALLED.get(self.function, {})
+        return re.sub("^(gain or scale|[a-z]+)", lambda name: called.get(name[0], name[0]), text.split(": got ")[0])
+
+    def check(self, shape: Shape, dtype: Any, layout: str | None = None) -> None:
         """Raise what ``fill`` would raise for such an array.
 
         Parameters
@@ -180,8 +180,8 @@ class JaxInitializer(Initializer):
             Of the whole array. Nothing of that size is made.
         dtype : dtype
             Of the array.
-        layout : {"torch", "keras"}, default "torch"
-            As for ``fill``. (Calls with a key have "keras".)
+        layout : {"torch", "keras"}, default "keras"
+            As for ``fill``.
 
         Raises
         ------
@@ -209,15 +209,17 @@ class JaxInitializer(Initializer):
         return (*super()._key(), self.dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return functools.partial(type(self), dtype=self.dtype), (self.function, dict(self.arguments))
+        make = functools.partial(type(self)._made, _dtype=self.dtype, _spelling=self._spelling)
+        return make, (self.function, dict(self.arguments), {})
 
     def __repr__(self) -> str:
-        """The call that returns it."""
-        spelling = _spelling(self.function, self.arguments) if type(self) is JaxInitializer else None
-        if spelling is None:
+        """The call that returns it, or its name."""
+        if self._spelling is None:
             name, values = type(self).__name__, [repr(self.function), *keywords(self.arguments)]
+        elif self._spelling[1] is None:
+            return f"fastinit.jax.{self._spelling[0]}"
         else:
-            name, values = f"fastinit.jax.{spelling[0]}", keywords(spelling[1])
+            name, values = f"fastinit.jax.{self._spelling[0]}", keywords(self._spelling[1])
         if self.dtype is not None:
             values.append(f"dtype={self.dtype.name!r}")
         return f"{name}({', '.join(values)})"
@@ -262,6 +264,9 @@ class JaxInitializer(Initializer):
         -----
         Bits: those of the fill with that seed and stream, traced or not.
 
+        "constant", "zeros" and "ones" draw nothing: a call is one of JAX's own
+        initialiser, which takes None for a key and any dtype.
+
         Examples
         --------
         >>> import jax, numpy as np, fastinit, fastinit.jax
@@ -270,12 +275,23 @@ class JaxInitializer(Initializer):
         >>> np.array_equal(w, same)
         True
         """
-        shape, element = check_shape(shape), check_dtype(self.dtype if dtype is None else dtype, float_type)
+        dtype = self.dtype if dtype is None else dtype
+        if self.function in _DRAW_NOTHING:
+            own = getattr(jax.nn.initializers, self.function)
+            own = own(self.arguments["value"]) if self.function == "constant" else own
+            constants: jax.Array = own(key, shape, dtype, out_sharding)
+            return constants
+        shape, element = check_shape(shape), check_dtype(dtype, float_type)
         words = _key_words(key)
+        if isinstance(out_sharding, PartitionSpec) and jax.sharding.get_abstract_mesh().empty:
+            raise ValueError(
+                "out_sharding must be a NamedSharding where no mesh is set, as jax.set_mesh does for a PartitionSpec; "
+                f"got {shown(out_sharding)}"
+            )
 
         def fill(words: Any) -> Callable[..., object]:
             seed, stream = _seed_and_stream(words)
-            return functools.partial(self.fill, layout=LAYOUT, seed=seed, stream=stream)
+            return functools.partial(self.fill, seed=seed, stream=stream)
 
         if not isinstance(words, jax.core.Tracer):
             if isinstance(out_sharding, PartitionSpec):
@@ -285,9 +301,9 @@ class JaxInitializer(Initializer):
             try:
                 return filled(shape, element, out_sharding, fill(words))
             except (TypeError, ValueError):
-                self.check(shape, element, LAYOUT)  # says which initialiser it is; before the fill it would cost time
+                self.check(shape, element)  # says which initialiser it is; before the fill it would cost time
                 raise
-        self.check(shape, element, LAYOUT)
+        self.check(shape, element)
 
         def whole(words: Any) -> NDArray[Any]:
             return new_part(shape, element, fill(words))
@@ -319,19 +335,72 @@ TypeError, ValueError
     An axis is not an int, or dtype not one of these. Calls refuse shapes
     that do not have these axes; a vector has no fans.""",
 }
+_PIECES = with_margins(_SHARED)
 
 
 def _documented(function: FunctionT) -> FunctionT:
-    """The same function, with the shared text where its docstring has a name such as {axes} on a line."""
-    if function.__doc__ is not None:  # python -OO has none
-        for name, text in _SHARED.items():
-            function.__doc__ = function.__doc__.replace(f"{{{name}}}", text.replace("\n", "\n    "))
+    """The same function, with the shared text in its docstring."""
+    function.__doc__ = expanded(function.__doc__, _PIECES)
     return function
 
 
 def _number(value: Any) -> Any:
-    """An array of no dimensions as a float. The checks that follow refuse what is no number."""
-    return float(value) if isinstance(value, jax.Array | np.ndarray) and value.ndim == 0 else value
+    """An array of no dimensions as a number. The checks that follow refuse what is no real number."""
+    return value.item() if isinstance(value, jax.Array | np.ndarray) and value.ndim == 0 else value
+
+
+def _initializer(
+    function: str, arguments: Mapping[str, object], dtype: object, name: str, said: Mapping[str, object] | None
+) -> JaxInitializer:
+    """Of a function of fastinit and its arguments. ``name`` of this module returns it, if called with ``said``."""
+    if said is not None:
+        values = {argument: plain(value) for argument, value in said.items()}
+        said = {argument: value for argument, value in values.items() if value != _DEFAULTS.get(argument)}
+    return JaxInitializer._made(function, arguments, {}, _dtype=_checked_dtype(function, dtype), _spelling=(name, said))
+
+
+zeros = _initializer("zeros", {}, None, "zeros", None)
+ones = _initializer("ones", {}, None, "ones", None)
+
+
+@overload
+def constant(value: float, dtype: Any = None) -> JaxInitializer: ...
+@overload
+def constant(value: Any, dtype: Any = None) -> JaxInitializer | jax.nn.initializers.Initializer: ...
+def constant(value: Any, dtype: Any = None) -> JaxInitializer | jax.nn.initializers.Initializer:
+    """All elements are value.
+
+    Parameters
+    ----------
+    value : float
+        The value.
+    dtype : dtype, optional
+        Of the arrays, where a call does not say it: any that JAX has. By
+        default JAX's own default.
+
+    Returns
+    -------
+    JaxInitializer
+        To be called with key, shape and, optionally, dtype and out_sharding.
+        For what is no real number, such as an array of several, it is JAX's
+        own initialiser, which no recipe takes.
+
+    Raises
+    ------
+    TypeError, ValueError
+        value is not a number or an array, or dtype not a dtype.
+
+    Examples
+    --------
+    >>> import fastinit.jax
+    >>> fastinit.jax.constant(0.5)
+    fastinit.jax.constant(value=0.5)
+    """
+    if isinstance(value, jax.core.Tracer) or np.ndim(value) > 0 or np.iscomplexobj(value):
+        return jax.nn.initializers.constant(value, dtype)
+    number = _number(value)
+    number = int(number) if isinstance(number, bool | np.bool_) else number  # the same in every dtype
+    return _initializer("constant", {"value": number}, dtype, "constant", {"value": number})
 
 
 @_documented
@@ -361,7 +430,7 @@ def uniform(scale: Any = 1e-2, dtype: Any = None) -> JaxInitializer:
     """
     bound = _core.real(_number(scale), "scale", "a finite number")
     low, high = sorted((0.0, bound or 0.0))  # -0.0 is 0.0 here
-    return JaxInitializer("uniform", low=low, high=high, dtype=dtype)
+    return _initializer("uniform", {"low": low, "high": high}, dtype, "uniform", {"scale": bound or 0.0})
 
 
 @_documented
@@ -389,7 +458,8 @@ def normal(stddev: Any = 1e-2, dtype: Any = None) -> JaxInitializer:
     >>> fastinit.jax.normal(0.02)
     fastinit.jax.normal(stddev=0.02)
     """
-    return JaxInitializer("normal", std=at_least_zero("stddev", _number(stddev)), dtype=dtype)
+    std = at_least_zero("stddev", _number(stddev))
+    return _initializer("normal", {"std": std}, dtype, "normal", {"stddev": std})
 
 
 @_documented
@@ -429,7 +499,13 @@ def truncated_normal(stddev: Any = 1e-2, dtype: Any = None, lower: Any = -2.0, u
             raise TypeError(f"{name} must be a number, got {typed(value)}")
     if not low < high:
         raise ValueError(f"lower must be below upper, got lower={shown(lower)}, upper={shown(upper)}")
-    return JaxInitializer("truncated_normal", std=std, low=low, high=high, bounds="std", dtype=dtype)
+    return _initializer(
+        "truncated_normal",
+        {"std": std, "low": low, "high": high, "bounds": "std"},
+        dtype,
+        "truncated_normal",
+        {"stddev": std, "lower": low, "upper": high},
+    )
 
 
 @_documented
@@ -475,21 +551,19 @@ def variance_scaling(
     fastinit.jax.variance_scaling(scale=0.5, mode='fan_out', distribution='normal')
     """
     choice("mode", mode, tuple(_MODES))
-    return JaxInitializer(
-        "variance_scaling",
-        scale=positive("scale", _number(scale)),
-        mode=_MODES[mode],
-        distribution=distribution,
-        in_axis=in_axis,
-        out_axis=out_axis,
-        batch_axis=batch_axis,
-        dtype=dtype,
-    )
+    law = {"scale": positive("scale", _number(scale)), "mode": mode, "distribution": distribution}
+    axes = {"in_axis": in_axis, "out_axis": out_axis, "batch_axis": batch_axis}
+    arguments = {**law, "mode": _MODES[mode], **axes}
+    return _initializer("variance_scaling", arguments, dtype, "variance_scaling", {**law, **axes})
 
 
-def _named(name: str, in_axis: Axes, out_axis: Axes, batch_axis: Axes, dtype: Any) -> JaxInitializer:
-    scale, mode, distribution = _NAMED[name]
-    return variance_scaling(scale, mode, distribution, in_axis, out_axis, batch_axis, dtype)  # type: ignore[arg-type]
+def _named(
+    name: str, scale: float, mode: str, distribution: str, in_axis: Axes, out_axis: Axes, batch_axis: Axes, dtype: Any
+) -> JaxInitializer:
+    """A case of variance_scaling with a name of its own."""
+    law = {"scale": scale, "mode": mode, "distribution": distribution}
+    axes = {"in_axis": in_axis, "out_axis": out_axis, "batch_axis": batch_axis}
+    return _initializer("variance_scaling", {**law, **axes}, dtype, name, axes)
 
 
 @_documented
@@ -524,7 +598,7 @@ def glorot_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (
     >>> w.shape
     (256, 512)
     """
-    return _named("glorot_uniform", in_axis, out_axis, batch_axis, dtype)
+    return _named("glorot_uniform", 1.0, "fan_avg", "uniform", in_axis, out_axis, batch_axis, dtype)
 
 
 @_documented
@@ -559,7 +633,7 @@ def glorot_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = ()
     >>> w.shape
     (256, 512)
     """
-    return _named("glorot_normal", in_axis, out_axis, batch_axis, dtype)
+    return _named("glorot_normal", 1.0, "fan_avg", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
 
 
 @_documented
@@ -592,7 +666,7 @@ def lecun_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = ()
     >>> w.shape
     (256, 512)
     """
-    return _named("lecun_uniform", in_axis, out_axis, batch_axis, dtype)
+    return _named("lecun_uniform", 1.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype)
 
 
 @_documented
@@ -626,7 +700,7 @@ def lecun_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (),
     >>> w.shape
     (256, 512)
     """
-    return _named("lecun_normal", in_axis, out_axis, batch_axis, dtype)
+    return _named("lecun_normal", 1.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
 
 
 @_documented
@@ -661,7 +735,7 @@ def he_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), d
     >>> w.shape
     (256, 512)
     """
-    return _named("he_uniform", in_axis, out_axis, batch_axis, dtype)
+    return _named("he_uniform", 2.0, "fan_in", "uniform", in_axis, out_axis, batch_axis, dtype)
 
 
 @_documented
@@ -696,7 +770,7 @@ def he_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dt
     >>> w.shape
     (256, 512)
     """
-    return _named("he_normal", in_axis, out_axis, batch_axis, dtype)
+    return _named("he_normal", 2.0, "fan_in", "truncated_normal", in_axis, out_axis, batch_axis, dtype)
 
 
 @_documented
@@ -733,10 +807,16 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> Ja
     >>> bool(abs(q.T @ q - jax.numpy.eye(8)).max() < 1e-5)
     True
     """
-    if column_axis not in (0, -1):
-        raise ValueError(f"column_axis must be -1 (the last axis) or 0, got {shown(column_axis)}")
+    wanted = "column_axis must be -1 (the last axis) or 0"
+    try:
+        axis = integer(column_axis)
+    except TypeError:
+        raise TypeError(f"{wanted}, got {typed(column_axis)}") from None
+    if axis not in (0, -1):
+        raise ValueError(f"{wanted}, got {shown(column_axis)}")
     gain = _core.real(_number(scale), "scale", "a finite number")
-    return JaxInitializer("orthogonal", gain=gain, layout="keras" if column_axis else "torch", dtype=dtype)
+    arguments = {"gain": gain, "layout": "keras" if axis else "torch"}
+    return _initializer("orthogonal", arguments, dtype, "orthogonal", {"scale": gain, "column_axis": axis})
 
 
 xavier_uniform = glorot_uniform

@@ -55,7 +55,7 @@ def _placements(shardings: Any, leaves: Mapping[str, Any], prefix: str) -> Mappi
     if missing:
         problems.append(f"has none for {some(missing)}")
     if extra:
-        problems.append(f"has one for {some(extra)}, which tree has not")
+        problems.append(f"has one for {some(extra)}, which tree does not have")
     if problems:
         raise ValueError(
             "shardings must be None, one sharding, or a tree like the one to fill with a sharding or None for each "
@@ -120,7 +120,7 @@ def init_tree(
         for leaves that are not filled is ignored.) By default the ``sharding``
         that each leaf itself has, if any.
     threads : int, optional
-        At most so many threads for each part.
+        At most this many threads for each part.
     bit_generator : {"ars", "philox"}, default "ars"
         ARS-7 or Philox4x32-10: other values of the same distribution.
 

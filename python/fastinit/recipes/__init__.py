@@ -8,11 +8,12 @@ parameter, and what moments to expect.
     ('*.bias', Initializer('zeros'))
     >>> w = Initializer("normal", std=0.02).fill(np.empty(8, np.float32), seed=0, stream="fc.weight")
 
-Who fills whole models takes a recipe, or the name of a shipped one:
-``fastinit.torch.init_module``, ``fastinit.torch.FastInitReader``,
+The functions that fill whole models take a recipe, or the name of a shipped
+one: ``fastinit.torch.init_module``, ``fastinit.torch.FastInitReader``,
 ``fastinit.jax.init_tree``.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,15 +25,25 @@ if TYPE_CHECKING:
 __all__ = ["RECIPES", "Initializer", "Recipe", "gpt2", "llama", "match", "named", "resnet", "vit"]
 
 
-def __getattr__(name: str) -> Any:
-    """All of it when the first name is asked for, since ``import fastinit`` imports this file and few need recipes."""
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import _core, _language, _named, _vision
+# ``import fastinit`` imports this file, and few need recipes: a name is imported when it is asked for.
+_FROM = {
+    "RECIPES": "_named",
+    "Initializer": "_core",
+    "Recipe": "_core",
+    "gpt2": "_language",
+    "llama": "_language",
+    "match": "_core",
+    "named": "_named",
+    "resnet": "_vision",
+    "vit": "_vision",
+}
 
-    for module in (_core, _language, _named, _vision):
-        globals().update({public: getattr(module, public) for public in module.__all__ if public in __all__})
-    return globals()[name]
+
+def __getattr__(name: str) -> Any:
+    if name not in _FROM:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(f".{_FROM[name]}", __name__), name)
+    return value
 
 
 def __dir__() -> list[str]:

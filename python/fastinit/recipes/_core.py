@@ -15,7 +15,7 @@ import re
 import struct
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,26 @@ from numpy.typing import NDArray
 import fastinit
 
 from .. import initializers, structured
-from .._arguments import integer, shown, typed
+from .._arguments import NO_SEQUENCES, integer, shown, typed
 from ._moments import MOMENTS, Shape
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from .._types import BitGenerator
 
-__all__ = ["Initializer", "Recipe", "check_prefix", "count", "keywords", "match", "match_chosen", "select", "some"]
+__all__ = [
+    "Initializer",
+    "Recipe",
+    "check_prefix",
+    "count",
+    "keywords",
+    "match",
+    "match_chosen",
+    "plain",
+    "select",
+    "some",
+]
 
 # What each fill says itself, and so no recipe may.
 _COMMON = ("out", "seed", "stream", "global_shape", "offset", "threads", "bit_generator")
@@ -47,7 +60,7 @@ def _functions() -> dict[str, inspect.Signature]:
     return {name: inspect.signature(getattr(fastinit, name)) for name in names}
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
     """The same value as plain Python, which cannot change, has a hash, and can be read again from its repr.
 
     What is neither a flag, a word, a number nor a list of such comes back as it is: the function itself refuses it.
@@ -65,8 +78,10 @@ def _plain(value: object) -> object:
             return float(value)
         except OverflowError:
             return value
+    if isinstance(value, NO_SEQUENCES):
+        return value
     try:
-        return tuple(map(_plain, value))  # type: ignore[call-overload]
+        return tuple(map(plain, value))  # type: ignore[call-overload]
     except TypeError:
         return value
 
@@ -140,8 +155,16 @@ class Initializer:
     __module__ = "fastinit.recipes"  # for help, and for pickles that outlive the name of this file
     _function: str
     _arguments: Mapping[str, object]
+    _layout: ClassVar[str] = "torch"  # how shapes are read where neither the arguments nor the call say it
 
-    def __init__(self, function: str, arguments: Mapping[str, object] | None = None, /, **more: object) -> None:
+    def __new__(cls, function: str, arguments: Mapping[str, object] | None = None, /, **more: object) -> Self:
+        return cls._made(function, arguments, more)
+
+    @classmethod
+    def _made(
+        cls, function: str, arguments: Mapping[str, object] | None, more: Mapping[str, object], **own: object
+    ) -> Self:
+        """A new one, all of it checked. ``own`` is what a subclass keeps beside the function and its arguments."""
         if not isinstance(function, str):
             raise TypeError(f"function must be the name of a function of fastinit, got {typed(function)}")
         if function not in _functions():
@@ -153,11 +176,13 @@ class Initializer:
         twice = [name for name in arguments if name in more]
         if twice:
             raise TypeError(f"arguments must be given once, got {', '.join(twice)} in the mapping and by keyword")
-        given = {name: _plain(value) for name, value in {**arguments, **more}.items()}
-        object.__setattr__(self, "_function", function)
-        object.__setattr__(self, "_arguments", MappingProxyType(given))
+        given = {name: plain(value) for name, value in {**arguments, **more}.items()}
+        self = object.__new__(cls)
+        for name, value in {"_function": function, "_arguments": MappingProxyType(given), **own}.items():
+            object.__setattr__(self, name, value)
         self._check_names()
         self.check((0,) * _DIMENSIONS.get(function, 32), np.dtype(np.float64))
+        return self
 
     def _check_names(self) -> None:
         takes = _functions()[self.function].parameters
@@ -213,11 +238,11 @@ class Initializer:
         }
         return f"{self.function}({', '.join(f'{name}={value}' for name, value in values.items())})"
 
-    def _call(self, layout: str) -> dict[str, Any]:
+    def _call(self, layout: str | None) -> dict[str, Any]:
         """The arguments of a call, with a layout where the function needs one."""
         described = any(self.arguments.get(name) is not None for name in _FANS)
         if "layout" in _functions()[self.function].parameters and not described:
-            return {**self.arguments, "layout": layout}
+            return {**self.arguments, "layout": self._layout if layout is None else layout}
         return dict(self.arguments)
 
     def fill(
@@ -228,7 +253,7 @@ class Initializer:
         stream: int | str,
         global_shape: Shape | None = None,
         offset: Shape | None = None,
-        layout: str = "torch",
+        layout: str | None = None,
         threads: int | None = None,
         bit_generator: BitGenerator = "ars",
     ) -> Any:
@@ -242,11 +267,12 @@ class Initializer:
             What to fill it from.
         global_shape, offset : sequence of int, optional
             Of the tensor of which ``out`` is a box.
-        layout : {"torch", "keras"}, default "torch"
+        layout : {"torch", "keras"}, optional
             How fans are read from the shape if the arguments of this
-            initialiser do not say it.
+            initialiser do not say it. By default "torch"; "keras" for a
+            ``fastinit.jax.JaxInitializer``.
         threads : int, optional
-            At most so many threads.
+            At most this many threads.
         bit_generator : {"ars", "philox"}, default "ars"
             ARS-7 or Philox4x32-10.
 
@@ -280,7 +306,11 @@ class Initializer:
             bit_generator=bit_generator,
         )
 
-    def check(self, shape: Shape, dtype: Any, layout: str = "torch") -> None:
+    def _words(self, text: str) -> str:
+        """What a function says of ``out``, to someone who gave no array but a shape."""
+        return re.sub("^out must have (.*), got shape ", r"shape must have \1, got ", text)
+
+    def check(self, shape: Shape, dtype: Any, layout: str | None = None) -> None:
         """Raise what ``fill`` would raise for such a tensor.
 
         Parameters
@@ -289,7 +319,7 @@ class Initializer:
             Of the whole tensor. Nothing of that size is made.
         dtype : dtype
             Of the tensor.
-        layout : {"torch", "keras"}, default "torch"
+        layout : {"torch", "keras"}, optional
             As for ``fill``.
 
         Raises
@@ -307,9 +337,9 @@ class Initializer:
         try:
             self.fill(nothing, seed=0, stream=0, global_shape=tuple(shape), offset=(0,) * len(shape), layout=layout)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{self!r}: {error}") from None
+            raise type(error)(f"{self!r}: {self._words(str(error))}") from None
 
-    def moments(self, shape: Shape, layout: str = "torch") -> tuple[float, float]:
+    def moments(self, shape: Shape, layout: str | None = None) -> tuple[float, float]:
         """Expected mean and standard deviation of a tensor's elements.
 
         They follow from the published definitions, before rounding to a dtype.
@@ -318,7 +348,7 @@ class Initializer:
         ----------
         shape : sequence of int
             Of the whole tensor.
-        layout : {"torch", "keras"}, default "torch"
+        layout : {"torch", "keras"}, optional
             As for ``fill``.
 
         Returns
@@ -410,7 +440,9 @@ def _chosen(names: Sequence[str], argument: str, patterns: object) -> set[str]:
         rule = _rule(pattern)
         hits = [name for name in names if rule(name)]
         if not hits:
-            raise ValueError(f"{argument}: no name matches the pattern {pattern!r}; names are {some(names) or 'none'}")
+            raise ValueError(
+                f"{argument}: no name matches the pattern {pattern!r}; the names are {some(names) or 'none'}"
+            )
         chosen.update(hits)
     return chosen
 
@@ -453,7 +485,7 @@ def match(
     Raises
     ------
     TypeError
-        recipe, include or exclude is not what is described above.
+        recipe, names, include or exclude is not what is described above.
     ValueError
         No pattern matches a parameter that is to get something; or a pattern
         of the recipe is never the first to match, selected or not; or a
@@ -467,7 +499,13 @@ def match(
     ...
     ValueError: recipe: no pattern matches the parameters 'fc.weight'; no parameter matches the patterns '*.weigth'
     """
+    wanted = "names must be an iterable of str"
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise TypeError(f"{wanted}, got {typed(names)}")
     names = list(names)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"{wanted}, got {typed(name)} in it")
     return match_chosen(recipe, names, set(select(names, include, exclude)))
 
 
@@ -497,7 +535,7 @@ def match_chosen(recipe: Recipe, names: Iterable[str], chosen: Collection[str]) 
         problems.append(f"no parameter matches the patterns {some(nothing)}")
     hidden = [pattern for i, (pattern, _) in enumerate(pairs) if i in matched - won]
     if hidden:
-        problems.append(f"earlier patterns win all the parameters of {some(hidden)}: put those first")
+        problems.append(f"earlier patterns win all the parameters of {some(hidden)}: put {some(hidden)} before them")
     if problems:
         raise ValueError(f"recipe: {'; '.join(problems)}")
     return found
