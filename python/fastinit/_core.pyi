@@ -49,8 +49,8 @@ def fill_scaled(
 ) -> None: ...
 def shape(out: Any, /) -> tuple[int, ...]: ...  # of anything that `fill` could read; what it cannot is refused as there
 
-# Refuses the parameters that `fill` would refuse for elements of this type, "float32" or another. Returns the bits of each
-# element for CONSTANT, else 0.
+# Refuses the parameters that `fill` would refuse for elements of this type, "float32" or another. Returns the bits of
+# each element for CONSTANT, else 0.
 def plan(distribution: int, element: str, a: float, b: float, c: float, d: float, /) -> int: ...
 
 # What `fill` would write to, as an array of unsigned integers of the elements' size, and "float32" or another type.
