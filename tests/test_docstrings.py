@@ -136,7 +136,8 @@ def test_help_opens_with_the_formula_and_what_people_use(name: str) -> None:
     lines = [line.strip() for line in screen(function)]
     signature = next(i for i, line in enumerate(lines) if line.startswith(f"{function.__name__}(out"))
     formula = lines.index((function.__doc__ or "").splitlines()[0])
-    assert formula - signature <= 5  # without types; with them it took twelve
+    if sys.version_info < (3, 13):  # since then each parameter has a line
+        assert formula - signature <= 5  # without types; with them it took twelve
     top = lines[formula : formula + 36]
     assert "Parameters" in top
     heads = [line.split(" : ")[0] for line in top[top.index("Parameters") + 2 :] if " : " in line]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -249,9 +250,10 @@ Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3",
 
 
 def with_margins(pieces: dict[str, str]) -> dict[str, str]:
-    """Each piece as it stands in the docstring of a function."""
-    margins = {"errors": "\n        "}
-    return {name: text.replace("\n", margins.get(name, "\n    ")) for name, text in pieces.items()}
+    """Each piece as it stands in the docstring of a function, whose margin Python has taken away since 3.13."""
+    margin = "\n" if sys.version_info >= (3, 13) else "\n    "
+    margins = {"errors": f"{margin}    "}
+    return {name: text.replace("\n", margins.get(name, margin)) for name, text in pieces.items()}
 
 
 _IN_FUNCTIONS = with_margins(_SHARED)
