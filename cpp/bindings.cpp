@@ -114,7 +114,10 @@ double to_real(py::handle object, const char* name, const char* wanted) {
 
 std::vector<std::uint64_t> to_extents(py::handle object, const char* name) {
   const auto wanted = "a sequence of one int for each dimension of out";
-  if (PyUnicode_Check(object.ptr()) || PyBytes_Check(object.ptr())) refuse_type(object, name, wanted);
+  PyObject* o = object.ptr();  // Python iterates over these, too, and may find integers, but nobody means them as extents
+  if (PyUnicode_Check(o) || PyBytes_Check(o) || PyByteArray_Check(o) || PyDict_Check(o) || PyAnySet_Check(o)) {
+    refuse_type(object, name, wanted);
+  }
   const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(object.ptr(), ""));
   if (!items) {
     PyErr_Clear();

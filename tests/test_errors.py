@@ -142,6 +142,8 @@ SHARED: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
     ({"global_shape": (8, 6), "offset": (0,)}, ValueError, ["offset", "(0,)"]),
     ({"global_shape": (8.0, 6), "offset": (0, 0)}, TypeError, ["global_shape", "8.0"]),
     ({"global_shape": 8, "offset": 0}, TypeError, ["global_shape", "int"]),
+    ({"global_shape": {8: 1, 6: 1}, "offset": (0, 0)}, TypeError, ["global_shape", "dict"]),
+    ({"global_shape": (8, 6), "offset": {0, 1}}, TypeError, ["offset", "set"]),
     ({"global_shape": (8, 6), "offset": "00"}, TypeError, ["offset", "str"]),
     ({"global_shape": (8, 6), "offset": (0, None)}, TypeError, ["offset", "None"]),
 ]

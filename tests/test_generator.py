@@ -20,7 +20,7 @@ from numpy.random import SeedSequence
 import fastinit
 import generate_methods
 from conftest import call
-from fastinit import initializers, structured
+from fastinit import initializers, random, structured
 from fastinit.random import Generator
 
 ALIASES = {"glorot_normal", "glorot_uniform", "kaiming_normal", "kaiming_uniform"}
@@ -316,6 +316,13 @@ def test_forked_processes_go_on_from_the_same_place(seed: Any) -> None:
     for process in processes:
         process.join()
     assert got == [(generator.seed, generator.normal(np.zeros(4)).tobytes())] * 2
+
+
+def test_a_lock_that_is_held_at_a_fork_is_not_held_in_the_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(random, "_spawning", random._spawning)  # put back afterwards
+    with random._spawning:
+        random._after_fork()  # what runs in the child
+        assert len(Generator(SeedSequence(7)).spawn(2)) == 2
 
 
 def test_a_spawned_process_gets_its_own() -> None:
