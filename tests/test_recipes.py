@@ -732,3 +732,21 @@ def test_gpt2_needs_all_blocks() -> None:
     """The depth is in the values: a stage of a pipeline must not be taken for a smaller model."""
     with pytest.raises(ValueError, match=r"all of the model's blocks.*'h\.6', 'h\.7'.*gpt2\(number of blocks\)"):
         recipes.named("gpt2", {"h.6.attn.c_proj.weight": (4, 4), "h.7.attn.c_proj.weight": (4, 4)})
+
+
+# --- names with brackets --------------------------------------------------------------------------------------------
+
+
+def test_a_pattern_that_is_a_name_is_for_that_name_alone() -> None:
+    names = ["w[0]", "w0", "w[*]", "w[1]"]
+    ones, zeros = Initializer("ones"), Initializer("zeros")
+    assert list(match({"w*": ones}, names, include="w[0]")) == ["w[0]"]
+    assert list(match({"w*": ones}, names, exclude=["w[0]", "w[1]"])) == ["w0", "w[*]"]
+    assert list(match({"w*": ones}, names, include="w[[]?]")) == ["w[0]", "w[*]", "w[1]"]  # no name: a pattern
+    assert match({"w[*]": zeros, "w[0]": zeros, "*": ones}, iter(names)) == {
+        "w[0]": ("w[0]", zeros),
+        "w0": ("*", ones),
+        "w[*]": ("w[*]", zeros),
+        "w[1]": ("*", ones),
+    }
+    assert match({"w[0]": ones}, ["w0"]) == {"w0": ("w[0]", ones)}

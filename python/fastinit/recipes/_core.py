@@ -40,8 +40,10 @@ __all__ = [
     "match",
     "match_chosen",
     "plain",
+    "rule",
     "select",
     "some",
+    "try_box",
 ]
 
 # What each fill says itself, and so no recipe may.
@@ -332,12 +334,8 @@ class Initializer:
         >>> from fastinit.recipes import Initializer
         >>> Initializer("constant", value=1e6).check((512, 512), "float32")
         """
-        # A box without elements is filled. A tensor of no dimensions has no such box: a scratch one is filled.
         nothing: NDArray[Any] = np.empty((0,) * len(shape), dtype)
-        try:
-            self.fill(nothing, seed=0, stream=0, global_shape=tuple(shape), offset=(0,) * len(shape), layout=layout)
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"{self!r}: {self._words(str(error))}") from None
+        try_box(self, nothing, shape, layout)
 
     def moments(self, shape: Shape, layout: str | None = None) -> tuple[float, float]:
         """Expected mean and standard deviation of a tensor's elements.
@@ -376,12 +374,24 @@ class Initializer:
         return formula(bound.arguments, tuple(shape))
 
 
+def try_box(initializer: Initializer, nothing: Any, shape: Shape, layout: str | None = None) -> None:
+    """Raise what filling a tensor of this shape would raise, by filling a box of it that has no elements.
+
+    A tensor of no dimensions has no such box: then ``nothing`` is a scratch tensor.
+    """
+    offset = (0,) * len(shape)
+    try:
+        initializer.fill(nothing, seed=0, stream=0, global_shape=tuple(shape), offset=offset, layout=layout)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{initializer!r}: {initializer._words(str(error))}") from None
+
+
 # --- recipes --------------------------------------------------------------------------------------------------------
 
 Recipe: TypeAlias = Mapping[str, Initializer] | Sequence[tuple[str, Initializer]]
 """Patterns and initialisers, in order. A pattern is compared with the whole name of a parameter, as by
-``fnmatch.fnmatchcase``: ``*`` is any text, with dots too, ``?`` one character, ``[abc]`` one of them. The first pattern
-that matches wins."""
+``fnmatch.fnmatchcase``: ``*`` is any text, with dots too, ``?`` one character, ``[abc]`` one of them. One that is the
+name of a parameter, character for character, is for that parameter alone. The first pattern that matches wins."""
 
 
 def _pairs(recipe: object) -> list[tuple[str, Initializer]]:
@@ -423,8 +433,9 @@ def count(name: str, value: object) -> int:
     return number
 
 
-def _rule(pattern: str) -> Callable[[str], object]:
-    return re.compile(fnmatch.translate(pattern)).match
+def rule(pattern: str, names: Collection[str]) -> Callable[[str], object]:
+    """Which names a pattern is for. One that is a name itself is for that alone, also where it has brackets."""
+    return pattern.__eq__ if pattern in names else re.compile(fnmatch.translate(pattern)).match
 
 
 def _chosen(names: Sequence[str], argument: str, patterns: object) -> set[str]:
@@ -437,8 +448,7 @@ def _chosen(names: Sequence[str], argument: str, patterns: object) -> set[str]:
     for pattern in some_patterns:
         if not isinstance(pattern, str):
             raise TypeError(f"{wanted}, got {typed(pattern)} in it")
-        rule = _rule(pattern)
-        hits = [name for name in names if rule(name)]
+        hits = list(filter(rule(pattern, names), names))
         if not hits:
             raise ValueError(
                 f"{argument}: no name matches the pattern {pattern!r}; the names are {some(names) or 'none'}"
@@ -512,13 +522,14 @@ def match(
 def match_chosen(recipe: Recipe, names: Iterable[str], chosen: Collection[str]) -> dict[str, tuple[str, Initializer]]:
     """What ``match`` says, for a caller that has selected the names itself. ``names`` are those of all parameters."""
     pairs = _pairs(recipe)
-    rules = [_rule(pattern) for pattern, _ in pairs]
+    names = set(ordered := list(names))
+    rules = [rule(pattern, names) for pattern, _ in pairs]
     found: dict[str, tuple[str, Initializer]] = {}
     won: set[int] = set()
     matched: set[int] = set()
     without: list[str] = []
-    for name in names:
-        hits = [i for i, rule in enumerate(rules) if rule(name)]
+    for name in ordered:
+        hits = [i for i, matches in enumerate(rules) if matches(name)]
         matched.update(hits)
         won.update(hits[:1])
         if name not in chosen:
