@@ -176,20 +176,20 @@ def test_bits_are_those_of_fastinit(name: str, dtype: torch.dtype, written: list
 
 
 def test_bfloat16_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In init, in a block of accelerate, in init_module: the same bits. Initialisers of matrix structure need it."""
-    names = set(CASES) - {"eye_", "dirac_", "orthogonal_", "sparse_"}
-    wants = {name: wanted(name, torch.bfloat16, seed=3, stream="w") for name in names}
+    """In init, in a block of accelerate, in init_module: the same bits."""
+    wants = {name: wanted(name, torch.bfloat16, seed=3, stream="w") for name in CASES}
     layers = []
     _tensor._bfloat16.cache_clear()
     for gone in (False, True):
         if gone:
             monkeypatch.setitem(sys.modules, "ml_dtypes", None)
             _tensor._bfloat16.cache_clear()
-        for name in names:
+        for name in CASES:
             base = torch.full([2 * n for n in CASES[name][2]], 7, dtype=torch.bfloat16)
             tensor = base[tuple(slice(1, None, 2) for _ in CASES[name][2])]
             assert bits(call(name, tensor, seed=3, stream="w")) == wants[name]
-            assert (base.count_nonzero() >= base.numel() - tensor.numel()).item()
+            tensor.fill_(7)
+            assert base.eq(7).all()
         torch.manual_seed(1)
         with fastinit.torch.accelerate(seed=0):
             one = torch.nn.Linear(4, 4, dtype=torch.bfloat16)
@@ -199,7 +199,13 @@ def test_bfloat16_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
         report = fastinit.torch.init_module(three, {"*": fastinit.recipes.Initializer("normal")}, seed=0)
         four = torch.nn.ParameterList([torch.tensor(1.0, dtype=torch.bfloat16)])
         fastinit.torch.init_module(four, {"*": fastinit.recipes.Initializer("normal")}, seed=0)
-        layers.append(([bits(p) for m in (one, two, three, four) for p in m.parameters()], report.digest))
+        shapes = {"identity": (4, 6), "orthogonal": (4, 6), "sparse": (4, 6), "dirac": (4, 6, 3)}
+        five = torch.nn.ParameterDict({n: torch.empty(s, dtype=torch.bfloat16) for n, s in shapes.items()})
+        structures = {
+            n: fastinit.recipes.Initializer(n, **({"sparsity": 0.3} if n == "sparse" else {})) for n in shapes
+        }
+        fastinit.torch.init_module(five, structures, seed=0)
+        layers.append(([bits(p) for m in (one, two, three, four, five) for p in m.parameters()], report.digest))
     assert layers[0] == layers[1]
     _tensor._bfloat16.cache_clear()
 
@@ -235,6 +241,23 @@ def test_numel_0_and_0_dimensions() -> None:
             tensor = torch.empty(shape)
             assert call(name, tensor, seed=1) is tensor
             assert bits(tensor) == wanted(name, shape=shape, seed=1)
+
+
+@pytest.mark.parametrize("how", ["contiguous", "steps", "transposed"])
+def test_a_storage_that_is_too_small(how: str) -> None:
+    def make(missing: int) -> Tensor:
+        whole = torch.ones(4, 6)
+        w = {"contiguous": whole[1:], "steps": whole[::2, 1::2], "transposed": whole.t()[1:]}[how]
+        w.untyped_storage().resize_(ends[how] - missing)
+        return w
+
+    ends = {"contiguous": 96, "steps": 4 * (2 * 6 + 6), "transposed": 96}
+    init.normal_(make(0), seed=0)
+    message = (
+        f"must lie within its storage, got one that ends at byte {ends[how]} of a storage of {ends[how] - 1} bytes"
+    )
+    with pytest.raises(ValueError, match=message):
+        init.normal_(make(1), seed=0)
 
 
 def test_inference_tensors() -> None:
@@ -274,6 +297,25 @@ def test_torch_manual_seed_governs(name: str, written: list[Tensor]) -> None:
     torch.set_rng_state(state)
     assert two() == third
     assert len(written) == 12
+
+
+def test_the_bits_of_a_call_without_a_seed() -> None:
+    """The seed is torch's, the stream the next 64 bits of its generator, with the highest one."""
+    torch.manual_seed(0)
+    first, second = (init.normal_(torch.empty(64)) for _ in range(2))
+    assert fastinit.summary(first).digest == 0xCB8E7452234C7C3F
+    assert fastinit.summary(second).digest == 0xA9DE2E23DB4FF6E5
+    words = [0x8C7F0AAC97C4AA2F, 0xB716A675D821CCC0]  # of torch's Mersenne Twister with seed 0
+    for tensor, word in zip((first, second), words, strict=True):
+        assert torch.equal(tensor, init.normal_(torch.empty(64), seed=0, stream=word))
+
+
+def test_kaiming_with_no_slope() -> None:
+    """None means 0.01 to torch's calculate_gain."""
+    for name, ours in (("kaiming_uniform_", fastinit.he_uniform), ("kaiming_normal_", fastinit.he_normal)):
+        fill: Any = getattr(init, name)
+        want = ours(np.empty((6, 4), np.float32), a=0.01, layout="torch", seed=2, stream="w")
+        assert np.array_equal(fill(torch.empty(6, 4), None, seed=2, stream="w").numpy(), want)
 
 
 @pytest.mark.parametrize("name", DRAWN)

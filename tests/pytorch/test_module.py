@@ -459,7 +459,7 @@ def test_memory_that_is_shared_with_what_is_excluded() -> None:
         module = Tied(how)
         with torch.no_grad():
             module.first.weight.fill_(7.0)
-        with pytest.raises(ValueError, match=r"'first\.weight' and 'second\.weight' share part of their memory"):
+        with pytest.raises(ValueError, match=r"'first\.weight' and 'second\.weight' share memory, but"):
             init_module(module, NORMAL, seed=0, **selection)
         assert (module.first.weight == 7).all()
     module = Tied("part")
@@ -472,7 +472,7 @@ def test_memory_that_is_shared_with_what_is_excluded() -> None:
     # One long parameter over two short ones, which do not touch each other: the far one counts too.
     line = torch.zeros(30)
     long = nn.ParameterDict({"a": line, "b": line[2:5], "c": line[20:30]})
-    with pytest.raises(ValueError, match="'a' and 'c' share part of their memory"):
+    with pytest.raises(ValueError, match="'a' and 'c' share memory, but"):
         init_module(long, NORMAL, seed=0, exclude=["a", "b"])
     assert not line.any()
 
@@ -739,6 +739,13 @@ def expanded() -> Any:
     return torch.empty(3).expand(3, 3)
 
 
+def short() -> Any:
+    """A tensor whose storage has been made smaller than it is."""
+    tensor = torch.ones(4, 4)
+    tensor.untyped_storage().resize_(4)
+    return tensor
+
+
 class Sub(nn.Parameter):
     pass
 
@@ -834,9 +841,23 @@ REFUSED: list[tuple[str, Callable[[], Any], dict[str, Any], type[Exception], str
         ValueError,
         "'bad' must have memory for each of its elements",
     ),
-    ("part", lambda: Tied("part"), {}, ValueError, "'first.weight' and 'second.weight' share part of their memory"),
-    ("part on meta", lambda: on_meta(lambda: Tied("part")), {}, ValueError, "share part of their memory"),
-    ("other type", lambda: Tied("type"), {}, ValueError, "share part of their memory"),
+    ("part", lambda: Tied("part"), {}, ValueError, "'first.weight' and 'second.weight' share memory, but"),
+    ("part on meta", lambda: on_meta(lambda: Tied("part")), {}, ValueError, "share memory, but"),
+    ("other type", lambda: Tied("type"), {}, ValueError, "share memory, but"),
+    (
+        "short",
+        lambda: with_parameter(short),
+        {},
+        ValueError,
+        "'bad' must lie within its storage, got one that ends at byte 64 of a storage of 4 bytes",
+    ),
+    (
+        "a kernel that its initialiser refuses",
+        lambda: nn.Sequential(nn.Linear(2, 2), nn.Conv2d(2, 3, 1)),
+        {"recipe": {"1.weight": Initializer("dirac", groups=2), "*": Initializer("ones")}},
+        ValueError,
+        r"parameter '1\.weight' of shape \(3, 2, 1, 1\): Initializer\('dirac', groups=2\): ",
+    ),
 ]
 
 
@@ -847,6 +868,7 @@ def test_a_refused_call_changes_nothing(
     module = build()
     tensors: list[Tensor] = list(module.parameters()) if isinstance(module, nn.Module) else []
     plain = [t for t in tensors if type(t) is nn.Parameter and t.device.type == "cpu" and t.layout is torch.strided]
+    plain = [t for t in plain if t.untyped_storage().nbytes() != 4]  # what was made short cannot be read
     before = [(t._version, t.detach().clone()) for t in plain]
     with pytest.raises(error, match=message):
         init_module(module, **{"recipe": NORMAL, "seed": 0, **arguments})
@@ -1223,24 +1245,144 @@ def test_data_parallel_is_the_model() -> None:
     assert init_module(both, NORMAL, seed=0).digest == init_module(Net(), NORMAL, seed=0).digest
 
 
-def test_dtensors_on_one_memory(group: None) -> None:
+def parts(**tensors: Any) -> Any:
+    module = nn.Module()
+    for name, tensor in tensors.items():
+        module.register_parameter(name, nn.Parameter(tensor))
+    return module
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_dtensors_that_are_the_same_elements_are_tied(group: None, device: str) -> None:
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.tensor import DTensor
+    from torch.distributed.tensor import DTensor, Shard
 
     mesh = init_device_mesh("cpu", (1,))
-    local = torch.zeros(6, 4)
-    net = nn.Module()
-    net.one = nn.Parameter(DTensor.from_local(local, mesh))
-    net.other = nn.Parameter(DTensor.from_local(local, mesh))
-    with pytest.raises(ValueError, match="'one' and 'other' are DTensors on the same memory"):
-        init_module(net, NORMAL, seed=0)
-    for name in ("one", "other"):
-        with pytest.raises(ValueError, match=r"'(one|other)' and '(one|other)' are DTensors on the same memory"):
-            init_module(net, NORMAL, seed=0, exclude=name)
-    assert not local.any()
-    net.third = nn.Parameter(DTensor.from_local(torch.zeros(2), mesh))
-    assert init_module(net, NORMAL, seed=0, include="third").left == ("one", "other")
-    assert not local.any()
-    del net.third
+    local = torch.zeros(6, 4, device=device)
+    net = parts(**{name: DTensor.from_local(local, mesh, [Shard(0)]) for name in ("one", "other")})
+    with pytest.raises(ValueError, match="exclude: 'other' is another name of 'one'"):
+        init_module(net, NORMAL, seed=0, exclude="other")
+    assert init_module(net, NORMAL, seed=0, exclude="one").left == ("one", "other")
+    assert [row.tied for row in init_module(net, NORMAL, seed=0).rows] == [("other",)]
+    wanted = fastinit.normal(np.empty((6, 4), np.float32), std=0.5, seed=0, stream="one")
+    for tensor in (net.one, net.other):
+        assert np.array_equal(array_of(tensor.to_local()), wanted)
+    assert net.one.to_local().data_ptr() == net.other.to_local().data_ptr()
     net.other = net.one
     assert [row.tied for row in init_module(net, NORMAL, seed=0).rows] == [("other",)]
+
+
+@pytest.mark.parametrize("how", ["a part", "a plain tensor", "another placement", "another shape"])
+def test_memory_that_is_shared_through_a_dtensor(group: None, how: str) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor, Replicate, Shard
+
+    mesh = init_device_mesh("cpu", (1,))
+    local: Any = torch.zeros(6, 4)
+    other: Any = {
+        "a part": lambda: DTensor.from_local(local[2:], mesh, [Shard(0)]),
+        "a plain tensor": lambda: local,
+        "another placement": lambda: DTensor.from_local(local, mesh, [Replicate()]),
+        "another shape": lambda: DTensor.from_local(local.view(4, 6), mesh, [Shard(0)]),
+    }[how]()  # type: ignore[no-untyped-call]
+    net = parts(one=DTensor.from_local(local, mesh, [Shard(0)]), other=other, third=torch.zeros(2))
+    for exclude in (None, "one", "other"):
+        with pytest.raises(ValueError, match="parameters 'one' and 'other' share memory, but are not views of exactly"):
+            init_module(net, NORMAL, seed=0, exclude=exclude)
+    assert init_module(net, NORMAL, seed=0, include="third").left == ("one", "other")
+    assert not local.any()
+
+
+# --- wrappers and odd names -----------------------------------------------------------------------------------------
+
+
+def compiled(module: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its imports
+        return torch.compile(module)
+
+
+def checkpointed(module: Any) -> Any:
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+
+    return checkpoint_wrapper(module)
+
+
+WRAPPINGS: dict[str, tuple[Callable[[Any], Any], ...]] = {
+    "compiled data parallel": (nn.DataParallel, compiled),
+    "compiled distributed": (nn.parallel.DistributedDataParallel, compiled),
+    "checkpointed distributed": (nn.parallel.DistributedDataParallel, checkpointed),
+    "distributed of compiled": (compiled, nn.parallel.DistributedDataParallel),
+    "all": (checkpointed, nn.DataParallel, compiled, nn.DataParallel, checkpointed, compiled),
+}
+
+
+@pytest.mark.parametrize("how", WRAPPINGS)
+def test_containers_and_wrappers_in_any_order_are_the_model(group: None, how: str) -> None:
+    from torch.distributed import checkpoint
+
+    dcp: Any = checkpoint
+    plain, wrapped, loaded = Net(), Net(), Net()
+    for wrap in WRAPPINGS[how]:
+        wrapped, loaded = wrap(wrapped), wrap(loaded)
+    wanted = init_module(plain, MLP, seed=0)
+    found = init_module(wrapped, MLP, seed=0)
+    assert [row.name for row in found.rows] == list(values(plain))
+    assert found.digest == wanted.digest
+    reader = fastinit.torch.FastInitReader(loaded, MLP, seed=0, exclude="norm.bias")
+    dcp.load(loaded.state_dict(), storage_reader=reader)
+    assert [v.tobytes() for v in values(loaded).values()] == [v.tobytes() for v in values(plain).values()]
+
+
+def test_a_module_with_a_wrappers_name_in_it_is_no_wrapper() -> None:
+    net: Any = nn.Module()
+    net._orig_mod = nn.DataParallel(nn.Linear(2, 3))
+    net.more = nn.Linear(2, 2)
+    assert [row.name for row in init_module(net, NORMAL, seed=0).rows][-1] == "more.bias"
+
+
+def test_a_pattern_that_is_a_name_is_for_that_name() -> None:
+    """Keys of a ParameterDict may have brackets, which are a set of characters in a pattern."""
+    names = ["a[0]", "a0", "b"]
+    module = nn.ParameterDict({name: torch.zeros(2) for name in names})
+    assert init_module(module, NORMAL, seed=0, exclude=["a[0]", "b"]).left == ("a[0]", "b")
+    assert init_module(module, NORMAL, seed=0, include="a[0]").left == ("a0", "b")
+    recipe = {"a[0]": Initializer("ones"), "a0": Initializer("zeros"), "b": Initializer("normal")}
+    report = init_module(module, recipe, seed=0)
+    assert {row.name: row.pattern for row in report.rows} == {name: name for name in names}
+    owner: Any = nn.Linear(1, 1)
+    owner.register_buffer("c[0]", torch.zeros(1, device="meta"))
+    owner.register_buffer("c0", torch.zeros(1, device="meta"))
+    init_module(owner, NORMAL, seed=0, buffers={"c[0]": lambda _: torch.ones(1), "c0": lambda _: torch.zeros(1)})
+    assert (getattr(owner, "c[0]").item(), owner.c0.item()) == (1.0, 0.0)
+
+
+def test_the_third_name_of_a_tie_counts() -> None:
+    module: Any = parts(a=torch.zeros(2))
+    module.b = module.c = module.a
+    with pytest.raises(ValueError, match="exclude: 'c' is another name of 'a'"):
+        init_module(module, NORMAL, seed=0, exclude="c")
+    with pytest.raises(ValueError, match="include: 'c' is another name of 'a'"):
+        init_module(module, NORMAL, seed=0, include="c")
+
+
+def test_nested_and_sparse_tensors_that_are_excluded(group: None) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import DTensor, Replicate
+    from torch.distributed.tensor._dtensor_spec import DTensorSpec, TensorMeta
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # nested tensors are a prototype
+        untyped: Any = torch.nested
+        nested = untyped.nested_tensor([torch.ones(2), torch.ones(3)])
+    mesh = init_device_mesh("cpu", (1,))
+    make: Any = DTensor
+    meta = TensorMeta(torch.Size((2, 2)), (2, 1), torch.float32)
+    spec: Any = DTensorSpec
+    sparse = make(torch.ones(2, 2).to_sparse(), spec(mesh, (Replicate(),), meta), requires_grad=False)
+    module = parts(w=torch.zeros(2), nested=nested, sparse=sparse)
+    report = init_module(module, {"w": Initializer("ones")}, seed=0, exclude=["nested", "sparse"])
+    assert report.left == ("nested", "sparse")
+    for name in report.left:
+        with pytest.raises(ValueError, match=f"parameter '{name}'"):
+            init_module(module, {"*": Initializer("ones")}, seed=0, include=name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import fnmatch
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
@@ -13,13 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from fastinit._arguments import typed
+from fastinit.recipes._core import rule
 
 from . import _compat
 from ._parameters import plain_name
 
-__all__ = ["Buffer", "Functions", "attach", "buffers_of", "compute"]
+__all__ = ["Buffer", "BufferFunctions", "attach", "buffers_of", "compute"]
 
-Functions: TypeAlias = Mapping[str, Callable[[nn.Module], Tensor]]
+BufferFunctions: TypeAlias = Mapping[str, Callable[[nn.Module], Tensor]]
 
 # Methods of modules that compute buffers: torch's norms; timm; torchtune's rotary embeddings; anybody's.
 _METHODS = ("reset_running_stats", "init_non_persistent_buffers", "rope_init", "reset_parameters")
@@ -53,7 +53,7 @@ def buffers_of(module: nn.Module, prefix: str) -> tuple[list[Buffer], list[str]]
     return list(found.values()), names
 
 
-def compute(module: nn.Module, wanted: Sequence[Buffer], names: Sequence[str], given: Functions | None) -> None:
+def compute(module: nn.Module, wanted: Sequence[Buffer], names: Sequence[str], given: BufferFunctions | None) -> None:
     """Find the values of the wanted buffers: from the caller's functions, else from the modules' own methods.
 
     Nothing is attached yet. ``names`` are those of all buffers, of which each pattern must match one.
@@ -66,13 +66,14 @@ def compute(module: nn.Module, wanted: Sequence[Buffer], names: Sequence[str], g
             raise TypeError(
                 f"buffers must be a mapping from patterns to functions, got {typed(pattern)} with {typed(function)}"
             )
-    idle = [pattern for pattern in given if not any(fnmatch.fnmatchcase(name, pattern) for name in names)]
+    rules = {pattern: rule(pattern, names) for pattern in given}
+    idle = [pattern for pattern, matches in rules.items() if not any(map(matches, names))]
     if idle:
         raise ValueError(f"buffers: no buffer matches the patterns {', '.join(map(repr, idle))}")
     for buffer in wanted:
         for name, owner in zip(buffer.names, buffer.owners, strict=True):
             for pattern, function in given.items():
-                if buffer.new is None and fnmatch.fnmatchcase(name, pattern):
+                if buffer.new is None and rules[pattern](name):
                     buffer.new = _computed(name, buffer.tensor, function(owner))
     _ask_modules(module, [buffer for buffer in wanted if buffer.new is None])
     missing = [buffer for buffer in wanted if buffer.new is None]
@@ -115,7 +116,7 @@ def _ask_modules(module: nn.Module, wanted: list[Buffer]) -> None:
             for method in _methods(module, owner):
                 if buffer.new is not None:
                     break
-                # A method that fails is not the one; if all do, the caller hears which buffer is missing.
+                # Ignore methods that fail; a buffer that none computes is reported below.
                 with contextlib.suppress(Exception):
                     buffer.new = _written(owner, key, method)
 

@@ -1,4 +1,4 @@
-"""Every private name of torch that this package uses, and the one answer to "may a value be written here?".
+"""Every private name of torch that this package uses.
 
 The names are looked up when this file is imported, since any release of torch may rename them. Without some of them
 nothing works, and the import fails; others serve one feature, which says so when it is used.
@@ -26,11 +26,15 @@ __all__ = [
     "calculate_correct_fan",
     "children_of",
     "default_device_mode",
+    "dispatch_modes",
+    "forward_level",
     "function_modes",
+    "is_device_mode",
     "is_flattened",
     "is_wrapped",
-    "lost",
+    "makes_graph",
     "model_initialiser",
+    "n_function_modes",
     "no_grad_fill",
     "no_grad_normal",
     "no_grad_uniform",
@@ -43,8 +47,9 @@ __all__ = [
     "shard_order",
     "storage_id",
     "strided_shard",
+    "trace",
+    "transforms",
     "version",
-    "watched",
 ]
 
 _TESTED = "fastinit.torch is tested with torch 2.13"
@@ -71,7 +76,7 @@ def _attribute(holder: object, name: str) -> object:
 
 
 def _find(name: str, purpose: str, feature: str = "") -> Any:
-    """What torch calls so, or something that must not be used: then ``feature``, or the whole package, hears of it."""
+    """Look up a name of torch; if it is missing, note that for the feature and return a placeholder."""
     value: object = torch
     for part in name.split(".")[1:]:
         value = _attribute(value, part)
@@ -100,46 +105,35 @@ def require(feature: str) -> None:
 is_wrapped: Callable[[Tensor], bool] = _find(
     "torch._C._functorch.is_functorch_wrapped_tensor", "to tell the tensors of vmap and grad from plain ones"
 )
-_transforms: Callable[[], object] = _find(
+transforms: Callable[[], object] = _find(
     "torch._C._functorch.peek_interpreter_stack", "to see vmap and the other transforms of torch.func"
 )
-_dispatch_modes: Callable[[], int] = _find("torch._C._len_torch_dispatch_stack", "to see dispatch modes")
+dispatch_modes: Callable[[], int] = _find("torch._C._len_torch_dispatch_stack", "to see dispatch modes")
 _dispatch_mode: Callable[[object], object] = _find("torch._C._get_dispatch_mode", "to see make_fx and torch.export")
 _PROXY: object = _find("torch._C._TorchDispatchModeKey.PROXY", "to see make_fx and torch.export")
-_trace: Callable[[], object] = _find("torch._C._get_tracing_state", "to see torch.jit.trace")
+trace: Callable[[], object] = _find("torch._C._get_tracing_state", "to see torch.jit.trace")
 _check_attributes(forward_ad, "torch.autograd.forward_ad", ("_current_level",), "to see forward-mode gradients")
-_n_function_modes: Callable[[], int] = _find("torch._C._len_torch_function_stack", "to see function modes")
+n_function_modes: Callable[[], int] = _find("torch._C._len_torch_function_stack", "to see function modes")
 function_modes: Callable[[], list[TorchFunctionMode]] = _find(
     "torch.overrides._get_current_function_mode_stack", "to see function modes"
 )
 _DeviceContext: type = _find("torch.utils._device.DeviceContext", "to know the mode of torch.device from others")
 
 
-def watched(*, by_modes: bool) -> bool:
-    """Whether torch has to do what is asked for, since it records, traces or transforms what is called.
-
-    A value that is written into memory behind its back would be lost, or never seen. With ``by_modes`` also function
-    modes count, which want to see the call itself. (``with torch.device(...)`` is one that has no say here.)
-    """
-    return (
-        torch.compiler.is_compiling()  # first: the compiler traces this line, and understands none of the others
-        or _dispatch_modes() > 0
-        or _transforms() is not None
-        or _trace() is not None
-        or forward_ad._current_level >= 0
-        or (by_modes and _n_function_modes() > 0 and any(type(mode) is not _DeviceContext for mode in function_modes()))
-    )
+def makes_graph() -> bool:
+    """Whether make_fx or torch.export records what is called."""
+    return dispatch_modes() > 0 and _dispatch_mode(_PROXY) is not None
 
 
-def lost(tensor: Tensor) -> str | None:
-    """Why a value must not be written into this tensor even if the caller insists: it would be lost, or wrong."""
-    if _trace() is not None:
-        return "must not be filled under torch.jit.trace, which would not record it"
-    if _dispatch_modes() > 0 and _dispatch_mode(_PROXY) is not None:
-        return "must not be filled under make_fx or torch.export, which would not record it"
-    if forward_ad._current_level >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:  # type: ignore[no-untyped-call]
-        return "must not be a dual tensor of forward-mode gradients, whose tangent would stay as it is"
-    return None
+def forward_level() -> int:
+    """The level of forward-mode gradients in this process, -1 outside."""
+    level: int = forward_ad._current_level
+    return level
+
+
+def is_device_mode(mode: TorchFunctionMode) -> bool:
+    """Whether it is that of ``with torch.device(...)``, which only says where tensors are made."""
+    return type(mode) is _DeviceContext
 
 
 # --- tensors and modules --------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ import.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -22,15 +24,14 @@ from torch.distributed.checkpoint.metadata import (
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.storage import StorageReader
 
-from fastinit._arguments import typed
-from fastinit.recipes import Initializer, Recipe, named
-from fastinit.recipes._core import check_prefix, match_chosen
+from fastinit._arguments import documented, typed
+from fastinit.recipes import Initializer, Recipe
 
 from . import _compat
-from ._parameters import has_no_storage, plain_name, shape_of, unwrapped
-from ._selection import selected
+from ._parameters import Target, has_no_storage, plain_name, refuse_shared_memory, shape_of, targets_of, unwrapped
+from ._selection import check_arguments, errors_of, rules_of, selected, try_fill
 from ._sharding import boxes, is_dtensor
-from ._tensor import nothing, why_not, why_not_dtype, write
+from ._tensor import why_not, why_not_dtype, write
 
 if TYPE_CHECKING:
     from fastinit._types import BitGenerator
@@ -77,12 +78,14 @@ class FastInitReader(StorageReader):
     ------
     TypeError, ValueError
         As ``init_module``; or a selected entry that the reader does not fill
-        has no values that it could keep, since it is on the meta device.
+        has no values that it could keep, since it is on the meta device; or a
+        selected tensor is tied to a view of its memory of another shape or
+        other strides.
 
     Notes
     -----
-    Bits: those of ``init_module``. Tensors that share memory are one
-    parameter, under the first of their names.
+    Bits: the values are those of ``init_module``. Tensors that share memory
+    are one parameter, under the first of their names.
 
     An entry that is not selected and is on the meta device in the source is
     not a part of this checkpoint: ``dcp.load`` gives meta tensors memory of
@@ -100,6 +103,9 @@ class FastInitReader(StorageReader):
     >>> dcp.load(model.state_dict(), storage_reader=reader, no_dist=True)
     """
 
+    __module__ = "fastinit.torch"
+
+    @documented
     def __init__(
         self,
         source: torch.nn.Module | Mapping[str, Any],
@@ -113,47 +119,41 @@ class FastInitReader(StorageReader):
         threads: int | None = None,
         bit_generator: BitGenerator = "ars",
     ) -> None:
-        if seed is None:
-            raise TypeError("seed must be an int, 0 .. 2**64-1, got None")
-        check_prefix(prefix)
+        check_arguments(seed, prefix, threads, bit_generator)
         if not isinstance(checkpoint_prefix, str):
             raise TypeError(f"checkpoint_prefix must be a str, got {typed(checkpoint_prefix)}")
         of_module = isinstance(source, torch.nn.Module)
-        wrapper = unwrapped(source)[1] if isinstance(source, torch.nn.Module) else ""
+        container = unwrapped(source)[1] if isinstance(source, torch.nn.Module) else ""
         state: Mapping[str, Any] = source.state_dict(keep_vars=True) if isinstance(source, torch.nn.Module) else source
         if not isinstance(state, Mapping):
             raise TypeError(f"source must be a module or a state dict, got {typed(source)}")
-        # The keys of each tensor that can be filled, and its full names. All other entries are left.
-        keys: dict[object, list[str]] = {}
-        others = []
-        for key, value in state.items():
-            if isinstance(value, torch.nn.Parameter) if of_module else _is_float(value):
-                keys.setdefault(_place(value), []).append(key)
-            else:
-                others.append(key)
 
-        def full(key: str) -> str:
-            return prefix + plain_name(key.removeprefix(wrapper))
-
-        names = [[full(key) for key in own] for own in keys.values()]
-        picked = selected([*names, *([full(key)] for key in others)], include, exclude)
-        for key, pick in zip(others, picked[len(names) :], strict=True):
-            if pick and _without_values(state[key]):
+        names = {key: prefix + plain_name(key).removeprefix(container) for key in state}
+        fillable = {
+            key: value
+            for key, value in state.items()
+            if (isinstance(value, torch.nn.Parameter) if of_module else _is_float(value))
+        }
+        others = [key for key in state if key not in fillable]
+        targets = targets_of((names[key], tensor) for key, tensor in fillable.items())
+        picked = selected([*(t.names for t in targets), *([names[key]] for key in others)], include, exclude)
+        chosen = list(itertools.compress(targets, picked[: len(targets)]))
+        for key in itertools.compress(others, picked[len(targets) :]):
+            if _without_values(state[key]):
                 kind = "a module's parameters" if of_module else "the floating-point tensors of a state dict"
                 raise ValueError(
                     f"{key}: only {kind} are filled; this entry would be left as it is, but it is on the meta device "
-                    f"and has no values. Give exclude={full(key)!r} and load without it, or use init_module"
+                    f"and has no values. Give exclude={names[key]!r} and load without it, or use init_module"
                 )
-        firsts = {own[0]: state[where[0]] for own, where in zip(names, keys.values(), strict=True)}
-        shapes = {name: shape_of(tensor) for name, tensor in firsts.items()}
-        chosen = {own[0] for own, pick in zip(names, picked, strict=False) if pick}
-        pairs = named(recipe, shapes) if isinstance(recipe, str) else recipe
-        rules = match_chosen(pairs, shapes, chosen)
-        self._fills: dict[str, Callable[[Tensor, tuple[int, ...]], None]] = {}
-        for own, where in zip(names, keys.values(), strict=True):
-            if own[0] in chosen:
-                fill = _filler(own[0], rules[own[0]][1], firsts[own[0]], seed, threads, bit_generator)
-                self._fills.update((checkpoint_prefix + key, fill) for key in where)
+        for target in chosen:
+            _check_parameter(target)
+        refuse_shared_memory(targets, chosen)
+        rules = rules_of(recipe, targets, chosen)
+        fills = {}
+        for target in chosen:
+            fill = _filler(target, rules[target.name][1], seed, threads, bit_generator)
+            fills.update(dict.fromkeys(target.names, fill))
+        self._fills = {checkpoint_prefix + key: fills[names[key]] for key in fillable if names[key] in fills}
         self._metadata = Metadata(
             {
                 checkpoint_prefix + key: _declared(value)
@@ -218,56 +218,45 @@ def _without_values(value: object) -> bool:
 
 def _declared(value: object) -> TensorStorageMetadata | BytesStorageMetadata:
     """What a checkpoint says of an entry before it is read."""
-    if not isinstance(value, Tensor):
-        return BytesStorageMetadata()
+    if not isinstance(value, Tensor) or has_no_storage(value):
+        return BytesStorageMetadata()  # which is left alone
     whole = ChunkStorageMetadata(torch.Size([0] * value.dim()), value.shape)
     return TensorStorageMetadata(TensorProperties(dtype=value.dtype), value.shape, [whole])
 
 
-def _place(tensor: Tensor) -> object:
-    """What tensors that share all of their memory have in common."""
-    with torch.no_grad():
-        local = tensor.to_local() if is_dtensor(tensor) else tensor
-    if has_no_storage(local):
-        return id(tensor)
-    place = _compat.storage_id(local.untyped_storage()), local.storage_offset(), local.shape, local.stride()
-    return tensor.shape, place
+def _check_parameter(target: Target) -> None:
+    """Refuse what no load could fill, wherever the source is."""
+    tensor, leave = target.tensor, f"exclude={target.name!r} leaves it alone"
+    if torch.nn.parameter.is_lazy(tensor):
+        raise ValueError(f"parameter {target.name!r} must have a shape, got {type(tensor).__name__}; {leave}")
+    if has_no_storage(tensor):
+        raise ValueError(f"parameter {target.name!r} must be dense (torch.strided), got another layout; {leave}")
+    if (why := why_not_dtype(tensor.dtype)) is not None:
+        raise ValueError(f"parameter {target.name!r} {why}; {leave}")
+    for alias in target.aliases:
+        if (alias.tensor.shape, alias.tensor.stride()) != (tensor.shape, tensor.stride()):
+            raise ValueError(
+                f"parameter {alias.name!r} is a view of {target.name!r} of another shape or other strides, which a "
+                "reader cannot fill together: exclude both, or use init_module"
+            )
 
 
 def _filler(
-    name: str,
-    initializer: Initializer,
-    tensor: Tensor,
-    seed: int,
-    threads: int | None,
-    bit_generator: BitGenerator,
+    target: Target, initializer: Initializer, seed: int, threads: int | None, bit_generator: BitGenerator
 ) -> Callable[[Tensor, tuple[int, ...]], None]:
     """What fills a box of this parameter, at an offset; all that can be refused without memory is refused here."""
-    shape = tuple(tensor.shape)
+    shape = shape_of(target.tensor)
+    with errors_of(target):
+        try_fill(initializer, shape, target.tensor.dtype)
 
-    def fill(out: Any, offset: tuple[int, ...]) -> None:
-        try:
-            initializer.fill(
-                out,
-                seed=seed,
-                stream=name,
-                global_shape=shape,
-                offset=offset,
-                threads=threads,
-                bit_generator=bit_generator,
-            )
-        except (TypeError, ValueError) as error:
-            raise type(error)(f"parameter {name!r}: {error}") from None
+    def fill(out: Tensor, offset: tuple[int, ...]) -> None:
+        if (why := why_not(out)) is not None:
+            raise ValueError(f"parameter {target.name!r} {why}")
+        box = functools.partial(initializer.fill, stream=target.name, global_shape=shape, offset=offset)
+        with errors_of(target):
+            write(out, lambda array: box(array, seed=seed, threads=threads, bit_generator=bit_generator))
 
-    def fill_tensor(target: Tensor, offset: tuple[int, ...]) -> None:
-        if (why := why_not(target)) is not None:
-            raise ValueError(f"parameter {name!r} {why}")
-        write(target, lambda out: fill(out, offset))
-
-    if (why := why_not_dtype(tensor.dtype)) is not None:
-        raise ValueError(f"parameter {name!r} {why}; exclude={name!r} leaves it alone")
-    fill(nothing(tensor.dtype, len(shape)), (0,) * len(shape))
-    return fill_tensor
+    return fill
 
 
 def _misplanned(name: str, tensor: Any) -> list[tuple[Tensor, tuple[int, ...]]] | None:

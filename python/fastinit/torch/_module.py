@@ -5,38 +5,35 @@ Everything that can be refused is refused before the first write: new memory, bu
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-import fastinit
 from fastinit import Summary, summary
-from fastinit._arguments import typed
-from fastinit.recipes import Initializer, Recipe, named
-from fastinit.recipes._core import check_prefix, match_chosen
+from fastinit._arguments import documented, typed
+from fastinit.recipes import Initializer, Recipe
 
 from . import _compat
-from ._buffers import Functions, attach, buffers_of, compute
+from ._buffers import BufferFunctions, attach, buffers_of, compute
 from ._parameters import (
     Target,
+    has_no_storage,
     materialise,
     overlaps_itself,
+    plain_name,
     refuse_shared_memory,
-    refuse_shared_pieces,
     shape_of,
     targets_of,
     unwrapped,
 )
 from ._report import Report, Row, measured
-from ._selection import selected
+from ._selection import check_arguments, errors_of, rules_of, selected, try_fill
 from ._sharding import boxes, is_dtensor
-from ._tensor import memory, nothing, why_not, write
+from ._tensor import memory, why_not, write
 
 if TYPE_CHECKING:
     from fastinit._types import BitGenerator
@@ -44,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["init_module"]
 
 
+@documented
 def init_module(
     module: nn.Module,
     recipe: Recipe | str,
@@ -52,7 +50,7 @@ def init_module(
     prefix: str = "",
     include: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] | None = None,
-    buffers: Functions | None = None,
+    buffers: BufferFunctions | None = None,
     threads: int | None = None,
     bit_generator: BitGenerator = "ars",
     report: bool = True,
@@ -108,11 +106,11 @@ def init_module(
     Raises
     ------
     TypeError, ValueError
-        An argument is none of these. A selected parameter cannot be filled,
-        has no pattern, or is refused by its initialiser; a pattern matches no
-        parameter; a selected buffer cannot be computed; a parameter is
-        selected under one of its names and left alone under another. Then
-        nothing has been changed.
+        An argument is invalid. A selected parameter cannot be filled, has no
+        pattern, or is refused by its initialiser; a pattern matches no
+        parameter; a selected buffer cannot be computed. Of the names of a tied
+        weight, the first decides: to include or exclude only another one is
+        refused. Then nothing has been changed.
 
     See Also
     --------
@@ -121,9 +119,11 @@ def init_module(
 
     Notes
     -----
-    Bits: those of fastinit's function for each parameter, on an array of the
-    whole shape, with ``layout="torch"`` where it needs fans, this seed and
-    ``stream=name``.
+    Bits: the values are those of fastinit's function for each parameter, on an
+    array of the whole shape, with ``layout="torch"`` where it needs fans, this
+    seed and ``stream=name``.
+
+    A pattern that is a name, character for character, is for that name alone.
 
     Parameters on the meta device get memory. They are new Parameter objects
     with the attributes of the old ones, so make the optimizer afterwards. The
@@ -153,51 +153,44 @@ def init_module(
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {typed(module)}")
     module, _ = unwrapped(module)
-    if seed is None:
-        raise TypeError("seed must be an int, 0 .. 2**64-1, got None")
-    fastinit.zeros(
-        np.empty(0), seed=seed, threads=threads, bit_generator=bit_generator
-    )  # refuses what the fills would refuse
-    check_prefix(prefix)
+    check_arguments(seed, prefix, threads, bit_generator)
     if not isinstance(report, bool):
         raise TypeError(f"report must be True or False, got {typed(report)}")
 
-    targets = targets_of(module, prefix)
+    named = module.named_parameters(remove_duplicate=False)
+    targets = targets_of((prefix + plain_name(name), tensor) for name, tensor in named)
     meta_buffers, buffer_names = buffers_of(module, prefix)
-    tensors = [target.names for target in targets] + [buffer.names for buffer in meta_buffers]
-    picked = selected(tensors, include, exclude, buffer_names)
-    chosen = [target for target, pick in zip(targets, picked, strict=False) if pick]
-    wanted = [buffer for buffer, pick in zip(meta_buffers, picked[len(targets) :], strict=True) if pick]
-    left = [names for names, pick in zip(tensors, picked, strict=True) if not pick]
+    names = [target.names for target in targets] + [buffer.names for buffer in meta_buffers]
+    picked = selected(names, include, exclude, buffer_names)
+    chosen = list(itertools.compress(targets, picked[: len(targets)]))
+    wanted = list(itertools.compress(meta_buffers, picked[len(targets) :]))
+    left = itertools.chain.from_iterable(own for own, pick in zip(names, picked, strict=True) if not pick)
 
     for target in chosen:
         _check_parameter(target)
     refuse_shared_memory(targets, chosen)
-    shapes = {target.name: shape_of(target.tensor) for target in targets}
-    pairs = named(recipe, shapes) if isinstance(recipe, str) else recipe
-    rules = match_chosen(pairs, shapes, {target.name for target in chosen})
+    rules = rules_of(recipe, targets, chosen)
     materialise(chosen)
-    tried = functools.cache(_try)  # of a model's layers, most are alike
-    moments = functools.cache(Initializer.moments)
+    tried = functools.cache(try_fill)  # of a model's layers, most are alike
     pieces = []
     for target in chosen:
-        with _errors_of(target):
-            pieces.append(boxes(target.filled)[1])
-        for piece, _ in pieces[-1]:
+        with errors_of(target):
+            shape, held = boxes(target.filled)
+        for piece, _ in held:
             if why := why_not(piece):
                 _refuse(target.name, piece, why)
             if overlaps_itself(piece):
                 _refuse(target.name, piece, "must have memory for each of its elements, got some that share it")
-        with _errors_of(target):
-            tried(rules[target.name][1], shapes[target.name], target.tensor.dtype)
-            moments(rules[target.name][1], shapes[target.name])
-    refuse_shared_pieces(chosen, pieces, [target for target, pick in zip(targets, picked, strict=False) if not pick])
+        with errors_of(target):
+            tried(rules[target.name][1], shape, target.tensor.dtype)
+        pieces.append(held)
     compute(module, wanted, buffer_names, buffers)
 
+    moments = functools.cache(Initializer.moments)  # raises nothing that the trial has not raised
     rows = []
     for target, held in zip(chosen, pieces, strict=True):
         pattern, initializer = rules[target.name]
-        shape = shapes[target.name]
+        shape = shape_of(target.tensor)
         found = []
         for piece, offset in held:
             fill = functools.partial(
@@ -221,7 +214,7 @@ def init_module(
     return Report(
         rows=tuple(rows),
         buffers=tuple(name for buffer in wanted for name in buffer.names),
-        left=tuple(itertools.chain.from_iterable(left)),
+        left=tuple(left),
         seed=int(seed),
         bit_generator=bit_generator,
     )
@@ -242,25 +235,12 @@ def _check_parameter(target: Target) -> None:
             f"parameter {target.name!r} was flattened by FullyShardedDataParallel, and has lost its shape or name: "
             "fill the module before it is wrapped, or use fully_shard"
         )
-    if not is_dtensor(target.tensor) and (why := why_not(target.tensor, meta=True)):
+    if not is_dtensor(target.tensor):  # or its pieces are asked
+        why = why_not(target.tensor, meta=True)
+    else:
+        why = "must be dense (torch.strided), got a sparse DTensor" if has_no_storage(target.tensor) else None
+    if why:
         _refuse(target.name, target.tensor, why)
-
-
-@contextlib.contextmanager
-def _errors_of(target: Target) -> Iterator[None]:
-    try:
-        yield
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"parameter {target.name!r} of shape {tuple(target.tensor.shape)}: {error}") from None
-
-
-def _try(initializer: Initializer, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-    """Raise what the fill would raise: fill a box of the tensor that has no elements, in memory of its own."""
-    try:
-        out = nothing(dtype, len(shape))
-        initializer.fill(out, seed=0, stream=0, global_shape=shape, offset=(0,) * len(shape))
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{initializer!r}: {error}") from None
 
 
 # --- what was done --------------------------------------------------------------------------------------------------

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import collections
-import itertools
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from . import _compat
-from ._sharding import is_dtensor
+from ._sharding import is_dtensor, local_of
+from ._tensor import end_of
 
 __all__ = [
     "Target",
@@ -19,25 +19,21 @@ __all__ = [
     "overlaps_itself",
     "plain_name",
     "refuse_shared_memory",
-    "refuse_shared_pieces",
     "shape_of",
     "targets_of",
     "unwrapped",
 ]
 
-Pieces = list[tuple[Tensor, tuple[int, ...]]]  # views of memory of this process, and their offsets in the whole
-
-
 Place = tuple[int, int, int]  # a storage, and the first and last byte in it
 
 
 class Target:
-    """A parameter: one object, whatever its names, with whatever shares its memory."""
+    """A parameter, or its tensor in a state dict: one object, whatever its names, with whatever shares its memory."""
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
         self.own_names: list[str] = []
-        self.place: Place | None = None  # where its elements lie
+        self.place: Place | None = None  # where its elements lie, or those of them that this process holds
         self.new: Tensor | None = None  # what takes its place, if it has no memory yet
         self.aliases: list[Target] = []  # parameters that are other views of the same memory
 
@@ -68,28 +64,41 @@ def plain_name(qualified: str) -> str:
 
 
 def unwrapped(module: nn.Module) -> tuple[nn.Module, str]:
-    """The model in a (Distributed)DataParallel, and what comes before its names in the wrapper."""
-    before = ""
-    while isinstance(module, nn.parallel.DistributedDataParallel | nn.DataParallel):
-        module, before = module.module, before + "module."
-    return module, before
+    """The model inside (Distributed)DataParallel, and what those put before its plain names.
+
+    Those may be inside wrappers of torch.compile or activation checkpointing, and have such wrappers inside.
+    """
+    wrappers = [[wrapper.removesuffix(".")] for wrapper in _compat.WRAPPERS]
+    before, inner = "", module
+    while True:
+        children = _compat.children_of(inner)
+        parallel = isinstance(inner, nn.parallel.DistributedDataParallel | nn.DataParallel)
+        if not parallel and list(children) not in wrappers:
+            return module, before
+        child = children["module"] if parallel else next(iter(children.values()))
+        assert child is not None
+        inner = child
+        if parallel:
+            module, before = inner, before + "module."
 
 
-def targets_of(module: nn.Module, prefix: str) -> list[Target]:
-    """Each parameter once, in the order of first names. Views of the same memory are aliases of the first of them."""
+def targets_of(named: Iterable[tuple[str, Tensor]]) -> list[Target]:
+    """Each tensor once, in the order of first names. Views of the same elements are aliases of the first of them."""
     found: dict[int, Target] = {}
-    for name, tensor in module.named_parameters(remove_duplicate=False):
-        found.setdefault(id(tensor), Target(tensor)).own_names.append(prefix + plain_name(name))
+    for name, tensor in named:
+        found.setdefault(id(tensor), Target(tensor)).own_names.append(name)
     targets = list(found.values())
-    for name, n in collections.Counter(target.name for target in targets).items():
+    for name, n in collections.Counter(name for target in targets for name in set(target.own_names)).items():
         if n > 1:
             wrappers = " and ".join(map(repr, _compat.WRAPPERS))
             raise ValueError(f"{n} parameters are called {name!r}, when {wrappers} are left out of their names")
     views: dict[object, Target] = {}
     merged = []
     for target in targets:
-        target.place = None if is_dtensor(target.tensor) else _place(target.tensor)  # its pieces lie elsewhere
-        first = target if target.place is None else views.setdefault(_view(target.tensor, target.place), target)
+        first = target
+        if not has_no_storage(target.tensor) and (local := local_of(target.tensor)).numel() > 0:
+            target.place = _place(local)
+            first = views.setdefault((_view(local, target.place), _cut(target.tensor)), target)
         if first is target:
             merged.append(target)
         else:
@@ -98,26 +107,22 @@ def targets_of(module: nn.Module, prefix: str) -> list[Target]:
 
 
 def shape_of(tensor: Tensor) -> tuple[int, ...]:
-    """The shape of the whole tensor; of a lazy parameter, which has none yet, ()."""
-    return () if nn.parameter.is_lazy(tensor) else tuple(tensor.shape)
+    """The shape of the whole tensor; () where there is none: of a lazy parameter, a nested tensor."""
+    return () if nn.parameter.is_lazy(tensor) or tensor.is_nested else tuple(tensor.shape)
 
 
 # --- memory ---------------------------------------------------------------------------------------------------------
 
 
 def has_no_storage(tensor: Tensor) -> bool:
-    """Whether it is a lazy parameter, or sparse."""
-    return nn.parameter.is_lazy(tensor) or tensor.layout is not torch.strided
+    """Whether it is a lazy parameter, or sparse or nested: none that lies in one storage, with strides."""
+    return nn.parameter.is_lazy(tensor) or tensor.layout is not torch.strided or tensor.is_nested
 
 
-def _place(tensor: Tensor) -> Place | None:
-    """Where the elements lie; None of a tensor that has none, or has them in no storage."""
-    if has_no_storage(tensor) or tensor.numel() == 0:
-        return None
-    storage = _compat.storage_id(tensor.untyped_storage())
-    start = int(tensor.storage_offset())
-    last = start + sum(stride * (size - 1) for stride, size in zip(tensor.stride(), tensor.shape, strict=True))
-    return storage, start * tensor.element_size(), (last + 1) * tensor.element_size()
+def _place(tensor: Tensor) -> Place:
+    """Where the elements lie."""
+    start = int(tensor.storage_offset()) * tensor.element_size()
+    return _compat.storage_id(tensor.untyped_storage()), start, end_of(tensor)
 
 
 def _view(tensor: Tensor, place: Place) -> object:
@@ -125,6 +130,11 @@ def _view(tensor: Tensor, place: Place) -> object:
     _, start, end = place
     whole = end - start == tensor.numel() * tensor.element_size()
     return (*place, tensor.dtype, *(() if whole else (tensor.shape, tensor.stride())))
+
+
+def _cut(tensor: Tensor) -> object:
+    """Of which whole its elements are: what DTensors must have in common, too, to be views of the same."""
+    return (tensor.shape, tensor.stride(), tensor.device_mesh, tensor.placements) if is_dtensor(tensor) else None
 
 
 def refuse_shared_memory(targets: Sequence[Target], chosen: Iterable[Target]) -> None:
@@ -143,33 +153,10 @@ def refuse_shared_memory(targets: Sequence[Target], chosen: Iterable[Target]) ->
                 first, second = targets[min(i, j)], targets[max(i, j)]
                 if id(first) in to_fill or id(second) in to_fill:
                     raise ValueError(
-                        f"parameters {first.name!r} and {second.name!r} share part of their memory: they must be views "
-                        "of the same elements, or have none in common"
+                        f"parameters {first.name!r} and {second.name!r} share memory, but are not views of exactly the "
+                        "same elements: one would be filled in part, or twice, with the other"
                     )
             open_ranges.append((end, i))
-
-
-def refuse_shared_pieces(chosen: Sequence[Target], pieces: Sequence[Pieces], left: Iterable[Target]) -> None:
-    """Refuse DTensors whose local pieces share memory, so that one would be filled with another."""
-    held = [
-        (target, [piece for piece, _ in own])
-        for target, own in zip(chosen, pieces, strict=True)
-        if is_dtensor(target.filled)
-    ]
-    n_chosen = len(held)
-    with torch.no_grad():
-        held += [(target, [target.tensor.to_local()]) for target in left if is_dtensor(target.tensor)]
-    owners: dict[object, Target] = {}
-    for i, (target, own) in enumerate(held):
-        for piece in own:
-            if (place := _place(piece)) is None or (i >= n_chosen and place not in owners):
-                continue
-            first = owners.setdefault(place, target)
-            if first is not target:
-                raise ValueError(
-                    f"parameters {first.name!r} and {target.name!r} are DTensors on the same memory: tied weights "
-                    "must be one Parameter"
-                )
 
 
 def overlaps_itself(tensor: Tensor) -> bool:
@@ -186,18 +173,21 @@ def overlaps_itself(tensor: Tensor) -> bool:
 def materialise(targets: Iterable[Target]) -> None:
     """Give those on the meta device a parameter with memory; what shares memory there shares it here too."""
     storages: dict[int, torch.UntypedStorage] = {}
-    for target in itertools.chain.from_iterable((target, *target.aliases) for target in targets):
-        old = target.tensor
-        if not old.is_meta:
-            continue
-        if is_dtensor(old):
-            data = torch.empty_like(old, device="cpu", requires_grad=False)
-        else:
-            storage = old.untyped_storage()
-            key = _compat.storage_id(storage)
-            if key not in storages:
-                storages[key] = torch.empty(storage.nbytes(), dtype=torch.uint8, device="cpu").untyped_storage()
-            data = torch.empty(0, dtype=old.dtype, device="cpu")
-            data.set_(storages[key], old.storage_offset(), old.shape, old.stride())
-        target.new = nn.Parameter(data, requires_grad=old.requires_grad)
-        target.new.__dict__.update(old.__dict__)
+    for first in targets:
+        for target in (first, *first.aliases):
+            old = target.tensor
+            if not old.is_meta:
+                continue
+            if is_dtensor(old) and target is first:
+                data = torch.empty_like(old, device="cpu", requires_grad=False)
+            elif is_dtensor(old):  # of the same shape, strides and placements as the first
+                data = first.filled.data
+            else:
+                storage = old.untyped_storage()
+                key = _compat.storage_id(storage)
+                if key not in storages:
+                    storages[key] = torch.empty(storage.nbytes(), dtype=torch.uint8, device="cpu").untyped_storage()
+                data = torch.empty(0, dtype=old.dtype, device="cpu")
+                data.set_(storages[key], old.storage_offset(), old.shape, old.stride())
+            target.new = nn.Parameter(data, requires_grad=old.requires_grad)
+            target.new.__dict__.update(old.__dict__)

@@ -19,7 +19,7 @@ from . import _compat
 if TYPE_CHECKING:
     from torch.distributed.tensor import DTensor
 
-__all__ = ["boxes", "is_dtensor"]
+__all__ = ["boxes", "is_dtensor", "local_of"]
 
 # Indices along one dimension, as [start, stop) in the order in which the local tensor holds them.
 Ranges = list[tuple[int, int]]
@@ -29,6 +29,14 @@ def is_dtensor(tensor: object) -> TypeGuard[DTensor]:
     """Whether this is a DTensor, without importing what defines it."""
     module = sys.modules.get("torch.distributed.tensor")
     return module is not None and isinstance(tensor, module.DTensor)
+
+
+def local_of(tensor: Tensor) -> Tensor:
+    """The memory of this process: of a DTensor its local tensor, which shares it; any other tensor itself."""
+    if not is_dtensor(tensor):
+        return tensor
+    with torch.no_grad():
+        return tensor.to_local()
 
 
 def boxes(tensor: Tensor) -> tuple[tuple[int, ...], list[tuple[Tensor, tuple[int, ...]]]]:

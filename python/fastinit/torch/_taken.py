@@ -16,6 +16,7 @@ from torch import Tensor
 import fastinit
 
 from . import _compat
+from ._tensor import watched
 
 if TYPE_CHECKING:
     from ._construct import Acceleration
@@ -42,7 +43,7 @@ def _method(keywords: dict[str, str], fill: Function) -> Taker:
         if (
             given.pop("generator", None) is None
             and not _overridden(types)
-            and not _compat.watched(by_modes=False)
+            and not watched(by_modes=False)
             and not (torch.is_grad_enabled() and tensor.requires_grad)
             and context._fill(tensor, fill, {keywords[name]: value for name, value in given.items()})
         ):
@@ -83,7 +84,7 @@ def _made(
 ) -> Tensor | None:
     """A new tensor, filled; None where torch has to do it, or to say what is wrong."""
     options = {name: value for name, value in kwargs.items() if name not in ("generator", "out") or value is not None}
-    if "generator" in options or "out" in options or _compat.watched(by_modes=False):
+    if "generator" in options or "out" in options or watched(by_modes=False):
         return None
     tensor: Tensor = make(*args, **options)
     return tensor if context._fill(tensor, fill, parameters, fresh=True) else None
@@ -99,30 +100,23 @@ def init_function(func: Function, arguments: Arguments) -> Taker | None:
     return take if take and any(getattr(torch.nn.init, name) is func for name in _INIT_NAMES) else None
 
 
-def _init_uniform(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
-    tensor, a, b, generator = (kwargs[name] for name in ("tensor", "a", "b", "generator"))
-    if _overridden(types):
-        return context._leave(func, args, kwargs)
-    if (
-        generator is None
-        and not _compat.watched(by_modes=False)
-        and context._fill(tensor, fastinit.uniform, {"low": a, "high": b})
-    ):
-        return tensor
-    return context._leave(_compat.no_grad_uniform, (tensor, a, b, generator), {})
+def _init(keywords: dict[str, str], fill: Function, torchs: Function) -> Taker:
+    """``uniform_`` or ``normal_``: torch's names of the two parameters and fastinit's, and torch's inner function."""
+
+    def take(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
+        if _overridden(types):
+            return context._leave(func, args, kwargs)
+        tensor, generator = kwargs["tensor"], kwargs["generator"]
+        parameters = {ours: kwargs[name] for name, ours in keywords.items()}
+        if generator is None and not watched(by_modes=False) and context._fill(tensor, fill, parameters):
+            return tensor
+        return context._leave(torchs, (tensor, *parameters.values(), generator), {})
+
+    return take
 
 
-def _init_normal(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
-    tensor, mean, std, generator = (kwargs[name] for name in ("tensor", "mean", "std", "generator"))
-    if _overridden(types):
-        return context._leave(func, args, kwargs)
-    if (
-        generator is None
-        and not _compat.watched(by_modes=False)
-        and context._fill(tensor, fastinit.normal, {"mean": mean, "std": std})
-    ):
-        return tensor
-    return context._leave(_compat.no_grad_normal, (tensor, mean, std, generator), {})
+_init_uniform = _init({"a": "low", "b": "high"}, fastinit.uniform, _compat.no_grad_uniform)
+_init_normal = _init({"mean": "mean", "std": "std"}, fastinit.normal, _compat.no_grad_normal)
 
 
 def _init_kaiming(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
@@ -154,7 +148,7 @@ def truncated_instead_of(
             generators = [value for value in (*args, *kwargs.values()) if value is not None]
             recorded = not no_grad and torch.is_grad_enabled() and tensor.requires_grad
             # torch divides by std and says so where it is 0.
-            if not generators and not recorded and std != 0 and not _compat.watched(by_modes=False):
+            if not generators and not recorded and std != 0 and not watched(by_modes=False):
                 parameters = {"mean": mean, "std": std, "low": a, "high": b, "bounds": "absolute"}
                 if context._fill(tensor, fastinit.truncated_normal, parameters):
                     return tensor

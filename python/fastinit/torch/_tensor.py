@@ -1,4 +1,4 @@
-"""A torch tensor as memory: whether the core can fill it, and how it gets there.
+"""A torch tensor as memory: whether a value may be written there, and how it gets there.
 
 Whoever writes into that memory must tell autograd: ``write`` does.
 """
@@ -11,23 +11,28 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from . import _compat
 
-__all__ = ["memory", "nothing", "why_not", "why_not_dtype", "write"]
+__all__ = ["end_of", "lost", "memory", "nothing", "watched", "why_not", "why_not_dtype", "write"]
+
+# --- may a value be written here? -----------------------------------------------------------------------------------
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
 def why_not(tensor: Tensor, *, meta: bool = False) -> str | None:
     """Why the core cannot fill this tensor, or None if it can (with ``meta``: could, if a meta tensor had memory)."""
-    # First, because a subclass is told of every other question.
+    # First, because any other question would call the subclass's ``__torch_function__``.
     if type(tensor) not in (Tensor, torch.nn.Parameter) or _compat.is_wrapped(tensor):
         return f"must be a plain tensor with memory of its own, got {type(tensor).__name__}"
     if not (tensor.is_cpu or (meta and tensor.is_meta)):
         return f"must be in the memory of the CPU, got a tensor on {tensor.device}"
     if tensor.layout is not torch.strided:
         return f"must be dense (torch.strided), got layout {tensor.layout}"
+    if tensor.is_nested:
+        return "must be dense (torch.strided), got a nested tensor"
     if tensor.dtype not in _DTYPES:
         return why_not_dtype(tensor.dtype)
     if tensor.is_neg():
@@ -36,12 +41,55 @@ def why_not(tensor: Tensor, *, meta: bool = False) -> str | None:
         return "must not be an inference tensor, unless torch.inference_mode() is on"
     if not tensor.is_meta and tensor.data_ptr() == 0 and tensor.numel() > 0:
         return "must have memory, got a tensor whose storage was freed or never made"
+    if (size := tensor.untyped_storage().nbytes()) < (end := end_of(tensor)):
+        return f"must lie within its storage, got one that ends at byte {end} of a storage of {size} bytes"
     return None
 
 
 def why_not_dtype(dtype: torch.dtype) -> str | None:
     """The same of the dtype alone."""
     return None if dtype in _DTYPES else f"must have dtype float32, float64, float16 or bfloat16, got {dtype}"
+
+
+def end_of(tensor: Tensor) -> int:
+    """The byte of the storage at which the tensor's elements end."""
+    if (n := tensor.numel()) and not tensor.is_contiguous():
+        n = 1 + sum(stride * (size - 1) for stride, size in zip(tensor.stride(), tensor.shape, strict=True))
+    return (int(tensor.storage_offset()) + n) * tensor.element_size() if n else 0
+
+
+def watched(*, by_modes: bool) -> bool:
+    """Whether torch has to do what is asked for, since it records, traces or transforms what is called.
+
+    A value that is written into memory behind its back would be lost, or never seen. With ``by_modes`` also function
+    modes count, which want to see the call itself. (``with torch.device(...)`` is one that has no say here.)
+    """
+    return (
+        torch.compiler.is_compiling()  # first: the compiler traces this line, and understands none of the others
+        or _compat.dispatch_modes() > 0
+        or _compat.transforms() is not None
+        or _compat.trace() is not None
+        or _compat.forward_level() >= 0
+        or (
+            by_modes
+            and _compat.n_function_modes() > 0
+            and not all(map(_compat.is_device_mode, _compat.function_modes()))
+        )
+    )
+
+
+def lost(tensor: Tensor) -> str | None:
+    """Why a value must not be written into this tensor even if the caller insists: it would be lost, or wrong."""
+    if _compat.trace() is not None:
+        return "must not be filled under torch.jit.trace, which would not record it"
+    if _compat.makes_graph():
+        return "must not be filled under make_fx or torch.export, which would not record it"
+    if _compat.forward_level() >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:  # type: ignore[no-untyped-call]
+        return "must not be a dual tensor of forward-mode gradients, whose tangent would stay as it is"
+    return None
+
+
+# --- how it gets there ----------------------------------------------------------------------------------------------
 
 
 @functools.cache

@@ -34,15 +34,20 @@ stream : int or str, optional
 one: its ``initial_seed()`` is the seed, and the stream is drawn from it. It
 excludes ``seed`` and ``stream``.
 
-Bits: those of the fastinit function that each docstring names, on an array of
-that shape, with the same seed and stream.
+Bits: the values are those of the fastinit function that each docstring names,
+on an array of that shape, with the same seed and stream.
 
 torch's own function is called where fastinit's cannot do the work: for other
 devices and dtypes, tensor subclasses, arguments that fastinit refuses and
 torch takes, and where torch records or transforms the call (``torch.compile``,
 ``torch.jit.trace``, vmap, forward-mode gradients, function and dispatch
-modes). With ``seed`` or ``stream`` given, these are errors instead; only modes
-that merely watch are not.
+modes). With ``seed`` or ``stream`` given, torch's function is not called: what
+fastinit cannot fill, or what would be lost (under ``torch.jit.trace``,
+``make_fx``, ``torch.export``, in a dual tensor, in a tensor that vmap has
+wrapped), is an error. A call that ``torch.compile`` leaves to Python, one on a
+plain tensor under vmap or in a dual level, and one under modes that merely
+watch fill as ever; under ``torch.compile(fullgraph=True)``, torch's compiler
+refuses the call.
 """
 
 from __future__ import annotations
@@ -57,10 +62,10 @@ from torch import Tensor
 from torch.nn.init import calculate_gain
 
 import fastinit
+from fastinit._arguments import documented
 
-from ._compat import lost, watched
 from ._generator import seed_of, word_of
-from ._tensor import why_not, write
+from ._tensor import lost, watched, why_not, write
 
 __all__ = [
     "calculate_gain",
@@ -95,6 +100,7 @@ __all__ = [
 _torch = types.SimpleNamespace(**{name: getattr(torch.nn.init, name) for name in torch.nn.init.__all__})
 
 
+@documented
 def __dir__() -> list[str]:
     return sorted(__all__)
 
@@ -147,6 +153,7 @@ def _fill(
         return theirs()
 
 
+@documented
 def uniform_(
     tensor: Tensor,
     a: float = 0.0,
@@ -158,8 +165,9 @@ def uniform_(
 ) -> Tensor:
     """U(a, b): never b itself, in any dtype.
 
-    As ``torch.nn.init.uniform_``, with ``seed`` and ``stream``. Bits: those of
-    ``fastinit.uniform``.
+    As ``torch.nn.init.uniform_``, with ``seed`` and ``stream``; ``seed=``
+    alone means stream 0: see ``help(fastinit.torch.init)``. Bits: the
+    values are those of ``fastinit.uniform``.
     """
     return _fill(
         tensor,
@@ -172,6 +180,7 @@ def uniform_(
     )
 
 
+@documented
 def normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -183,8 +192,9 @@ def normal_(
 ) -> Tensor:
     """N(mean, std).
 
-    As ``torch.nn.init.normal_``, with ``seed`` and ``stream``. Bits: those of
-    ``fastinit.normal``.
+    As ``torch.nn.init.normal_``, with ``seed`` and ``stream``; ``seed=``
+    alone means stream 0: see ``help(fastinit.torch.init)``. Bits: the
+    values are those of ``fastinit.normal``.
     """
     return _fill(
         tensor,
@@ -197,6 +207,7 @@ def normal_(
     )
 
 
+@documented
 def trunc_normal_(
     tensor: Tensor,
     mean: float = 0.0,
@@ -210,8 +221,10 @@ def trunc_normal_(
 ) -> Tensor:
     """N(mean, std), cut to [a, b], which are absolute bounds.
 
-    As ``torch.nn.init.trunc_normal_``, with ``seed`` and ``stream``. Bits:
-    those of ``fastinit.truncated_normal`` with ``bounds="absolute"``.
+    As ``torch.nn.init.trunc_normal_``, with ``seed`` and ``stream``;
+    ``seed=`` alone means stream 0: see ``help(fastinit.torch.init)``.
+    Bits: the values are those of ``fastinit.truncated_normal`` with
+    ``bounds="absolute"``.
 
     One draw per element, exact for any window. Where torch warns that the
     distribution may be incorrect, so does this function, although it is not.
@@ -232,11 +245,12 @@ def trunc_normal_(
     )
 
 
+@documented
 def constant_(tensor: Tensor, val: float, *, seed: int | None = None, stream: int | str | None = None) -> Tensor:
     """One value, val.
 
-    As ``torch.nn.init.constant_``, with ``seed`` and ``stream``. Bits: those
-    of ``fastinit.constant``.
+    As ``torch.nn.init.constant_``, with ``seed`` and ``stream``, which
+    change nothing. Bits: the values are those of ``fastinit.constant``.
     """
     return _fill(
         tensor,
@@ -249,38 +263,42 @@ def constant_(tensor: Tensor, val: float, *, seed: int | None = None, stream: in
     )
 
 
+@documented
 def ones_(tensor: Tensor, *, seed: int | None = None, stream: int | str | None = None) -> Tensor:
     """Ones.
 
-    As ``torch.nn.init.ones_``, with ``seed`` and ``stream``. Bits: those of
-    ``fastinit.ones``.
+    As ``torch.nn.init.ones_``, with ``seed`` and ``stream``, which change
+    nothing. Bits: the values are those of ``fastinit.ones``.
     """
     return _fill(tensor, seed, stream, fastinit.ones, {}, lambda: _torch.ones_(tensor), random=False)
 
 
+@documented
 def zeros_(tensor: Tensor, *, seed: int | None = None, stream: int | str | None = None) -> Tensor:
     """Zeros.
 
-    As ``torch.nn.init.zeros_``, with ``seed`` and ``stream``. Bits: those of
-    ``fastinit.zeros``.
+    As ``torch.nn.init.zeros_``, with ``seed`` and ``stream``, which change
+    nothing. Bits: the values are those of ``fastinit.zeros``.
     """
     return _fill(tensor, seed, stream, fastinit.zeros, {}, lambda: _torch.zeros_(tensor), random=False)
 
 
+@documented
 def eye_(tensor: Tensor, *, seed: int | None = None, stream: int | str | None = None) -> Tensor:
     """The identity matrix.
 
-    As ``torch.nn.init.eye_``, with ``seed`` and ``stream``. Bits: those of
-    ``fastinit.identity``.
+    As ``torch.nn.init.eye_``, with ``seed`` and ``stream``, which change
+    nothing. Bits: the values are those of ``fastinit.identity``.
     """
     return _fill(tensor, seed, stream, fastinit.identity, {}, lambda: _torch.eye_(tensor), random=False)
 
 
+@documented
 def dirac_(tensor: Tensor, groups: int = 1, *, seed: int | None = None, stream: int | str | None = None) -> Tensor:
     """The convolution kernel that passes its inputs on.
 
-    As ``torch.nn.init.dirac_``, with ``seed`` and ``stream``. Bits: those of
-    ``fastinit.dirac``.
+    As ``torch.nn.init.dirac_``, with ``seed`` and ``stream``, which change
+    nothing. Bits: the values are those of ``fastinit.dirac``.
     """
     return _fill(
         tensor,
@@ -293,6 +311,7 @@ def dirac_(tensor: Tensor, groups: int = 1, *, seed: int | None = None, stream: 
     )
 
 
+@documented
 def xavier_uniform_(
     tensor: Tensor,
     gain: float = 1.0,
@@ -303,8 +322,10 @@ def xavier_uniform_(
 ) -> Tensor:
     """U(-b, b), b = gain sqrt(6 / (fan_in + fan_out)).
 
-    As ``torch.nn.init.xavier_uniform_``, with ``seed`` and ``stream``. Bits:
-    those of ``fastinit.xavier_uniform`` with ``layout="torch"``.
+    As ``torch.nn.init.xavier_uniform_``, with ``seed`` and ``stream``;
+    ``seed=`` alone means stream 0: see ``help(fastinit.torch.init)``.
+    Bits: the values are those of ``fastinit.xavier_uniform`` with
+    ``layout="torch"``.
     """
     return _fill(
         tensor,
@@ -317,6 +338,7 @@ def xavier_uniform_(
     )
 
 
+@documented
 def xavier_normal_(
     tensor: Tensor,
     gain: float = 1.0,
@@ -327,8 +349,10 @@ def xavier_normal_(
 ) -> Tensor:
     """N(0, std), std = gain sqrt(2 / (fan_in + fan_out)).
 
-    As ``torch.nn.init.xavier_normal_``, with ``seed`` and ``stream``. Bits:
-    those of ``fastinit.xavier_normal`` with ``layout="torch"``.
+    As ``torch.nn.init.xavier_normal_``, with ``seed`` and ``stream``;
+    ``seed=`` alone means stream 0: see ``help(fastinit.torch.init)``.
+    Bits: the values are those of ``fastinit.xavier_normal`` with
+    ``layout="torch"``.
     """
     return _fill(
         tensor,
@@ -366,6 +390,7 @@ def _kaiming(
     return _fill(tensor, seed, stream, ours, arguments, theirs, generator=generator)
 
 
+@documented
 def kaiming_uniform_(
     tensor: Tensor,
     a: float = 0,
@@ -378,8 +403,10 @@ def kaiming_uniform_(
 ) -> Tensor:
     """U(-b, b), b = gain sqrt(3 / fan).
 
-    As ``torch.nn.init.kaiming_uniform_``, with ``seed`` and ``stream``. Bits:
-    those of ``fastinit.he_uniform`` with ``layout="torch"``.
+    As ``torch.nn.init.kaiming_uniform_``, with ``seed`` and ``stream``;
+    ``seed=`` alone means stream 0: see ``help(fastinit.torch.init)``.
+    Bits: the values are those of ``fastinit.he_uniform`` with
+    ``layout="torch"``.
     """
     return _kaiming(
         tensor,
@@ -394,6 +421,7 @@ def kaiming_uniform_(
     )
 
 
+@documented
 def kaiming_normal_(
     tensor: Tensor,
     a: float = 0,
@@ -406,8 +434,10 @@ def kaiming_normal_(
 ) -> Tensor:
     """N(0, std), std = gain / sqrt(fan).
 
-    As ``torch.nn.init.kaiming_normal_``, with ``seed`` and ``stream``. Bits:
-    those of ``fastinit.he_normal`` with ``layout="torch"``.
+    As ``torch.nn.init.kaiming_normal_``, with ``seed`` and ``stream``;
+    ``seed=`` alone means stream 0: see ``help(fastinit.torch.init)``.
+    Bits: the values are those of ``fastinit.he_normal`` with
+    ``layout="torch"``.
     """
     return _kaiming(
         tensor,
@@ -422,6 +452,7 @@ def kaiming_normal_(
     )
 
 
+@documented
 def orthogonal_(
     tensor: Tensor,
     gain: float = 1,
@@ -432,8 +463,9 @@ def orthogonal_(
 ) -> Tensor:
     """A random matrix with orthonormal rows or columns, times gain.
 
-    As ``torch.nn.init.orthogonal_``, with ``seed`` and ``stream``. Bits: those
-    of ``fastinit.orthogonal``.
+    As ``torch.nn.init.orthogonal_``, with ``seed`` and ``stream``;
+    ``seed=`` alone means stream 0: see ``help(fastinit.torch.init)``.
+    Bits: the values are those of ``fastinit.orthogonal``.
 
     It is computed in float64 and takes float16 and bfloat16 too.
     """
@@ -448,6 +480,7 @@ def orthogonal_(
     )
 
 
+@documented
 def sparse_(
     tensor: Tensor,
     sparsity: float,
@@ -459,8 +492,9 @@ def sparse_(
 ) -> Tensor:
     """N(0, std), with ceil(sparsity * rows) zeros in each column.
 
-    As ``torch.nn.init.sparse_``, with ``seed`` and ``stream``. Bits: those of
-    ``fastinit.sparse``.
+    As ``torch.nn.init.sparse_``, with ``seed`` and ``stream``; ``seed=``
+    alone means stream 0: see ``help(fastinit.torch.init)``. Bits: the
+    values are those of ``fastinit.sparse``.
     """
     return _fill(
         tensor,
