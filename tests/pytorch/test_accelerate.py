@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import math
 import multiprocessing
 import os
@@ -38,7 +39,7 @@ from conftest import library
 from fastinit.torch import _compat, accelerate, install, uninstall
 from fastinit.torch._construct import Acceleration, _replacements
 
-accelerate_file = sys.modules[Acceleration.__module__]
+accelerate_file = importlib.import_module("fastinit.torch._construct")
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 NUMPY = dict(zip(DTYPES, map(np.dtype, (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)), strict=True))
 SEED = 7

@@ -9,6 +9,7 @@ import ast
 import importlib
 import importlib.util
 import pathlib
+import pickle
 import re
 import subprocess
 import sys
@@ -246,6 +247,23 @@ print(*dir(t))
     ]
     assert of_init == sorted(torch.nn.init.__all__)
     assert names == ["FastInitReader", "Report", "Row", "Acceleration", "init_module"]
+
+
+def test_public_classes_say_where_they_are() -> None:
+    """In help, in reprs and in pickles, which outlive the names of private files."""
+    classes = [thing for name in fastinit.torch.__all__ if isinstance(thing := getattr(fastinit.torch, name), type)]
+    assert {cls.__name__ for cls in classes} == {"Acceleration", "FastInitReader", "Report", "Row", "accelerate"}
+    assert {cls.__module__ for cls in classes} == {"fastinit.torch"}
+    report = fastinit.torch.init_module(nn.Linear(2, 2), {"*": fastinit.recipes.Initializer("normal")}, seed=0)
+    assert b"_report" not in pickle.dumps(report)
+    assert pickle.loads(pickle.dumps(report)) == report
+
+
+def test_help_begins_with_names_and_not_with_types() -> None:
+    init = [getattr(fastinit.torch.init, name) for name in fastinit.torch.init.__all__ if name.endswith("_")]
+    package = [fastinit.torch.init_module, fastinit.torch.install, fastinit.torch.accelerate.__init__]
+    for function in (*init, *package, fastinit.torch.FastInitReader.__init__):
+        assert function.__annotations__ == {}
 
 
 def test_dir_here_too() -> None:

@@ -24,7 +24,7 @@ from torch.nn.modules.module import (
 from torch.overrides import TorchFunctionMode
 
 import fastinit
-from fastinit._arguments import typed
+from fastinit._arguments import documented, typed
 
 from . import _compat
 from ._generator import seed_of, word_of
@@ -82,11 +82,15 @@ class accelerate(contextlib.ContextDecorator):
 
     Notes
     -----
-    Bits: with a seed, those of fastinit's function of that name on an array of
-    that shape, with that seed and stream. They depend on the order of calls
-    where a parameter has no name yet: while ``nn.Linear`` is built, its weight
-    is just "weight". To build on the meta device first and to fill by name
-    avoids that (see the second example).
+    Bits: with a seed, the values are those of fastinit's function of that name
+    on an array of that shape, with that seed and stream. They depend on the
+    order of calls where a parameter has no name yet: while ``nn.Linear`` is
+    built, its weight is just "weight". To build on the meta device first and
+    to fill by name avoids that (see the second example).
+
+    The levels of forward-mode gradients are global to the process: while any
+    thread is in ``torch.autograd.forward_ad.dual_level()``, everything is left
+    to torch.
 
     Examples
     --------
@@ -107,6 +111,9 @@ class accelerate(contextlib.ContextDecorator):
     ...     model[0].reset_parameters()  # streams "0.weight" and "0.bias"
     """
 
+    __module__ = "fastinit.torch"
+
+    @documented
     def __init__(self, seed: int | None = None, *, module: Module | None = None) -> None:
         _compat.require("accelerate")
         if seed is not None:
@@ -137,6 +144,7 @@ class accelerate(contextlib.ContextDecorator):
         _end(self)  # the innermost block of this object on this thread
 
 
+@documented
 def install(seed: int | None = None, *, module: Module | None = None) -> Acceleration:
     """``accelerate`` without a block: from this call on, until ``uninstall()``.
 
@@ -202,13 +210,13 @@ class Acceleration(TorchFunctionMode):
     Attributes
     ----------
     calls : int
-        How many random calls fastinit has done.
+        Random calls that fastinit handled.
     elements : int
-        How many values they wrote.
+        Values that they wrote.
     seconds : float
-        How long they took.
+        The time that they took.
     passed : int
-        How many random calls were left to torch.
+        Random calls that were left to torch.
 
     Examples
     --------
@@ -219,6 +227,8 @@ class Acceleration(TorchFunctionMode):
     >>> done.calls, done.elements, done.passed
     (1, 12, 1)
     """
+
+    __module__ = "fastinit.torch"
 
     def __init__(self, seed: int | None, module: Module | None, owner: object) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ _MANY = 20
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one parameter.
+    """What was done with one parameter.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Row:
     dtype : str
         Such as "float32".
     pattern : str
-        The pattern of the recipe that won it.
+        The recipe pattern that matched it.
     initializer : fastinit.recipes.Initializer
         What filled it.
     expected_mean, expected_std : float
@@ -45,6 +45,7 @@ class Row:
         Its other names.
     """
 
+    __module__ = "fastinit.torch"
     name: str
     shape: tuple[int, ...]
     dtype: str
@@ -79,6 +80,7 @@ class Report:
         As it was given.
     """
 
+    __module__ = "fastinit.torch"
     rows: tuple[Row, ...]
     buffers: tuple[str, ...]
     left: tuple[str, ...]
