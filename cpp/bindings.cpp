@@ -285,7 +285,9 @@ struct Common {
         has_stream(!stream_or_none.is_none()) {
     if (source.is_none()) {
       streams = &default_streams;
-    } else if (!PyLong_CheckExact(source.ptr()) && py::isinstance<Streams>(source)) {
+    } else if (PyLong_CheckExact(source.ptr())) {
+      seed = to_word(source, "seed");
+    } else if (py::isinstance<Streams>(source)) {
       streams = py::cast<Streams*>(source);
     } else {
       const bool is_generator = type_name(source) == "Generator";

@@ -919,16 +919,8 @@ def zeros(
     >>> fastinit.zeros(np.ones(3)).tolist()
     [0.0, 0.0, 0.0]
     """
-    return constant(
-        out,
-        0.0,
-        seed=seed,
-        stream=stream,
-        global_shape=global_shape,
-        offset=offset,
-        threads=threads,
-        bit_generator=bit_generator,
-    )
+    _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
+    return out
 
 
 @documented
@@ -975,16 +967,8 @@ def ones(
     >>> fastinit.ones(np.zeros(3)).tolist()
     [1.0, 1.0, 1.0]
     """
-    return constant(
-        out,
-        1.0,
-        seed=seed,
-        stream=stream,
-        global_shape=global_shape,
-        offset=offset,
-        threads=threads,
-        bit_generator=bit_generator,
-    )
+    _fill(out, _core.CONSTANT, 1.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
+    return out
 
 
 @documented
