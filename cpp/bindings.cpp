@@ -1,5 +1,5 @@
-// Python's calls of the core: objects to numbers, views to boxes, errors in the user's words, the GIL. It knows no
-// arithmetic, and leaves to views.hpp which objects have memory. python/fastinit/_core.pyi describes what is here.
+// Python's calls of the core: objects to numbers, views to boxes, errors in the user's words, the GIL. Which objects have
+// memory is for views.hpp to say. python/fastinit/_core.pyi describes what is here.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>

@@ -1,5 +1,4 @@
-// Where the elements of a tensor, or of a box of it, are: in memory and in index. It knows shapes and strides, and nothing
-// of the elements.
+// Where the elements of a tensor, or of a box of it, are: in memory and in index.
 #pragma once
 
 #include <cstddef>

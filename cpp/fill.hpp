@@ -1,5 +1,5 @@
-// Fills a box of a tensor in memory: walks any strides, splits the work over threads. It knows shapes, strides and
-// threads; no SIMD, no Python, and of the kernels only that element i is a function of i.
+// Fills a box of a tensor in memory: walks any strides and splits the work over threads, in any way, since element i is a
+// function of i alone.
 #pragma once
 
 #include <cstddef>

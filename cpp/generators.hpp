@@ -1,5 +1,5 @@
-// The counter-based generators: (seed, stream, block number) -> words, a few vectors at a time, in order. It knows the
-// vector vocabulary of the target it is compiled for and nothing of what the words become.
+// The counter-based generators: (seed, stream, block number) -> words, a few vectors at a time, in order, in the vector
+// vocabulary of the target that it is compiled for.
 // Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11.
 #pragma once
 

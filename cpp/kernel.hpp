@@ -1,6 +1,6 @@
 // The contract between the kernels and the rest: which generators, transforms and element types there are, the
-// constants a transform takes, what sums there are, and the table of functions that every target exports. It knows no
-// SIMD, no arrays, no Python. docs/stream-format.md defines the bits.
+// constants a transform takes, what sums there are, and the table of functions that every target exports.
+// docs/stream-format.md defines the bits.
 #pragma once
 
 #include <cstddef>

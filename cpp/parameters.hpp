@@ -1,5 +1,5 @@
-// From a distribution's parameters, as the user gives them in double, to the constants that a transform takes. It
-// refuses what makes no sense, in words for the user. It knows the formulas of docs/stream-format.md and no arrays.
+// From a distribution's parameters, as the user gives them in double, to the constants that a transform takes, by the
+// formulas of docs/stream-format.md. Parameters that make no sense are refused here, in words for the user.
 #pragma once
 
 #include <array>

@@ -1,4 +1,4 @@
-// Runs the parts of a job on several threads. It knows threads, and nothing of what the parts do.
+// Runs the parts of a job on several threads.
 //
 // Starting a thread costs as much as filling 10^5 elements, so helpers are started when a job first wants them and sleep
 // between jobs. A job never waits for a helper that has not come: the caller works on its parts too, and each takes the

@@ -1,5 +1,5 @@
 // From a buffer of rows to their places in memory: what a kernel does with a tile whose elements do not lie side by
-// side, unless it makes columns. It knows the vector vocabulary and the tile's strides, not what the elements are.
+// side, unless it makes columns.
 #pragma once
 
 #include <cstring>

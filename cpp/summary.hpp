@@ -1,5 +1,4 @@
-// What a tensor in memory holds, in a few numbers: moments, extremes, and a digest that tells two tensors apart. It knows
-// floats, shapes and threads; no distributions, no SIMD, no Python.
+// What a tensor in memory holds, in a few numbers: moments, extremes, and a digest that tells two tensors apart.
 #pragma once
 
 #include <cstdint>

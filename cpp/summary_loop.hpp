@@ -1,5 +1,5 @@
 // Sums over elements that lie side by side in memory, written so that compilers make vectors of it: compiled once for
-// each target, like the kernels, with the same bits. It knows the element types, no shapes and no threads.
+// each target, like the kernels, with the same bits. Shapes and threads are the matter of summary.cpp.
 #pragma once
 
 #include <cstdint>

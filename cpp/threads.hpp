@@ -1,4 +1,4 @@
-// How many threads a fill may use. It knows the process's CPUs (affinity mask, cgroup quota) and the user's wishes.
+// How many threads a fill may use, from the process's CPUs (affinity mask, cgroup quota) and what the user asks for.
 #pragma once
 
 #include <string>

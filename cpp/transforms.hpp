@@ -1,6 +1,5 @@
 // The word-to-value transforms: a group of vectors of words to values in the working type, exactly as
 // docs/stream-format.md writes them. Each has the same shape: constants at construction, then operator()(words, values).
-// It knows the vector vocabulary and the quantile tables, not where words come from or where values go.
 #pragma once
 
 #include "kernel.hpp"

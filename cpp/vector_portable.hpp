@@ -1,6 +1,5 @@
 // The vector vocabulary in plain C++: four 32-bit lanes, two 64-bit lanes, AES by table lookups, std::fma. It runs
-// anywhere and is the twin that every other vector_*.hpp is compared with; it also says what each word means. It knows
-// nothing of random numbers.
+// anywhere and is the twin that every other vector_*.hpp is compared with; it also says what each word means.
 #pragma once
 
 #include <cmath>

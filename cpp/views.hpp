@@ -1,6 +1,5 @@
 // Objects with memory: what `out` may be. An array of NumPy, a tensor of any library that speaks DLPack, a buffer (PEP
-// 3118): each becomes a View. It knows Python's objects and what they say of their memory; it knows no calls, no
-// distributions and no arithmetic. pybind11 is for this pair of files and bindings.cpp alone.
+// 3118): each becomes a View. pybind11 is for this pair of files and bindings.cpp alone.
 #pragma once
 
 #include <pybind11/pybind11.h>

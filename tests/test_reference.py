@@ -1,7 +1,7 @@
 """The oracle checked against what others published or what mpmath computes, so that agreement with it means something.
 
-It knows FIPS-197, Random123's known answers (github.com/DEShawResearch/random123, tests/kat_vectors and
-tests/old_kat_vectors) and exact arithmetic. It must not know fastinit itself: no test here imports the library.
+The others are FIPS-197 and Random123's known answers (github.com/DEShawResearch/random123, tests/kat_vectors and
+tests/old_kat_vectors); besides, there is exact arithmetic. No test here imports fastinit itself.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Makes the coefficient tables of the normal quantile: quantile_tables.hpp, quantile_tables.cpp, quantile_tables.csv.
 
-What it knows: the normal distribution, in 40 decimal digits (mpmath), and how the stream format cuts the
-quantile into pieces (docs/stream-format.md). Every piece is the polynomial through the quantile's values at
+The normal distribution comes from mpmath, in 40 decimal digits; how the quantile is cut into pieces is the
+stream format's matter (docs/stream-format.md). Every piece is the polynomial through the quantile's values at
 the Chebyshev nodes of the piece, which is within a third of the best possible error here, since each further
 degree divides the error by six or more. Run it without arguments to rewrite the files beside it, or with
 --check to compare them with what is committed.

@@ -3,7 +3,7 @@
 //   - each element has the bits that the plain C++ kernel gives its index, is finite, and lies within the bounds;
 //   - no other byte changes. A page without access is before its first byte or after its last one,
 //     next to it or at most 255 bytes away.
-// It needs clang (libFuzzer); tests/fuzz/README.md has the commands. It knows the core's interface and no arrays.
+// It needs clang (libFuzzer); tests/fuzz/README.md has the commands.
 #include <fuzzer/FuzzedDataProvider.h>
 #include <sys/mman.h>
 #include <unistd.h>
