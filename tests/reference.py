@@ -2,8 +2,8 @@
 
 Written from docs/stream-format.md and cpp/tables/quantile_tables.csv alone; section titles below are that page's.
 It owes nothing to the C++ code and imports no fastinit: the two agree only because both follow the page. Words come
-from NumPy integers, values from IEEE arithmetic plus an emulated fused multiply-add (Boldo, Melquiond, "Emulation of FMA and
-correctly rounded sums: proved algorithms using rounding to odd", IEEE Trans. Computers 57(4), 2008).
+from NumPy integers, values from IEEE arithmetic plus an emulated fused multiply-add (Boldo, Melquiond, "Emulation of
+FMA and correctly rounded sums: proved algorithms using rounding to odd", IEEE Trans. Computers 57(4), 2008).
 """
 
 from __future__ import annotations
