@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 __all__ = [
+    "BIT_GENERATORS",
     "NO_SEQUENCES",
     "at_least_zero",
     "choice",
@@ -38,6 +39,7 @@ __all__ = [
     "with_margins",
 ]
 
+BIT_GENERATORS = ("ars", "philox")
 _DTYPES = ("float32", "float64", "float16", "bfloat16", "uint32", "uint64")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from . import _core
-from ._arguments import choice, documented, integer, shown, typed
+from ._arguments import BIT_GENERATORS, choice, documented, integer, shown, typed
 from ._methods import Methods
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class Generator(Methods):
         _streams: _core.Streams
 
     def __init__(self, seed: Integer | SeedSequence | None = None, *, bit_generator: BitGenerator = "ars") -> None:
-        choice("bit_generator", bit_generator, ("ars", "philox"))
+        choice("bit_generator", bit_generator, BIT_GENERATORS)
         self._bit_generator = bit_generator
         number: Any = seed
         self._seed_sequence: Any = None

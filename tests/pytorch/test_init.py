@@ -31,6 +31,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastinit
 import fastinit.torch.init as init
+from conftest import library
 from fastinit.torch import _tensor
 
 untyped_ad: Any = forward_ad
@@ -752,3 +753,16 @@ def test_a_copied_and_pickled_module_is_as_before() -> None:
     assert torch.equal(copy.deepcopy(layer).weight, layer.weight)
     x = torch.ones(2, 3)
     assert torch.equal(layer(x), x @ layer.weight.T + layer.bias)
+
+
+def test_bfloat16_truncated_normals_beside_timms() -> None:
+    """docs/torch.md: timm's puts 0.2 % of the values at -2, 100 standard deviations away; this one puts none there."""
+    trunc_normal_ = library("timm").layers.trunc_normal_
+    torch.manual_seed(0)
+    n = 1_000_000
+    theirs = trunc_normal_(torch.empty(n, dtype=torch.bfloat16), std=0.02).float()
+    assert 0.0015 < float((theirs == -2).float().mean()) < 0.0025
+    assert 0.085 < float(theirs.std()) < 0.095
+    ours = init.trunc_normal_(torch.empty(n, dtype=torch.bfloat16), std=0.02, seed=0, stream="w").float()
+    assert float(ours.abs().max()) < 0.02 * 6.5
+    assert abs(float(ours.std()) - 0.02) < 6 * 0.02 / (2 * n) ** 0.5 + 0.02 * 2**-9  # and bfloat16's rounding

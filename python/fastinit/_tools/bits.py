@@ -13,7 +13,7 @@ import numpy as np
 
 import fastinit
 
-from .._arguments import stream_number
+from .._arguments import BIT_GENERATORS, stream_number
 from .output import writing
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["add_arguments", "main", "pieces", "write"]
 
-BIT_GENERATORS = ("ars", "philox")
 END = 2**64  # of seeds and streams
 MOST_STREAMS = 1 << 16
 
