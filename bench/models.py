@@ -55,6 +55,7 @@ def _by_recipe(recipe: str, tensors: shapes.Shapes, shrink: int) -> list[Paramet
     return [
         (name, tuple(max(1, size // shrink) for size in tensors[name]), initializer)
         for name, (_, initializer) in found.items()
+        if isinstance(initializer, Initializer)
     ]
 
 

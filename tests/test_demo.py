@@ -24,7 +24,11 @@ def laws(name: str) -> dict[str, demo.Law]:
     network = demo.NETWORKS[name]
     tensors = network.shapes()
     found = match(named(network.recipe, tensors), tensors)
-    return {name: demo.law(initializer, tensors[name]) for name, (_, initializer) in found.items()}
+    return {
+        name: demo.law(initializer, tensors[name])
+        for name, (_, initializer) in found.items()
+        if isinstance(initializer, Initializer)
+    }
 
 
 # --- the networks ---------------------------------------------------------------------------------------------------

@@ -734,8 +734,8 @@ def test_a_subclass_has_its_own_name_and_equals_its_own_kind() -> None:
 
 def test_shapes_are_read_as_jax_reads_them() -> None:
     init, keras = fastinit.jax.JaxInitializer("he_normal"), Initializer("he_normal")
-    assert init.moments((100, 64)) == keras.moments((100, 64), "keras") != keras.moments((100, 64))
-    assert init.moments((100, 64), "torch") == keras.moments((100, 64))
+    assert init.moments((100, 64)) == keras.moments((100, 64), "keras") != keras.moments((100, 64), "torch")
+    assert init.moments((100, 64), "torch") == keras.moments((100, 64), "torch")
     filled = [one.fill(np.empty((100, 64)), **KEY, **layout) for one, layout in ((init, {}), (keras, LAYOUT))]
     assert np.array_equal(*filled)
     assert np.array_equal(filled[0], init(jax.random.key(0), (100, 64)))

@@ -85,8 +85,8 @@ def test_the_expected_moments_are_those_of_the_values(
     name: str, arguments: dict[str, Any], shape: tuple[int, ...]
 ) -> None:
     initializer = Initializer(name, arguments)
-    values = initializer.fill(np.empty(shape), seed=11, stream=name)
-    mean, std = initializer.moments(shape)
+    values = initializer.fill(np.empty(shape), seed=11, stream=name, layout="torch")
+    mean, std = initializer.moments(shape, "torch")
     n = values.size
     if name in ("constant", "zeros", "ones", "identity", "dirac"):
         assert float(values.mean()) == pytest.approx(mean, rel=1e-14)
@@ -141,9 +141,9 @@ def test_moments_without_spread() -> None:
 
 
 def test_moments_of_no_elements_are_those_of_the_law() -> None:
-    assert Initializer("he_normal").moments((3, 0)) == (0.0, math.sqrt(2))
+    assert Initializer("he_normal").moments((3, 0), "torch") == (0.0, math.sqrt(2))
     for name, arguments, shape in LAWS:
-        mean, std = Initializer(name, arguments).moments((0,) * len(shape))
+        mean, std = Initializer(name, arguments).moments((0,) * len(shape), "torch")
         assert math.isfinite(mean)
         assert math.isfinite(std)
 
@@ -152,13 +152,13 @@ def test_moments_at_the_ends_of_the_range() -> None:
     """Where a sum or a square on the way would not be a float64 value any more."""
     wide = Initializer("uniform", low=-1e308, high=1.5e308)
     assert wide.moments((3,)) == pytest.approx((2.5e307, 2.5 / math.sqrt(12) * 1e308))
-    assert Initializer("he_normal", gain=1e200).moments((4, 4)) == (0.0, 5e199)
+    assert Initializer("he_normal", gain=1e200).moments((4, 4), "torch") == (0.0, 5e199)
 
 
 def test_moments_of_a_shape_that_is_refused_are_refused() -> None:
     for name in ("he_normal", "identity", "orthogonal", "dirac"):
         with pytest.raises(ValueError, match=rf"^Initializer\('{name}'\): .*\(3,\)"):
-            Initializer(name).moments((3,))
+            Initializer(name).moments((3,), "torch")
 
 
 # --- an initializer is a value --------------------------------------------------------------------------------------
@@ -233,8 +233,8 @@ def test_arguments_are_kept_as_plain_values(name: str, given: dict[str, Any], ke
     assert one == other
     assert hash(one) == hash(other)
     assert repr(one) == repr(other)
-    found = one.fill(np.empty((8, 8, 8)), seed=1, stream=2)
-    assert np.array_equal(found, other.fill(np.empty((8, 8, 8)), seed=1, stream=2))
+    found = one.fill(np.empty((8, 8, 8)), seed=1, stream=2, layout="torch")
+    assert np.array_equal(found, other.fill(np.empty((8, 8, 8)), seed=1, stream=2, layout="torch"))
 
 
 def test_plain_values_fill_the_bits_of_those_that_were_given() -> None:
@@ -440,7 +440,7 @@ def test_check_refuses_what_fill_would() -> None:
     for shape in ((3,), ()):
         words = f"needs at least 2 dimensions; got shape {shape}, which has no fans: give those, or use an initialiser"
         with pytest.raises(ValueError, match=rf"^Initializer\('he_normal'\): layout='torch' .*{re.escape(words)}"):
-            Initializer("he_normal").check(shape, np.float32)
+            Initializer("he_normal").check(shape, np.float32, "torch")
     Initializer("he_normal").check((3,), np.float32, "keras")
     with pytest.raises(
         ValueError, match=r"\): shape must have 2 dimensions, got \(3,\)$"
@@ -493,7 +493,7 @@ def test_what_does_not_match_is_named() -> None:
         (["ab"], "got 'ab' of type str in it"),
         ([("a", ZEROS, 3)], "of type tuple in it"),
         ([(1, ZEROS)], "got 1 of type int with .* in it"),
-        ({"a": "zeros"}, "got 'a' of type str with 'zeros' of type str in it"),
+        ({"a": "zeros"}, "got 'zeros' of type str for 'a'"),
     ],
 )
 def test_what_is_no_recipe_is_a_type_error(recipe: Any, came: str) -> None:
@@ -627,7 +627,9 @@ RESNET = {
 
 
 def of(recipe: Recipe, shapes: dict[str, tuple[int, ...]], name: str) -> Initializer:
-    return match(recipe, shapes)[name][1]
+    initializer = match(recipe, shapes)[name][1]
+    assert isinstance(initializer, Initializer)
+    return initializer
 
 
 def test_the_names_say_what_a_shipped_recipe_needs() -> None:
@@ -684,6 +686,7 @@ def test_the_example_in_the_refusal_is_a_name_of_such_a_model(name: str) -> None
 def test_vit_cuts_at_values_not_at_multiples_of_std() -> None:
     """As timm's trunc_normal_ does: at -2 and 2, far beyond any value of std 0.02."""
     pattern, cut = list(dict(recipes.vit(768)).items())[-1]
+    assert isinstance(cut, Initializer)
     assert (pattern, cut) == ("*.weight", Initializer("truncated_normal", std=0.02, bounds="absolute"))
     assert cut.moments((4, 4)) == pytest.approx((0.0, 0.02), rel=1e-12)
 

@@ -122,6 +122,7 @@ def run(title: str, source: str, shapes: Shapes, recipe: Recipe, *, seed: int, t
     ours = numpys = worst = 0.0
     inside = moments = 0
     for name, (_, initializer) in match(recipe, shapes).items():
+        assert isinstance(initializer, Initializer)
         shape = shapes[name]
         n = math.prod(shape)
         flat = buffer[:n]

@@ -15,6 +15,7 @@ import fastinit
 from .._arguments import typed
 from ..recipes._core import check_prefix, some
 from ..recipes._named import assign
+from ..recipes._values import Skip
 from ._arrays import LAYOUT, check_dtype, check_given, check_sharding, filled, float_type
 
 if TYPE_CHECKING:
@@ -178,6 +179,8 @@ def init_tree(
     fastinit.zeros(np.empty(0), seed=seed, threads=threads, bit_generator=bit_generator)
     made = {}
     for name, (_, initializer) in matched.items():
+        if isinstance(initializer, Skip):
+            continue
         sharding = placements[name]
         try:
             shape, element = _shape_and_dtype(leaves[name])

@@ -20,9 +20,23 @@ if TYPE_CHECKING:
     from ._core import Initializer, Recipe, match
     from ._language import gpt2, llama
     from ._named import RECIPES, named
+    from ._values import computed, optional, skip
     from ._vision import resnet, vit
 
-__all__ = ["RECIPES", "Initializer", "Recipe", "gpt2", "llama", "match", "named", "resnet", "vit"]
+__all__ = [
+    "RECIPES",
+    "Initializer",
+    "Recipe",
+    "computed",
+    "gpt2",
+    "llama",
+    "match",
+    "named",
+    "optional",
+    "resnet",
+    "skip",
+    "vit",
+]
 
 
 # ``import fastinit`` imports this file, and few need recipes: a name is imported when it is asked for.
@@ -30,11 +44,14 @@ _FROM = {
     "RECIPES": "_named",
     "Initializer": "_core",
     "Recipe": "_core",
+    "computed": "_values",
     "gpt2": "_language",
     "llama": "_language",
     "match": "_core",
     "named": "_named",
+    "optional": "_values",
     "resnet": "_vision",
+    "skip": "_values",
     "vit": "_vision",
 }
 

@@ -15,16 +15,17 @@ import re
 import struct
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastinit
 
-from .. import initializers, structured
+from .. import _core, initializers, structured
 from .._arguments import NO_SEQUENCES, integer, shown, typed
 from ._moments import MOMENTS, Shape
+from ._values import Computed, Optional, Skip
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -32,14 +33,18 @@ if TYPE_CHECKING:
     from .._types import BitGenerator
 
 __all__ = [
+    "Choose",
+    "Filling",
     "Initializer",
     "Recipe",
+    "Value",
     "check_prefix",
     "count",
     "keywords",
     "match",
     "match_chosen",
     "plain",
+    "resolved",
     "rule",
     "select",
     "some",
@@ -116,8 +121,8 @@ class Initializer:
     arguments : mapping, optional
         Arguments of that function, by name, except those that belong to each
         fill: out, seed, stream, global_shape, offset, threads, bit_generator.
-        Without fans, a layout or axes, functions that need fans read them from
-        the shape.
+        Without fans, a layout or axes, a function that needs fans is refused
+        where neither the call nor a module's type says how to read the shape.
     **more
         The same, as keyword arguments.
 
@@ -157,7 +162,7 @@ class Initializer:
     __module__ = "fastinit.recipes"  # for help, and for pickles that outlive the name of this file
     _function: str
     _arguments: Mapping[str, object]
-    _layout: ClassVar[str] = "torch"  # how shapes are read where neither the arguments nor the call say it
+    _layout: ClassVar[str | None] = None  # how shapes are read where neither the arguments nor the call say it
 
     def __new__(cls, function: str, arguments: Mapping[str, object] | None = None, /, **more: object) -> Self:
         return cls._made(function, arguments, more)
@@ -183,7 +188,8 @@ class Initializer:
         for name, value in {"_function": function, "_arguments": MappingProxyType(given), **own}.items():
             object.__setattr__(self, name, value)
         self._check_names()
-        self.check((0,) * _DIMENSIONS.get(function, 32), np.dtype(np.float64))
+        # Any layout will do: how shapes are read may be said later.
+        self.check((0,) * _DIMENSIONS.get(function, 32), np.dtype(np.float64), "torch")
         return self
 
     def _check_names(self) -> None:
@@ -240,11 +246,32 @@ class Initializer:
         }
         return f"{self.function}({', '.join(f'{name}={value}' for name, value in values.items())})"
 
-    def _call(self, layout: str | None) -> dict[str, Any]:
+    @property
+    def takes(self) -> Mapping[str, inspect.Parameter]:
+        """The parameters of the function."""
+        return _functions()[self.function].parameters
+
+    @property
+    def is_described(self) -> bool:
+        """Whether it says how shapes are read, or needs no one to say it."""
+        return (
+            "layout" not in self.takes
+            or self._layout is not None
+            or any(self.arguments.get(name) is not None for name in _FANS)
+        )
+
+    def _call(self, layout: str | None, n_dims: int) -> dict[str, Any]:
         """The arguments of a call, with a layout where the function needs one."""
-        described = any(self.arguments.get(name) is not None for name in _FANS)
-        if "layout" in _functions()[self.function].parameters and not described:
-            return {**self.arguments, "layout": self._layout if layout is None else layout}
+        if "layout" not in self.takes or any(self.arguments.get(name) is not None for name in _FANS):
+            return dict(self.arguments)
+        layout = self._layout if layout is None else layout
+        if layout is not None:
+            return {**self.arguments, "layout": layout}
+        if self.takes["layout"].default is not None and n_dims > 2:  # the function would read it as torch does
+            raise ValueError(
+                f"{self.function} needs layout= for {n_dims} dimensions: layout='torch' reads the shape of out as "
+                "(out, in, *kernel), layout='keras' as (*kernel, in, out)"
+            )
         return dict(self.arguments)
 
     def fill(
@@ -271,8 +298,8 @@ class Initializer:
             Of the tensor of which ``out`` is a box.
         layout : {"torch", "keras"}, optional
             How fans are read from the shape if the arguments of this
-            initialiser do not say it. By default "torch"; "keras" for a
-            ``fastinit.jax.JaxInitializer``.
+            initialiser do not say it. There is no default; but "keras" is that
+            of a ``fastinit.jax.JaxInitializer``.
         threads : int, optional
             At most this many threads.
         bit_generator : {"ars", "philox"}, default "ars"
@@ -297,9 +324,10 @@ class Initializer:
         array([0.5, 0.5])
         """
         function: Callable[..., Any] = getattr(fastinit, self.function)
+        n_dims = len(_core.shape(out)) if self._layout is None and self.function in _DIMENSIONS else 0
         return function(
             out,
-            **self._call(layout),
+            **self._call(layout, n_dims),
             seed=seed,
             stream=stream,
             global_shape=global_shape,
@@ -364,11 +392,11 @@ class Initializer:
         Examples
         --------
         >>> from fastinit.recipes import Initializer
-        >>> Initializer("lecun_normal").moments((100, 64))
+        >>> Initializer("lecun_normal", layout="torch").moments((100, 64))
         (0.0, 0.125)
         """
         self.check(shape, np.dtype(np.float64), layout)
-        bound = _functions()[self.function].bind(None, **self._call(layout))
+        bound = _functions()[self.function].bind(None, **self._call(layout, len(shape)))
         bound.apply_defaults()
         formula = MOMENTS[getattr(fastinit, self.function).__name__]  # of he_normal for its alias kaiming_normal
         return formula(bound.arguments, tuple(shape))
@@ -388,23 +416,60 @@ def try_box(initializer: Initializer, nothing: Any, shape: Shape, layout: str | 
 
 # --- recipes --------------------------------------------------------------------------------------------------------
 
-Recipe: TypeAlias = Mapping[str, Initializer] | Sequence[tuple[str, Initializer]]
-"""Patterns and initialisers, in order. A pattern is compared with the whole name of a parameter, as by
+# What fills a parameter.
+Filling: TypeAlias = "Initializer | Computed"
+# What says it, once the parameter's shape is known.
+Choose: TypeAlias = "Callable[[str, tuple[int, ...], Mapping[str, tuple[int, ...]]], Filling | Skip]"
+Value: TypeAlias = "Filling | Skip | Choose"
+Recipe: TypeAlias = "Mapping[str, Value] | Sequence[tuple[str, Value]]"
+"""Patterns and values, in order. A pattern is compared with the whole name of a parameter, as by
 ``fnmatch.fnmatchcase``: ``*`` is any text, with dots too, ``?`` one character, ``[abc]`` one of them. One that is the
-name of a parameter, character for character, is for that parameter alone. The first pattern that matches wins."""
+name of a parameter, character for character, is for that parameter alone. The first pattern that matches wins. One that
+matches nothing is refused, unless it is ``optional(pattern)``.
+
+A value is an ``Initializer``; ``skip``, for parameters that are left as they are; ``computed(function)``; or a function
+``choose(name, shape, siblings)`` that returns one of these. ``siblings`` has the shapes of the parameters of the same
+module, this one among them, by the last part of their names."""
+
+ValueT = TypeVar("ValueT", bound=Value)  # of a recipe of initialisers alone, that is what each name gets
+
+_WANTED = "recipe must be pairs of (pattern, value), or a mapping from patterns to values"
+_VALUE = (
+    f"{_WANTED}, where a value is an Initializer, skip, computed(function) or a function of (name, shape, siblings)"
+)
 
 
-def _pairs(recipe: object) -> list[tuple[str, Initializer]]:
-    wanted = "recipe must be pairs of (pattern, Initializer), or a mapping from patterns to them"
+def _check_value(pattern: str, value: object) -> None:
+    if isinstance(value, Initializer | Computed | Skip):
+        return
+    got = f"{_VALUE}; got {typed(value)} for {pattern!r}"
+    if not callable(value):
+        raise TypeError(got)
+    inner: Any = value
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    name = getattr(inner, "__name__", "")
+    if name in _functions() and inner is getattr(fastinit, name):
+        raise TypeError(f"{got}: Initializer({name!r}) stands for a function of fastinit")
+    try:
+        inspect.signature(value).bind("", (), {})
+    except TypeError as error:
+        raise TypeError(f"{got}: {error}") from None
+    except ValueError:  # one that is compiled may not say what it takes
+        pass
+
+
+def _pairs(recipe: Mapping[str, ValueT] | Sequence[tuple[str, ValueT]]) -> list[tuple[str, ValueT]]:
     if isinstance(recipe, str) or not isinstance(recipe, Mapping | Sequence):
-        raise TypeError(f"{wanted}, got {typed(recipe)}")
-    pairs = list(recipe.items() if isinstance(recipe, Mapping) else recipe)
+        raise TypeError(f"{_WANTED}, got {typed(recipe)}")
+    pairs: list[Any] = list(recipe.items() if isinstance(recipe, Mapping) else recipe)
     for pair in pairs:
         if not (isinstance(pair, tuple | list) and len(pair) == 2):
-            raise TypeError(f"{wanted}, got {typed(pair)} in it")
-        if not (isinstance(pair[0], str) and isinstance(pair[1], Initializer)):
-            raise TypeError(f"{wanted}, got {typed(pair[0])} with {typed(pair[1])} in it")
-    return [(pattern, initializer) for pattern, initializer in pairs]
+            raise TypeError(f"{_WANTED}, got {typed(pair)} in it")
+        if not isinstance(pair[0], str):
+            raise TypeError(f"{_WANTED}, got {typed(pair[0])} with {typed(pair[1])} in it")
+        _check_value(*pair)
+    return [(pattern, value) for pattern, value in pairs]
 
 
 def some(names: Iterable[str]) -> str:
@@ -468,18 +533,20 @@ def select(
 
 
 def match(
-    recipe: Recipe,
+    recipe: Mapping[str, ValueT] | Sequence[tuple[str, ValueT]],
     names: Iterable[str],
     *,
     include: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] | None = None,
-) -> dict[str, tuple[str, Initializer]]:
-    """Which pattern and initialiser each parameter gets: the first that matches.
+) -> dict[str, tuple[str, ValueT]]:
+    """Which pattern and value each parameter gets: the first that matches.
 
     Parameters
     ----------
     recipe : Recipe
-        Pairs of (pattern, Initializer), or a mapping.
+        Pairs of (pattern, value), or a mapping. A value is an ``Initializer``,
+        ``skip``, ``computed(function)``, or a function of (name, shape,
+        siblings) that chooses one.
     names : iterable of str
         Qualified names of all parameters.
     include, exclude : str or sequence of str, optional
@@ -489,8 +556,8 @@ def match(
     Returns
     -------
     dict
-        From each name that gets something, in order, to (pattern,
-        Initializer).
+        From each name that gets something, in order, to (pattern, value).
+        Functions that choose are not called, since names have no shapes.
 
     Raises
     ------
@@ -498,8 +565,9 @@ def match(
         recipe, names, include or exclude is not what is described above.
     ValueError
         No pattern matches a parameter that is to get something; or a pattern
-        of the recipe is never the first to match, selected or not; or a
-        pattern of include or exclude matches nothing. The message names them.
+        of the recipe is never the first to match, selected or not (but what is
+        ``optional`` may match nothing); or a pattern of include or exclude
+        matches nothing. The message names them.
 
     Examples
     --------
@@ -519,12 +587,14 @@ def match(
     return match_chosen(recipe, names, set(select(names, include, exclude)))
 
 
-def match_chosen(recipe: Recipe, names: Iterable[str], chosen: Collection[str]) -> dict[str, tuple[str, Initializer]]:
+def match_chosen(
+    recipe: Mapping[str, ValueT] | Sequence[tuple[str, ValueT]], names: Iterable[str], chosen: Collection[str]
+) -> dict[str, tuple[str, ValueT]]:
     """What ``match`` says, for a caller that has selected the names itself. ``names`` are those of all parameters."""
     pairs = _pairs(recipe)
     names = set(ordered := list(names))
     rules = [rule(pattern, names) for pattern, _ in pairs]
-    found: dict[str, tuple[str, Initializer]] = {}
+    found: dict[str, tuple[str, ValueT]] = {}
     won: set[int] = set()
     matched: set[int] = set()
     without: list[str] = []
@@ -541,7 +611,9 @@ def match_chosen(recipe: Recipe, names: Iterable[str], chosen: Collection[str]) 
     problems = []
     if without:
         problems.append(f"no pattern matches the parameters {some(without)}")
-    nothing = [pattern for i, (pattern, _) in enumerate(pairs) if i not in matched]
+    nothing = [
+        pattern for i, (pattern, _) in enumerate(pairs) if i not in matched and not isinstance(pattern, Optional)
+    ]
     if nothing:
         problems.append(f"no parameter matches the patterns {some(nothing)}")
     hidden = [pattern for i, (pattern, _) in enumerate(pairs) if i in matched - won]
@@ -550,3 +622,39 @@ def match_chosen(recipe: Recipe, names: Iterable[str], chosen: Collection[str]) 
     if problems:
         raise ValueError(f"recipe: {'; '.join(problems)}")
     return found
+
+
+def _module_of(name: str) -> tuple[str, str]:
+    module, _, last = name.rpartition(".")
+    return module, last
+
+
+def resolved(
+    found: Mapping[str, tuple[str, Value]], shapes: Mapping[str, Shape]
+) -> dict[str, tuple[str, Filling | Skip]]:
+    """What ``match`` says, where the functions that choose have chosen. ``shapes`` has all parameters, by all names."""
+    modules: dict[str, dict[str, tuple[int, ...]]] = {}
+    for name, shape in shapes.items():
+        module, last = _module_of(name)
+        modules.setdefault(module, {})[last] = tuple(shape)
+    values: dict[str, tuple[str, Filling | Skip]] = {}
+    for name, (pattern, value) in found.items():
+        if not isinstance(value, Initializer | Computed | Skip):
+            module, last = _module_of(name)
+            siblings = MappingProxyType(modules[module])
+            whose = f"recipe: the function for the pattern {str(pattern)!r}"
+            try:
+                chosen = value(name, siblings[last], siblings)
+            except Exception as error:
+                raise ValueError(
+                    f"{whose} raised {type(error).__name__}: {error}; for the parameter {name!r} of shape "
+                    f"{siblings[last]}, with the siblings {dict(siblings)}"
+                ) from error
+            if not isinstance(chosen, Initializer | Computed | Skip):
+                raise TypeError(
+                    f"{whose} must return an Initializer, skip or computed(function), got {typed(chosen)} for the "
+                    f"parameter {name!r}"
+                )
+            value = chosen
+        values[name] = pattern, value
+    return values

@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from .._arguments import shown, typed
-from ._core import Initializer, Recipe, match, some
+from ._core import Filling, Recipe, match, resolved, some
 from ._language import gpt2, llama
 from ._moments import Shape
+from ._values import Skip
 from ._vision import resnet, vit
 
 __all__ = ["RECIPES", "assign", "named"]
@@ -98,6 +99,7 @@ def assign(
     shapes: Mapping[str, Shape],
     include: str | Sequence[str] | None,
     exclude: str | Sequence[str] | None,
-) -> dict[str, tuple[str, Initializer]]:
+) -> dict[str, tuple[str, Filling | Skip]]:
     """What ``match`` says, for a recipe or the name of a shipped one. ``shapes`` has all parameters of the target."""
-    return match(named(recipe, shapes) if isinstance(recipe, str) else recipe, shapes, include=include, exclude=exclude)
+    pairs = named(recipe, shapes) if isinstance(recipe, str) else recipe
+    return resolved(match(pairs, shapes, include=include, exclude=exclude), shapes)

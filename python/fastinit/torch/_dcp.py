@@ -6,7 +6,6 @@ import.
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -25,13 +24,14 @@ from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.storage import StorageReader
 
 from fastinit._arguments import documented, typed
-from fastinit.recipes import Initializer, Recipe
+from fastinit.recipes import Recipe
 
 from . import _compat
-from ._parameters import Target, has_no_storage, plain_name, refuse_shared_memory, shape_of, targets_of, unwrapped
-from ._selection import check_arguments, errors_of, rules_of, selected, try_fill
+from ._fans import owners_of
+from ._parameters import Target, has_no_storage, plain_name, refuse_shared_memory, targets_of, unwrapped
+from ._selection import Rule, check_arguments, errors_of, rule_for, selected, values_of
 from ._sharding import boxes, is_dtensor
-from ._tensor import why_not, why_not_dtype, write
+from ._tensor import why_not, why_not_dtype
 
 if TYPE_CHECKING:
     from fastinit._types import BitGenerator
@@ -145,14 +145,18 @@ class FastInitReader(StorageReader):
                     f"{key}: only {kind} are filled; this entry would be left as it is, but it is on the meta device "
                     f"and has no values. Give exclude={names[key]!r} and load without it, or use init_module"
                 )
+        values = values_of(recipe, targets, chosen)
+        chosen = [target for target in chosen if target.name in values]
         for target in chosen:
             _check_parameter(target)
         refuse_shared_memory(targets, chosen)
-        rules = rules_of(recipe, targets, chosen)
+        owners = owners_of(source) if isinstance(source, torch.nn.Module) else {}
+        given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
         fills = {}
         for target in chosen:
-            fill = _filler(target, rules[target.name][1], seed, threads, bit_generator)
-            fills.update(dict.fromkeys(target.names, fill))
+            with errors_of(target):
+                rule = rule_for(target, *values[target.name], owners)
+            fills.update(dict.fromkeys(target.names, _filler(target, rule, given)))
         self._fills = {checkpoint_prefix + key: fills[names[key]] for key in fillable if names[key] in fills}
         self._metadata = Metadata(
             {
@@ -241,20 +245,14 @@ def _check_parameter(target: Target) -> None:
             )
 
 
-def _filler(
-    target: Target, initializer: Initializer, seed: int, threads: int | None, bit_generator: BitGenerator
-) -> Callable[[Tensor, tuple[int, ...]], None]:
-    """What fills a box of this parameter, at an offset; all that can be refused without memory is refused here."""
-    shape = shape_of(target.tensor)
-    with errors_of(target):
-        try_fill(initializer, shape, target.tensor.dtype)
+def _filler(target: Target, rule: Rule, given: Mapping[str, Any]) -> Callable[[Tensor, tuple[int, ...]], None]:
+    """What fills a box of this parameter, at an offset."""
 
     def fill(out: Tensor, offset: tuple[int, ...]) -> None:
         if (why := why_not(out)) is not None:
             raise ValueError(f"parameter {target.name!r} {why}")
-        box = functools.partial(initializer.fill, stream=target.name, global_shape=shape, offset=offset)
         with errors_of(target):
-            write(out, lambda array: box(array, seed=seed, threads=threads, bit_generator=bit_generator))
+            rule.fill(out, offset, **given)
 
     return fill
 

@@ -8,17 +8,19 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from fastinit import Summary, summary
 from fastinit._arguments import documented, typed
-from fastinit.recipes import Initializer, Recipe
+from fastinit.recipes import Recipe
+from fastinit.recipes._values import Computed
 
 from . import _compat
 from ._buffers import BufferFunctions, attach, buffers_of, compute
+from ._fans import owners_of
 from ._parameters import (
     Target,
     has_no_storage,
@@ -26,12 +28,11 @@ from ._parameters import (
     overlaps_itself,
     plain_name,
     refuse_shared_memory,
-    shape_of,
     targets_of,
     unwrapped,
 )
-from ._report import Report, Row, measured
-from ._selection import check_arguments, errors_of, rules_of, selected, try_fill
+from ._report import Report, Row, expected, measured
+from ._selection import Rule, check_arguments, errors_of, rule_for, selected, values_of
 from ._sharding import boxes, is_dtensor
 from ._tensor import memory, why_not, write
 
@@ -164,51 +165,48 @@ def init_module(
     picked = selected(names, include, exclude, buffer_names)
     chosen = list(itertools.compress(targets, picked[: len(targets)]))
     wanted = list(itertools.compress(meta_buffers, picked[len(targets) :]))
-    left = itertools.chain.from_iterable(own for own, pick in zip(names, picked, strict=True) if not pick)
+    values = values_of(recipe, targets, chosen)
+    skipped = {target.name for target in chosen if target.name not in values}
+    chosen = [target for target in chosen if target.name in values]
+    left = itertools.chain.from_iterable(
+        own for own, pick in zip(names, picked, strict=True) if not pick or own[0] in skipped
+    )
 
     for target in chosen:
         _check_parameter(target)
     refuse_shared_memory(targets, chosen)
-    rules = rules_of(recipe, targets, chosen)
+    owners = owners_of(module)
+    rules = []
+    for target in chosen:
+        with errors_of(target):
+            rules.append(rule_for(target, *values[target.name], owners))
     materialise(chosen)
-    tried = functools.cache(try_fill)  # of a model's layers, most are alike
     pieces = []
     for target in chosen:
         with errors_of(target):
-            shape, held = boxes(target.filled)
+            _, held = boxes(target.filled)
         for piece, _ in held:
             if why := why_not(piece):
                 _refuse(target.name, piece, why)
             if overlaps_itself(piece):
                 _refuse(target.name, piece, "must have memory for each of its elements, got some that share it")
-        with errors_of(target):
-            tried(rules[target.name][1], shape, target.tensor.dtype)
         pieces.append(held)
+    given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
+    drafts = [_drafts(*work, given) for work in zip(chosen, rules, pieces, strict=True)]
     compute(module, wanted, buffer_names, buffers)
 
-    moments = functools.cache(Initializer.moments)  # raises nothing that the trial has not raised
     rows = []
-    for target, held in zip(chosen, pieces, strict=True):
-        pattern, initializer = rules[target.name]
-        shape = shape_of(target.tensor)
+    for target, rule, held, drawn in zip(chosen, rules, pieces, drafts, strict=True):
         found = []
-        for piece, offset in held:
-            fill = functools.partial(
-                initializer.fill,
-                seed=seed,
-                stream=target.name,
-                global_shape=shape,
-                offset=offset,
-                threads=threads,
-                bit_generator=bit_generator,
-            )
-            write(piece, fill)
+        for (piece, offset), draft in zip(held, drawn, strict=True):
+            if draft is None:
+                rule.fill(piece, offset, **given)
+            elif draft is not piece:
+                write(piece, functools.partial(_copy, memory(draft)))
             if report:
-                found.append(summary(memory(piece), global_shape=shape, offset=offset, threads=threads))
+                found.append(summary(memory(piece), global_shape=rule.shape, offset=offset, threads=threads))
         n = sum(piece.numel() for piece, _ in held)
-        rows.append(
-            _row(target, shape, pattern, initializer, moments(initializer, shape), n, found if report else None)
-        )
+        rows.append(_row(target, rule, n, found if report else None))
     _attach(module, chosen)
     attach(wanted)
     return Report(
@@ -246,30 +244,43 @@ def _check_parameter(target: Target) -> None:
 # --- what was done --------------------------------------------------------------------------------------------------
 
 
-def _row(
-    target: Target,
-    shape: tuple[int, ...],
-    pattern: str,
-    initializer: Initializer,
-    expected: tuple[float, float],
-    n: int,
-    found: list[Summary] | None,
-) -> Row:
+def _drafts(
+    target: Target, rule: Rule, held: Sequence[tuple[Tensor, tuple[int, ...]]], given: dict[str, Any]
+) -> Sequence[Tensor | None]:
+    """What a function of the user computes is computed before the first write, since it may raise anything."""
+    if not isinstance(rule.filling, Computed):
+        return [None] * len(held)
+    drafts = []
+    for piece, offset in held:
+        draft = torch.empty_like(piece, device="cpu", requires_grad=False) if target.new is None else piece
+        with errors_of(target):
+            rule.fill(draft, offset, **given)
+        drafts.append(draft)
+    return drafts
+
+
+def _copy(values: Any, out: Any) -> None:
+    out[...] = values
+
+
+def _row(target: Target, rule: Rule, n: int, found: list[Summary] | None) -> Row:
     mean, std, digest = (None, None, None) if found is None else measured(found)
+    expected_mean, expected_std = expected(rule.filling, rule.shape, rule.padding_idx)
     return Row(
         name=target.name,
-        shape=shape,
+        shape=rule.shape,
         dtype=str(target.tensor.dtype).removeprefix("torch."),
-        pattern=pattern,
-        initializer=initializer,
-        expected_mean=expected[0],
-        expected_std=expected[1],
+        pattern=rule.pattern,
+        initializer=rule.filling,
+        expected_mean=expected_mean,
+        expected_std=expected_std,
         n=n,
         measured_mean=mean,
         measured_std=std,
         digest=digest,
         frozen=not target.tensor.requires_grad,
         tied=tuple(target.names[1:]),
+        padding_idx=rule.padding_idx,
     )
 
 

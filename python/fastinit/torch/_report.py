@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
 from fastinit import Summary
 from fastinit._arguments import stream_number
-from fastinit.recipes import Initializer
+from fastinit.recipes._core import Filling
+from fastinit.recipes._values import Computed
 
-__all__ = ["Report", "Row", "measured"]
+__all__ = ["Report", "Row", "expected", "measured"]
 
 _WORD = 2**64
 _MANY = 20
@@ -29,10 +31,11 @@ class Row:
         Such as "float32".
     pattern : str
         The recipe pattern that matched it.
-    initializer : fastinit.recipes.Initializer
-        What filled it.
-    expected_mean, expected_std : float
-        From the published formulas.
+    initializer : fastinit.recipes.Initializer or computed(function)
+        What filled it, with the fans or the layout that the parameter's module
+        says, where the recipe does not.
+    expected_mean, expected_std : float or None
+        From the published formulas. None of what a function computed.
     n : int
         How many elements this process has filled: of a DTensor, its own.
     measured_mean, measured_std : float or None
@@ -43,6 +46,8 @@ class Row:
         Whether it does not require grad. It was filled like the others.
     tied : tuple of str
         Its other names.
+    padding_idx : int or None
+        The row that is 0, since the embedding says that it is padding.
     """
 
     __module__ = "fastinit.torch"
@@ -50,15 +55,16 @@ class Row:
     shape: tuple[int, ...]
     dtype: str
     pattern: str
-    initializer: Initializer
-    expected_mean: float
-    expected_std: float
+    initializer: Filling
+    expected_mean: float | None
+    expected_std: float | None
     n: int
     measured_mean: float | None
     measured_std: float | None
     digest: int | None
     frozen: bool
     tied: tuple[str, ...]
+    padding_idx: int | None = None
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,9 @@ class Report:
             + (f"; digest {self.digest:016x}" if self.digest is not None else "")
         )
         lines += [f"{row.name} is also {', '.join(row.tied)}" for row in self.rows if row.tied]
+        lines += [
+            f"{row.name}: row {row.padding_idx} is padding, and 0" for row in self.rows if row.padding_idx is not None
+        ]
         frozen = [row.name for row in self.rows if row.frozen]
         if frozen:
             lines.append(f"frozen (also filled): {', '.join(frozen)}")
@@ -138,6 +147,20 @@ def _cells(row: Row) -> tuple[str, ...]:
         *("-" if moment is None else f"{moment:.4g}" for moment in moments),
         "-" if row.digest is None else f"{row.digest:016x}",
     )
+
+
+@functools.lru_cache(1024)
+def expected(
+    filling: Filling, shape: tuple[int, ...], padding_idx: int | None
+) -> tuple[float, float] | tuple[None, None]:
+    """Mean and standard deviation by the published formulas, with a row of padding, which is 0, if there is one."""
+    if isinstance(filling, Computed):
+        return None, None
+    mean, std = filling.moments(shape)
+    if padding_idx is None:
+        return mean, std
+    share = 1 - 1 / shape[0]
+    return share * mean, math.sqrt(share * (std**2 + (1 - share) * mean**2))
 
 
 def measured(pieces: list[Summary]) -> tuple[float, float, int]:

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 import fastinit
 from fastinit.recipes import Initializer, Recipe, named
-from fastinit.recipes._core import check_prefix, match_chosen, select, try_box
+from fastinit.recipes._core import Filling, check_prefix, match_chosen, resolved, select, try_box
+from fastinit.recipes._values import Skip
 
+from ._fans import Owners, described, padding_of
 from ._parameters import Target, shape_of
-from ._tensor import nothing
+from ._tensor import nothing, write
 
 if TYPE_CHECKING:
     from fastinit._types import BitGenerator
 
-__all__ = ["check_arguments", "errors_of", "rules_of", "selected", "try_fill"]
+__all__ = ["Rule", "check_arguments", "errors_of", "rule_for", "selected", "values_of"]
 
 
 def check_arguments(seed: int, prefix: str, threads: int | None, bit_generator: BitGenerator) -> None:
@@ -67,13 +71,51 @@ def _selected(first: str, others: Sequence[str], asked: bool, included: set[str]
     return False
 
 
-def rules_of(
+def values_of(
     recipe: Recipe | str, targets: Sequence[Target], chosen: Iterable[Target]
-) -> dict[str, tuple[str, Initializer]]:
-    """The pattern and initialiser of each chosen parameter, by its first name."""
-    shapes = {target.name: shape_of(target.tensor) for target in targets}
-    pairs = named(recipe, shapes) if isinstance(recipe, str) else recipe
-    return match_chosen(pairs, shapes, {target.name for target in chosen})
+) -> dict[str, tuple[str, Filling]]:
+    """The pattern and value of each chosen parameter that is filled, by its first name. The others are skipped."""
+    first = {target.name: shape_of(target.tensor) for target in targets}
+    pairs = named(recipe, first) if isinstance(recipe, str) else recipe
+    found = match_chosen(pairs, first, {target.name for target in chosen})
+    every = {
+        name: shape_of(one.tensor) for target in targets for one in (target, *target.aliases) for name in one.own_names
+    }
+    return {
+        name: (pattern, value)
+        for name, (pattern, value) in resolved(found, every).items()
+        if not isinstance(value, Skip)
+    }
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one parameter is filled, wherever its pieces are."""
+
+    name: str
+    shape: tuple[int, ...]
+    pattern: str
+    filling: Filling
+    padding_idx: int | None
+
+    def fill(self, piece: torch.Tensor, offset: Sequence[int], **given: Any) -> None:
+        """Fill a box of it, at an offset."""
+
+        def fill(array: Any) -> None:
+            self.filling.fill(array, stream=self.name, global_shape=self.shape, offset=offset, **given)
+            if self.padding_idx is not None and 0 <= (row := self.padding_idx - offset[0]) < len(array):
+                fastinit.zeros(array[row], seed=0)
+
+        write(piece, fill)
+
+
+def rule_for(target: Target, pattern: str, value: Filling, owners: Owners) -> Rule:
+    """What the recipe and the parameter's modules say together. Refuses what the fill would refuse."""
+    shape = shape_of(target.tensor)
+    if isinstance(value, Initializer):
+        value = described(value, target, owners)
+        _try_fill(value, shape, target.tensor.dtype)
+    return Rule(target.name, shape, pattern, value, padding_of(target, owners))
 
 
 @contextlib.contextmanager
@@ -82,9 +124,11 @@ def errors_of(target: Target) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError) as error:
-        raise type(error)(f"parameter {target.name!r} of shape {shape_of(target.tensor)}: {error}") from None
+        # What a function of the user raised is kept.
+        raise type(error)(f"parameter {target.name!r} of shape {shape_of(target.tensor)}: {error}") from error.__cause__
 
 
-def try_fill(initializer: Initializer, shape: tuple[int, ...], dtype: torch.dtype) -> None:
+@functools.lru_cache(1024)  # of a model's layers, most are alike
+def _try_fill(initializer: Initializer, shape: tuple[int, ...], dtype: torch.dtype) -> None:
     """Raise what the fill would raise: fill a box of the tensor that has no elements, in memory of its own."""
     try_box(initializer, nothing(dtype, len(shape)), shape)
