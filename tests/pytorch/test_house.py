@@ -34,7 +34,10 @@ FILES = sorted(FOLDER.glob("*.py"))
 # --- private names --------------------------------------------------------------------------------------------------
 
 # Of the language: what every class, function or property has.
-SPECIAL = {*dir(type), *dir(lambda: None), *dir(property), *dir(int), "__getattr__", "__path__", "__all__"}
+SPECIAL = {
+    *dir(type), *dir(lambda: None), *dir(property), *dir(int), "__cause__", "__getattr__", "__path__",
+    "__all__",
+}  # fmt: skip
 
 
 def private(name: str) -> bool:

@@ -119,14 +119,15 @@ _READERS = (
 )
 
 
-def _readings(owners: Iterable[tuple[nn.Module, str, Shape]]) -> dict[Reading, str]:
-    """What the owners say, and the name of the type that says it."""
+def _readings(owners: Iterable[tuple[nn.Module, str, Shape]], by_fans: bool) -> dict[Reading, str]:
+    """What the owners say, each with the name of the type that says it. Of structure, convolutions say most."""
     found: dict[Reading, str] = {}
     for module, key, shape in owners:
         for reader in _READERS:
             if (reading := reader(module, key, shape)) is not None:
-                found.setdefault(reading, type(module).__name__)
-    return found
+                found.setdefault(reading._replace(groups=None) if by_fans else reading, type(module).__name__)
+    convolutions = {reading: kind for reading, kind in found.items() if reading.groups is not None}
+    return convolutions or found
 
 
 # --- initialisers ---------------------------------------------------------------------------------------------------
@@ -143,7 +144,7 @@ def described(initializer: Initializer, target: Target, owners: Owners) -> Initi
             "as zeros, or say what they are"
         )
     modules = list(_owners(target, owners))
-    readings = _readings(modules)
+    readings = _readings(modules, "fan_in" in takes)
     ways = (
         "in_axis= and out_axis= (with batch_axis= for independent copies, such as experts), layout=, or the fans"
         if "fan_in" in takes
@@ -157,7 +158,7 @@ def described(initializer: Initializer, target: Target, owners: Owners) -> Initi
         elif modules:
             why = f"its module's type, {kinds}, does not say how its shape is read"
         else:
-            why = "a state dict does not say how its shape is read"
+            why = "no module says how its shape is read"
         raise ValueError(f"{initializer!r}: {why}: give {ways}")
     ((reading, kind),) = readings.items()
     return _with(initializer, *_arguments(initializer, reading, kind, ways).items())

@@ -175,13 +175,9 @@ def init_module(
     for target in chosen:
         _check_parameter(target)
     refuse_shared_memory(targets, chosen)
-    owners = owners_of(module)
-    rules = []
-    for target in chosen:
-        with errors_of(target):
-            rules.append(rule_for(target, *values[target.name], owners))
     materialise(chosen)
-    pieces = []
+    owners = owners_of(module)
+    pieces, rules = [], []
     for target in chosen:
         with errors_of(target):
             _, held = boxes(target.filled)
@@ -190,6 +186,8 @@ def init_module(
                 _refuse(target.name, piece, why)
             if overlaps_itself(piece):
                 _refuse(target.name, piece, "must have memory for each of its elements, got some that share it")
+        with errors_of(target):
+            rules.append(rule_for(target, *values[target.name], owners))
         pieces.append(held)
     given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
     drafts = [_drafts(*work, given) for work in zip(chosen, rules, pieces, strict=True)]
