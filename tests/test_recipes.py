@@ -6,13 +6,14 @@ import copy
 import decimal
 import enum
 import fractions
+import functools
 import gc
 import itertools
 import math
 import pickle
 import re
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -22,7 +23,7 @@ from mpmath import mp, mpf  # type: ignore[import-untyped, unused-ignore]
 
 import fastinit
 from fastinit import recipes
-from fastinit.recipes import RECIPES, Initializer, Recipe, match
+from fastinit.recipes import RECIPES, Initializer, Recipe, computed, match, optional, skip
 from fastinit.recipes._core import check_prefix, count
 from fastinit.recipes._named import assign
 
@@ -753,3 +754,259 @@ def test_a_pattern_that_is_a_name_is_for_that_name_alone() -> None:
         "w[1]": ("*", ones),
     }
     assert match({"w[0]": ones}, ["w0"]) == {"w0": ("w[0]", ones)}
+
+
+# --- other values than initialisers ---------------------------------------------------------------------------------
+
+SHAPES = {"fc.weight": (4, 8), "fc.bias": (4,), "norm.weight": (4,), "scale": ()}
+
+
+def arange(out: Any, *, offset: Any, **_: Any) -> None:
+    """The index in the first axis."""
+    out[...] = (offset[0] + np.arange(len(out))).reshape(-1, *(1,) * (out.ndim - 1))
+
+
+def torch_default(name: str, shape: tuple[int, ...], siblings: Mapping[str, tuple[int, ...]]) -> Initializer:
+    """U(-b, b) with b = 1 / sqrt(fan_in of the weight)."""
+    bound = 1 / math.sqrt(math.prod(siblings["weight"][1:]))
+    return Initializer("uniform", low=-bound, high=bound)
+
+
+def test_a_value_may_be_chosen_by_name_shape_and_siblings() -> None:
+    asked = []
+
+    def choose(name: str, shape: tuple[int, ...], siblings: Mapping[str, tuple[int, ...]]) -> Any:
+        asked.append((name, shape, dict(siblings)))
+        assert not hasattr(siblings, "pop")
+        if name == "fc.bias":
+            return torch_default(name, shape, siblings)
+        return skip if name == "norm.weight" else computed(arange)
+
+    recipe: Recipe = {"fc.weight": ONES, "*": choose}
+    assert match(recipe, SHAPES)["scale"] == ("*", choose)  # names have no shapes: nothing is asked
+    assert asked == []
+    found = assign(recipe, SHAPES, None, "norm.*")
+    assert found == {
+        "fc.weight": ("fc.weight", ONES),
+        "fc.bias": ("*", Initializer("uniform", low=-1 / math.sqrt(8), high=1 / math.sqrt(8))),
+        "scale": ("*", computed(arange)),
+    }
+    assert asked == [
+        ("fc.bias", (4,), {"weight": (4, 8), "bias": (4,)}),
+        ("scale", (), {"scale": ()}),
+    ]
+    assert assign(recipe, SHAPES, "norm.*", None) == {"norm.weight": ("*", skip)}
+
+
+def test_what_a_function_chooses_is_checked() -> None:
+    for value in (None, "zeros", Initializer, 3, torch_default):
+        with pytest.raises(
+            TypeError,
+            match=r"^recipe: the function for the pattern '\*\.bias' must return an Initializer, skip or computed\("
+            rf"function\), got .* of type {type(value).__name__} for the parameter 'fc\.bias'$",
+        ):
+            assign([("*.bias", lambda *_, v=value: v), (optional("*"), ONES)], SHAPES, None, None)
+    with pytest.raises(
+        ValueError, match=r"'\*' raised KeyError: 'weight'; for the parameter 'scale' .*'scale': \(\)"
+    ) as e:
+        assign({"*": torch_default}, {"scale": ()}, None, None)
+    assert isinstance(e.value.__cause__, KeyError)
+
+
+class Three:
+    """Something callable that is no function."""
+
+    def __call__(self, name: str, shape: tuple[int, ...], siblings: Mapping[str, tuple[int, ...]]) -> Initializer:
+        return ONES
+
+
+def test_what_may_choose() -> None:
+    for choose in (Three(), lambda *a: ONES, functools.partial(torch_default)):
+        assert match({"*": choose}, ["a"]) == {"a": ("*", choose)}
+    silent: Any = max  # says nothing of its arguments
+    assert match({"*": silent}, ["a"]) == {"a": ("*", silent)}
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (lambda name: ONES, "got .* of type function for 'a': too many positional arguments"),
+        (fastinit.normal, r"got <function normal .*: Initializer\('normal'\) stands for a function of fastinit"),
+        (
+            functools.partial(fastinit.uniform, low=-1.0),
+            r": Initializer\('uniform'\) stands for a function of fastinit",
+        ),
+        (None, "got None of type NoneType for 'a'"),
+        (0.0, "got 0.0 of type float for 'a'"),
+    ],
+)
+def test_what_is_no_value(value: Any, words: str) -> None:
+    with pytest.raises(
+        TypeError, match=r"^recipe must be pairs of \(pattern, value\), .* an Initializer, skip, computed.*; " + words
+    ):
+        match({"a": value}, ["a"])
+
+
+def test_an_optional_pattern_may_match_nothing() -> None:
+    recipe: Recipe = {optional("*.bias"): ZEROS, "*": ONES}
+    assert match(recipe, ["a.weight"]) == {"a.weight": ("*", ONES)}
+    assert match(recipe, ["a.bias", "a.weight"])["a.bias"] == ("*.bias", ZEROS)
+    assert match([(optional("w[0]"), ZEROS), ("*", ONES)], ["w[0]", "w0"])["w0"] == ("*", ONES)
+    # It is misplaced all the same, and others may be misspelt.
+    with pytest.raises(ValueError, match=r"earlier patterns win all the parameters of optional\('\*\.bias'\): put"):
+        match([("*", ONES), (optional("*.bias"), ZEROS)], ["a.bias"])
+    with pytest.raises(ValueError, match=r"no parameter matches the patterns '\*\.wieght'$"):
+        match([(optional("*.bias"), ZEROS), ("*.wieght", ONES), ("*", ONES)], ["a.weight"])
+
+
+def test_an_optional_pattern_is_a_str() -> None:
+    one = optional("*.bias")
+    assert one == "*.bias"
+    assert hash(one) == hash("*.bias")
+    assert repr(one) == "optional('*.bias')"
+    assert optional(one) == one
+    for copied in (*(pickle.loads(pickle.dumps(one, n)) for n in range(6)), copy.copy(one), copy.deepcopy(one)):
+        assert copied == one
+        assert repr(copied) == repr(one)
+    with pytest.raises(TypeError, match=r"^pattern must be a str, got 3 of type int$"):
+        optional(3)  # type: ignore[arg-type]
+
+
+def test_skip_is_one() -> None:
+    assert repr(skip) == "skip"
+    for copied in (*(pickle.loads(pickle.dumps(skip, n)) for n in range(6)), copy.copy(skip), copy.deepcopy(skip)):
+        assert copied is skip
+
+
+# --- computed -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "bfloat16"])
+@pytest.mark.parametrize("shape", [(7, 5), (7,), (2, 3, 4)])
+def test_computed_values_are_rounded_to_the_dtype(dtype: str, shape: tuple[int, ...]) -> None:
+    def function(out: Any, **given: Any) -> None:
+        assert type(out) is np.ndarray
+        assert out.dtype == (np.float64 if dtype == "float64" else np.float32)
+        assert given == {
+            "seed": 3, "stream": "w", "global_shape": shape, "offset": (0,) * len(shape), "threads": 2,
+            "bit_generator": "philox",
+        }  # fmt: skip
+        fastinit.normal(out, std=100.0, **given)
+
+    element = ml_dtypes.bfloat16 if dtype == "bfloat16" else np.dtype(dtype)
+    strided = np.full((*shape, 2), 7, element)[..., 0]
+    for out in (np.empty(shape, element), strided):
+        found = computed(function).fill(out, seed=3, stream="w", threads=2, bit_generator="philox")
+        assert found is out
+        source = np.empty(shape, np.float64 if dtype == "float64" else np.float32)
+        wanted = fastinit.normal(source, std=100.0, seed=3, stream="w", bit_generator="philox").astype(element)
+        assert found.tobytes() == wanted.tobytes()
+
+
+def test_ties_are_rounded_to_even() -> None:
+    ties = np.array([1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 0.0, -0.0, math.inf, 1e-45], np.float32)
+
+    def function(out: Any, **_: Any) -> None:
+        out[...] = ties
+
+    out = np.empty(7, ml_dtypes.bfloat16)
+    assert computed(function).fill(out, seed=0, stream=0).tobytes() == ties.astype(ml_dtypes.bfloat16).tobytes()
+
+
+def test_a_box_of_a_computed_tensor() -> None:
+    whole = computed(arange).fill(np.empty((7, 2)), seed=0, stream=0)
+    box = computed(arange).fill(np.empty((3, 1)), seed=0, stream=0, global_shape=(7, 2), offset=[4, 1])
+    assert np.array_equal(box, whole[4:, 1:])
+
+
+def not_called(out: Any, **_: Any) -> None:
+    raise AssertionError
+
+
+def test_nothing_is_computed_of_no_elements_or_for_a_check() -> None:
+    computed(not_called).fill(np.empty((0, 2)), seed=0, stream=0, global_shape=(7, 2), offset=(7, 0))
+    for shape in ((), (3,), (2**40, 2**10)):
+        computed(not_called).check(shape, np.float32, "keras")
+    with pytest.raises(TypeError, match="out must have dtype float32, float64, float16 or bfloat16, got int16"):
+        computed(not_called).check((3,), np.int16)
+    assert computed(not_called).moments((3,)) == (None, None)
+
+
+def half(out: Any, **_: Any) -> None:
+    out[::2] = 1
+
+
+def fails(out: Any, **_: Any) -> None:
+    raise IndexError("there is none")
+
+
+@pytest.mark.parametrize(
+    ("function", "dtype", "words"),
+    [
+        (half, "float32", r"^computed\(half\) must fill out, in place, with numbers; it left 2 of 4 elements NaN$"),
+        (
+            lambda out, **_: 3 * out,
+            "float32",
+            r"^computed\(.*<lambda>\) must fill out, .* it left 4 of 4 elements NaN$",
+        ),
+        (lambda out, **_: out.fill(1e6), "float16", "must give values within the range of float16, got 1000000.0$"),
+        (lambda out, **_: out.fill(3.4e38), "bfloat16", "must give values within the range of bfloat16, got 3.39.*e"),
+        (fails, "float32", r"^computed\(fails\) raised IndexError: there is none$"),
+    ],
+)
+def test_what_a_function_computes_is_checked_before_it_is_written(function: Any, dtype: Any, words: str) -> None:
+    out = np.full(4, 7, ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
+    with pytest.raises(ValueError, match=words) as error:
+        computed(function).fill(out, seed=0, stream=0)
+    assert (out == 7).all()
+    assert isinstance(error.value.__cause__, IndexError) == (function is fails)
+
+
+def test_a_fill_of_a_computed_tensor_checks_its_other_arguments() -> None:
+    wrongs: list[tuple[dict[str, Any], str]] = [
+        ({"seed": -1}, "seed must be"),
+        ({"offset": (0,)}, "global_shape and offset"),
+        ({"global_shape": (3,), "offset": (1,)}, "offset"),
+        ({"threads": 0}, "threads must be"),
+    ]
+    for wrong, words in wrongs:
+        with pytest.raises((TypeError, ValueError), match=words):
+            computed(not_called).fill(np.empty(3), **{"seed": 0, "stream": 0, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        (3, r"^function must take \(out, \*, seed, .*, bit_generator\), got 3 of type int$"),
+        (lambda out: None, r"got .*<lambda>: got an unexpected keyword argument 'seed'$"),
+        (lambda out, seed, stream, global_shape, offset: None, "unexpected keyword argument 'threads'"),
+    ],
+)
+def test_a_function_that_computes_takes_what_fastinits_take(function: Any, words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        computed(function)
+
+
+def test_computed_is_a_value() -> None:
+    one = computed(arange)
+    assert one == computed(arange) != computed(half)
+    assert one != arange
+    assert len({one, computed(arange), computed(half)}) == 2
+    assert one.function is arange
+    for copied in (pickle.loads(pickle.dumps(one)), copy.copy(one), copy.deepcopy(one)):
+        assert copied == one
+    with pytest.raises(AttributeError, match="cannot be changed: make another one"):
+        one.function = half  # type: ignore[misc]
+    with pytest.raises(AttributeError, match="cannot be changed: make another one"):
+        del one.function
+    uniform = functools.partial(fastinit.uniform, low=-1.0)
+    assert str(computed(uniform)) == "computed(partial(uniform, low=-1.0))"
+    assert repr(computed(Filler())) == "computed(Filler)"
+    computed(max)  # says nothing of its arguments
+
+
+class Filler:
+    """Something callable that is no function."""
+
+    def __call__(self, out: Any, **_: Any) -> None:
+        out.fill(1)
