@@ -834,7 +834,7 @@ def test_what_may_choose() -> None:
         (fastinit.normal, r"got <function normal .*: Initializer\('normal'\) stands for a function of fastinit"),
         (
             functools.partial(fastinit.uniform, low=-1.0),
-            r": Initializer\('uniform'\) stands for a function of fastinit",
+            r"got .* for 'a': Initializer\('uniform'\) stands for a function of fastinit",
         ),
         (None, "got None of type NoneType for 'a'"),
         (0.0, "got 0.0 of type float for 'a'"),

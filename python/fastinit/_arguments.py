@@ -221,7 +221,10 @@ layout : {"torch", "keras"}, optional
     dimensions; "keras" is (*kernel, in, out), where a vector of n elements
     has fans n and n, and a 0-d array 1 and 1. fan_in is in times the
     elements of the kernel, fan_out is out times those. Excludes ``fan_in``
-    and ``fan_out``. There is no default.
+    and ``fan_out``. There is no default. A shape shows neither groups, nor
+    that a convolution is transposed, nor that matrices are packed: pass
+    ``fan_in=`` or ``fan_out=`` there. "torch" reads fan_out 4608 from the
+    (512, 1, 3, 3) of a depthwise kernel, whose inputs meet 9 outputs each.
 in_axis, out_axis, batch_axis : int or sequence of int, optional
     The same for any other shape, as in JAX: the axes of inputs, of
     outputs, and of independent copies; negative ones count from the end.

@@ -76,7 +76,11 @@ def _axis_set(name: str, value: object, shape: tuple[int, ...]) -> tuple[int, ..
 def read_shape(
     shape: tuple[int, ...], layout: object, in_axis: object, out_axis: object, batch_axis: object
 ) -> tuple[int, int]:
-    """fan_in and fan_out of a shape, by a layout or by axes."""
+    """fan_in and fan_out of a shape, by a layout or by axes.
+
+    A shape does not show everything: of a convolution with groups, fan_out is what torch's functions read, and not the
+    number of outputs that an input meets, which is smaller by that factor. ``init_module`` asks the module.
+    """
     n_dims = len(shape)
     if layout is not None:
         choice("layout", layout, LAYOUTS)

@@ -8,6 +8,10 @@ parameter, and what moments to expect.
     ('*.bias', Initializer('zeros'))
     >>> w = Initializer("normal", std=0.02).fill(np.empty(8, np.float32), seed=0, stream="fc.weight")
 
+Other values are ``skip`` (leave the parameter alone), ``computed(function)``,
+and functions of a parameter's name, shape and siblings that choose a value.
+``optional(pattern)`` may match nothing.
+
 The functions that fill whole models take a recipe, or the name of a shipped
 one: ``fastinit.torch.init_module``, ``fastinit.torch.FastInitReader``,
 ``fastinit.jax.init_tree``.

@@ -87,6 +87,12 @@ class FastInitReader(StorageReader):
     Bits: the values are those of ``init_module``. Tensors that share memory
     are one parameter, under the first of their names.
 
+    A state dict has no modules that could say how shapes are read, and which
+    rows are padding: there initialisers must have fans, a layout or axes.
+
+    A function of the recipe (``computed``) is called while ``dcp.load`` runs,
+    so if it fails, some tensors have been filled.
+
     An entry that is not selected and is on the meta device in the source is
     not a part of this checkpoint: ``dcp.load`` gives meta tensors memory of
     arbitrary content, so it refuses a state dict that has this one ("Missing

@@ -73,7 +73,10 @@ def init_module(
         ``fastinit.recipes.Initializer``), or a mapping; the first pattern that
         matches wins. Or the name of a shipped recipe, such as "gpt2"
         (``fastinit.recipes.RECIPES``), which reads depth and options from
-        names and shapes. Only what is selected needs a pattern.
+        names and shapes. Only what is selected needs a pattern. For an
+        initialiser, a pattern may have ``skip`` (leave the parameter alone),
+        ``computed(function)``, or a function of (name, shape, siblings) that
+        chooses (``fastinit.recipes.Recipe``).
     seed : int
         0 .. 2**64-1. A parameter's stream is its qualified name.
     prefix : str, default ""
@@ -109,7 +112,9 @@ def init_module(
     TypeError, ValueError
         An argument is invalid. A selected parameter cannot be filled, has no
         pattern, or is refused by its initialiser; a pattern matches no
-        parameter; a selected buffer cannot be computed. Of the names of a tied
+        parameter; neither recipe nor module says how a shape is read; a
+        function of the recipe fails, or computes what is no number; a selected
+        buffer cannot be computed. Of the names of a tied
         weight, the first decides: to include or exclude only another one is
         refused. Then nothing has been changed.
 
@@ -121,8 +126,15 @@ def init_module(
     Notes
     -----
     Bits: the values are those of fastinit's function for each parameter, on an
-    array of the whole shape, with ``layout="torch"`` where it needs fans, this
-    seed and ``stream=name``.
+    array of the whole shape, with this seed and ``stream=name``.
+
+    Fans that the recipe does not say are those of the module: of linear,
+    bilinear, recurrent and attention layers, convolutions with their groups,
+    transposed ones, transformers' ``Conv1D``, and whatever has
+    ``in_features`` and ``out_features`` that agree with the shape. Packed
+    gates and projections count one by one. All else is refused. The row of an
+    embedding's ``padding_idx`` is 0. ``report.rows`` has the fans that were
+    used, and the row.
 
     A pattern that is a name, character for character, is for that name alone.
 

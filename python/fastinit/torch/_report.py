@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from fastinit import Summary
 from fastinit._arguments import stream_number
+from fastinit.recipes import Initializer
 from fastinit.recipes._core import Filling
 from fastinit.recipes._values import Computed
 
@@ -78,8 +79,8 @@ class Report:
     buffers : tuple of str
         The buffers that were on the meta device and have been computed.
     left : tuple of str
-        The parameters, and buffers on the meta device, that ``include`` and
-        ``exclude`` left alone.
+        The parameters, and buffers on the meta device, that ``include``
+        and ``exclude`` left alone, or that the recipe skips.
     seed : int
         As it was given.
     bit_generator : str
@@ -149,14 +150,16 @@ def _cells(row: Row) -> tuple[str, ...]:
     )
 
 
-@functools.lru_cache(1024)
+_moments = functools.lru_cache(1024)(Initializer.moments)  # of a model's layers, most are alike
+
+
 def expected(
     filling: Filling, shape: tuple[int, ...], padding_idx: int | None
 ) -> tuple[float, float] | tuple[None, None]:
     """Mean and standard deviation by the published formulas, with a row of padding, which is 0, if there is one."""
     if isinstance(filling, Computed):
         return None, None
-    mean, std = filling.moments(shape)
+    mean, std = _moments(filling, shape)
     if padding_idx is None:
         return mean, std
     share = 1 - 1 / shape[0]
