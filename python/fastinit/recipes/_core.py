@@ -158,10 +158,11 @@ class Initializer:
     ValueError: Initializer('normal', std=-1): std must be a finite number >= 0, got -1
     """
 
-    __slots__ = ("__weakref__", "_arguments", "_function")  # functools' and JAX's caches hold weak references
+    __slots__ = ("__weakref__", "_arguments", "_function", "_hash")  # functools' and JAX's caches hold weak references
     __module__ = "fastinit.recipes"  # for help, and for pickles that outlive the name of this file
     _function: str
     _arguments: Mapping[str, object]
+    _hash: int
     _layout: ClassVar[str | None] = None  # how shapes are read where neither the arguments nor the call say it
 
     def __new__(cls, function: str, arguments: Mapping[str, object] | None = None, /, **more: object) -> Self:
@@ -190,6 +191,7 @@ class Initializer:
         self._check_names()
         # Any layout will do: how shapes are read may be said later.
         self.check((0,) * _DIMENSIONS.get(function, 32), np.dtype(np.float64), "torch")
+        object.__setattr__(self, "_hash", hash(self._key()))  # caches ask for it once for each parameter of a model
         return self
 
     def _check_names(self) -> None:
@@ -231,7 +233,7 @@ class Initializer:
         return self._key() == other._key()
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return self._hash
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.function, dict(self.arguments))
@@ -634,12 +636,13 @@ def resolved(
 ) -> dict[str, tuple[str, Filling | Skip]]:
     """What ``match`` says, where the functions that choose have chosen. ``shapes`` has all parameters, by all names."""
     modules: dict[str, dict[str, tuple[int, ...]]] = {}
-    for name, shape in shapes.items():
-        module, last = _module_of(name)
-        modules.setdefault(module, {})[last] = tuple(shape)
     values: dict[str, tuple[str, Filling | Skip]] = {}
     for name, (pattern, value) in found.items():
         if not isinstance(value, Initializer | Computed | Skip):
+            if not modules:  # most recipes need none of it
+                for every, shape in shapes.items():
+                    module, last = _module_of(every)
+                    modules.setdefault(module, {})[last] = tuple(shape)
             module, last = _module_of(name)
             siblings = MappingProxyType(modules[module])
             whose = f"recipe: the function for the pattern {str(pattern)!r}"

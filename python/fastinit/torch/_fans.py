@@ -125,7 +125,9 @@ def _readings(owners: Iterable[tuple[nn.Module, str, Shape]], by_fans: bool) -> 
     for module, key, shape in owners:
         for reader in _READERS:
             if (reading := reader(module, key, shape)) is not None:
-                found.setdefault(reading._replace(groups=None) if by_fans else reading, type(module).__name__)
+                if by_fans and reading.groups is not None:
+                    reading = Reading(reading.fan_in, reading.fan_out)
+                found.setdefault(reading, type(module).__name__)
     convolutions = {reading: kind for reading, kind in found.items() if reading.groups is not None}
     return convolutions or found
 
@@ -195,14 +197,16 @@ def _with(initializer: Initializer, *more: tuple[str, Any]) -> Initializer:
 # --- padding --------------------------------------------------------------------------------------------------------
 
 
+_EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
+
+
 def padding_of(target: Target, owners: Owners) -> int | None:
     """The row that is 0, since an embedding says that it is padding."""
-    shape = shape_of(target.tensor)
     found: dict[int, str] = {}
     for module, key, own_shape in _owners(target, owners):
-        index = getattr(module, "padding_idx", None)
-        if not isinstance(module, nn.Embedding | nn.EmbeddingBag) or key != "weight" or index is None:
+        if not isinstance(module, _EMBEDDINGS) or key != "weight" or (index := module.padding_idx) is None:
             continue
+        shape = shape_of(target.tensor)
         if own_shape != shape or not -shape[0] <= index < shape[0]:
             raise ValueError(
                 f"padding_idx of its {type(module).__name__} is {index}, which is no row of the shape {shape}"

@@ -75,12 +75,12 @@ def values_of(
     recipe: Recipe | str, targets: Sequence[Target], chosen: Iterable[Target]
 ) -> dict[str, tuple[str, Filling]]:
     """The pattern and value of each chosen parameter that is filled, by its first name. The others are skipped."""
-    first = {target.name: shape_of(target.tensor) for target in targets}
+    every: dict[str, tuple[int, ...]] = {}
+    for one in itertools.chain.from_iterable((target, *target.aliases) for target in targets):
+        every.update(dict.fromkeys(one.own_names, shape_of(one.tensor)))
+    first = {target.name: every[target.name] for target in targets}
     pairs = named(recipe, first) if isinstance(recipe, str) else recipe
     found = match_chosen(pairs, first, {target.name for target in chosen})
-    every = {
-        name: shape_of(one.tensor) for target in targets for one in (target, *target.aliases) for name in one.own_names
-    }
     return {
         name: (pattern, value)
         for name, (pattern, value) in resolved(found, every).items()
