@@ -23,11 +23,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
 import fastinit
-from fastinit.recipes import Initializer
+from fastinit.recipes import Initializer, computed, optional, skip
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 jax: Any = pytest.importorskip("jax")
@@ -35,7 +37,7 @@ import fastinit.jax  # noqa: E402 (it imports jax)
 from fastinit.jax import _arrays, _initializers, _tree  # noqa: E402
 
 jnp, P, NamedSharding, AxisType = jax.numpy, jax.P, jax.sharding.NamedSharding, jax.sharding.AxisType
-HE = Initializer("he_normal", truncated=True)
+HE = Initializer("he_normal", truncated=True, layout="keras")
 KEY: dict[str, Any] = {"seed": 0, "stream": 0}
 LAYOUT: dict[str, Any] = {"layout": "keras"}
 DTYPES = (np.float32, np.float64, np.float16, ml_dtypes.bfloat16)
@@ -148,6 +150,25 @@ def test_a_torch_module_of_the_same_names() -> None:
     abstract = jax.tree.map(lambda values: jax.ShapeDtypeStruct(values.shape, values.dtype), parameters)
     tree = fastinit.jax.init_tree(abstract, recipe, seed=3, shardings=sharding("a"))
     assert all(same(tree[name], values) for name, values in parameters.items())
+
+
+def test_a_torch_module_says_how_its_shapes_are_read() -> None:
+    """Also to an initialiser that reads them otherwise in JAX, unless its axes were given."""
+    torch = pytest.importorskip("torch")
+    import fastinit.torch
+
+    lecun, nn = fastinit.jax.lecun_normal(), torch.nn
+    for module, fan in ((nn.Linear(256, 16), 256), (nn.Conv2d(16, 64, 3), 144), (nn.ConvTranspose2d(16, 8, 3), 144)):
+        fastinit.torch.init_module(module, {"weight": lecun, "bias": fastinit.jax.zeros}, seed=5)
+        expected = np.empty(tuple(module.weight.shape), np.float32)
+        fastinit.lecun_normal(expected, fan, truncated=True, seed=5, stream="weight")
+        assert same(module.weight.detach().numpy(), expected)
+    bare = nn.ParameterDict({"w": torch.empty(3, 64, 64)})
+    with pytest.raises(ValueError, match=r"fastinit.jax.lecun_normal\(\): .* does not say how its shape is read"):
+        fastinit.torch.init_module(bare, {"w": lecun}, seed=5)
+    fastinit.torch.init_module(bare, {"w": fastinit.jax.lecun_normal(batch_axis=0)}, seed=5)
+    expected = fastinit.lecun_normal(np.empty((3, 64, 64), np.float32), 64, truncated=True, seed=5, stream="w")
+    assert same(bare["w"].detach().numpy(), expected)
 
 
 @pytest.mark.parametrize(
@@ -380,6 +401,189 @@ def test_trees_refused(
     assert made == []
 
 
+ALL_FANS = {
+    "variance_scaling", *(f"{whose}_{law}" for whose in ("he", "kaiming", "xavier", "glorot", "lecun")
+                          for law in ("normal", "uniform"))
+}  # fmt: skip
+FANS = ("lecun_normal", "lecun_uniform", "he_normal", "he_uniform", "glorot_normal", "glorot_uniform")
+
+
+def leaf(*shape: int) -> Any:
+    return jax.ShapeDtypeStruct(shape, "float32")
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (3, 3, 8, 8), (8, 2, 4), (3, 0, 8)])
+def test_a_leaf_of_more_than_two_axes_is_not_guessed(made: list[NDArray[Any]], shape: tuple[int, ...]) -> None:
+    """A scanned Dense, a convolution and a kernel with heads look alike, and have other fans."""
+    inits = [getattr(fastinit.jax, name)() for name in FANS]
+    inits += [fastinit.jax.variance_scaling(1.0, "fan_avg", "normal"), fastinit.jax.JaxInitializer("he_normal", a=1)]
+    for init in inits:
+        words = (
+            f"^leaf 'w': {re.escape(repr(init))}: the shape {re.escape(str(shape))} does not show .* pass in_axis=, "
+            "out_axis=, batch_axis=, such as batch_axis=0 for a stack"
+        )
+        with pytest.raises(ValueError, match=words):
+            fastinit.jax.init_tree({"w": leaf(*shape)}, {"w": init}, seed=0)
+    for init, how in ((fastinit.jax.orthogonal(), "column_axis=-1"), (fastinit.jax.JaxInitializer("dirac"), "layout=")):
+        with pytest.raises(ValueError, match=f"one matrix or a stack of them: pass {how}"):
+            fastinit.jax.init_tree({"w": leaf(*shape)}, {"w": init}, seed=0)
+    assert made == []
+
+
+def test_axes_that_are_said_are_read_as_said() -> None:
+    """Also if they are those that JAX has by default."""
+    for init, n in (
+        (fastinit.jax.lecun_normal(batch_axis=0), 64),
+        (fastinit.jax.lecun_normal(in_axis=-2, out_axis=-1), 192),
+        (fastinit.jax.lecun_normal(out_axis=-1), 192),
+        (fastinit.jax.lecun_normal(0, (1, 2)), 3),
+        (fastinit.jax.JaxInitializer("lecun_normal", truncated=True, layout="torch"), 64 * 32),
+        (fastinit.jax.JaxInitializer("lecun_normal", truncated=True, fan_in=7), 7),
+    ):
+        tree = fastinit.jax.init_tree({"w": leaf(3, 64, 32)}, {"w": init}, seed=0)
+        expected = fastinit.lecun_normal(np.empty((3, 64, 32), np.float32), n, truncated=True, seed=0, stream="w")
+        assert same(tree["w"], expected)
+    conv = fastinit.jax.init_tree({"w": leaf(2, 8, 16)}, {"w": fastinit.jax.orthogonal(column_axis=-1)}, seed=0)
+    matrix = np.asarray(conv["w"]).reshape(16, 16)
+    assert np.abs(matrix.T @ matrix - np.eye(16)).max() < 1e-5
+
+    assert fastinit.jax.init_tree({"w": leaf(3, 8, 8)}, {"w": fastinit.jax.normal()}, seed=0)["w"].shape == (3, 8, 8)
+
+
+def test_a_stacked_bias_is_no_matrix() -> None:
+    """A scan gives it two axes, and batch_axis=0 would leave it one of copies for inputs."""
+    words = r"^leaf 'bias': .*: axis 0 of the shape \(3, 8\) is one of copies by batch_axis, and one of inputs"
+    with pytest.raises(ValueError, match=words):
+        fastinit.jax.init_tree({"bias": leaf(3, 8)}, {"*": fastinit.jax.lecun_normal(batch_axis=0)}, seed=0)
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (3, 8, 8)])
+def test_a_plain_initializer_says_how_it_reads_shapes(made: list[NDArray[Any]], shape: tuple[int, ...]) -> None:
+    words = r".*in_axis= and out_axis= \(and batch_axis=\)"
+    for name in ("he_normal", "xavier_uniform", "lecun_normal", "variance_scaling"):
+        silent = Initializer(name)
+        with pytest.raises(ValueError, match=rf"^leaf 'w': Initializer\('{name}'\): {words}"):
+            fastinit.jax.init_tree({"w": leaf(*shape)}, {"w": silent}, seed=0)
+        assert made == []
+        with pytest.raises(ValueError, match=rf"^Initializer\('{name}'\): {words}"):
+            fastinit.jax.make_array(shape, silent, **KEY)
+        made.clear()
+    if len(shape) > 2:
+        with pytest.raises(ValueError, match=r"^leaf 'w': Initializer\('orthogonal'\): .*needs layout="):
+            fastinit.jax.init_tree({"w": leaf(*shape)}, {"w": Initializer("orthogonal")}, seed=0)
+    said = Initializer("lecun_normal", in_axis=-2, out_axis=-1, batch_axis=0 if len(shape) > 2 else None)
+    expected = fastinit.lecun_normal(np.empty(shape, np.float32), 8, seed=0, stream="w")
+    assert same(fastinit.jax.init_tree({"w": leaf(*shape)}, {"w": said}, seed=0)["w"], expected)
+    assert same(fastinit.jax.make_array(shape, said, seed=0, stream="w", dtype="float32"), expected)
+
+
+def test_functions_that_are_no_initialisers_of_ours_are_refused(made: list[NDArray[Any]]) -> None:
+    """JAX's own draw from a key, and so cannot fill parts. And he_normal is not he_normal()."""
+    own: Any = jax.nn.initializers
+    theirs: list[Any] = [
+        own.zeros,
+        own.normal(),
+        own.he_normal(),
+        own.constant(1.0),
+        fastinit.jax.constant(np.arange(8.0)),
+    ]
+    words = (
+        r"^recipe must have initialisers such as fastinit.jax.he_normal\(\) .* got the function (jax|fastinit.jax)\..*"
+    )
+    for init in [*theirs, fastinit.jax.he_normal, fastinit.jax.variance_scaling]:
+        recipes: list[Any] = [{"*": init}, [("*", init)]]
+        for recipe in recipes:
+            with pytest.raises(TypeError, match=f"{words} for '\\*'$"):
+                fastinit.jax.init_tree({"a": EIGHT}, recipe, seed=0)
+        with pytest.raises(
+            TypeError, match=r"^initializer must be .* an initialiser of fastinit.jax, .*; got <function"
+        ):
+            fastinit.jax.make_array((8, 8), init, **KEY)
+    nothing: Any
+    for nothing in (None, 7, [7], [()]):
+        with pytest.raises(TypeError, match=r"^recipe must be pairs of \(pattern, value\)"):
+            fastinit.jax.init_tree({"a": EIGHT}, nothing, seed=0)
+    assert made == []
+
+
+def test_what_a_recipe_may_say_besides() -> None:
+    """Skip, a pattern for nothing, a function that computes, one that chooses; in any dtype, each part alone."""
+    calls = []
+
+    def table(out: Any, *, offset: Any, global_shape: Any, **_: Any) -> None:
+        calls.append((out.shape, out.dtype.name, tuple(global_shape)))
+        rows = offset[0] + np.arange(out.shape[0])
+        out[...] = rows[:, None] / 3
+
+    def bound(name: str, shape: Any, siblings: Any) -> Any:
+        assert (name, shape) == ("fc.bias", (8,))
+        return fastinit.jax.uniform(1 / siblings["kernel"][0])
+
+    tree = {
+        "fc": {"kernel": EIGHT, "bias": leaf(8)},
+        "old": "anything",
+        **{name: jax.ShapeDtypeStruct((16, 4), name) for name in ("float32", "float64", "float16", "bfloat16")},
+    }
+    recipe: dict[str, Any] = {
+        "*.kernel": fastinit.jax.he_normal(),
+        "*.bias": bound,
+        "old": skip,
+        "*float*": computed(table),
+        optional("*.scale"): fastinit.jax.ones,
+    }
+    filled = fastinit.jax.init_tree(tree, recipe, seed=0, shardings=sharding("a"))
+    assert filled["old"] is tree["old"]
+    assert same(filled["fc"]["kernel"], whole((8, 8), 0, "fc.kernel"))
+    assert same(filled["fc"]["bias"], fastinit.uniform(np.empty(8, np.float32), 0, 0.125, seed=0, stream="fc.bias"))
+    expected = np.repeat(np.arange(16)[:, None] / 3, 4, 1)
+    for dtype in ("float32", "float64", "float16", "bfloat16"):
+        wide = np.float64 if dtype == "float64" else np.float32
+        assert same(filled[dtype], expected.astype(wide).astype(jnp.dtype(dtype)))
+        array = fastinit.jax.make_array((16, 4), computed(table), **KEY, sharding=sharding("a"), dtype=dtype)
+        assert same(array, np.asarray(filled[dtype]))
+    assert {call for call in calls if call[1] == "float32"} == {((4, 4), "float32", (16, 4))}
+    assert {call for call in calls if call[1] != "float32"} == {((4, 4), "float64", (16, 4))}
+    with pytest.raises(TypeError, match=r"initializer must be .*; got skip of type Skip"):
+        fastinit.jax.make_array((8,), skip, **KEY)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"leaf 'a': .*lecun_normal\(\): the shape \(3, 8, 8\) does not show"):
+        fastinit.jax.init_tree({"a": leaf(3, 8, 8)}, {"a": lambda *_: fastinit.jax.lecun_normal()}, seed=0)
+
+
+class Layer:
+    """As Equinox's modules: a node whose leaves are its attributes."""
+
+    __module__ = "equinox.nn._linear"
+
+    def __init__(self, weight: Any, bias: Any) -> None:
+        self.weight, self.bias = weight, bias
+
+
+jax.tree_util.register_dataclass(Layer, ["weight", "bias"], [])
+
+
+def test_layers_of_equinox_are_read_as_they_are() -> None:
+    """(out, in): what JAX's initialisers would read as (in, out)."""
+    he, zeros = fastinit.jax.he_normal(), fastinit.jax.zeros
+    layer = Layer(leaf(32, 8), leaf(32))
+    words = r"Equinox's layers have \(out, in, \*kernel\): pass .* in_axis=1, out_axis=0; got shape \(32, 8\)$"
+    for tree, name, prefix in (
+        (layer, "weight", ""),
+        (layer, "a.weight", "a."),
+        ({"mlp": [layer, layer]}, "mlp.0.weight", ""),
+        ({"a": layer, "kernel": leaf(8, 8)}, "a.weight", ""),
+    ):
+        with pytest.raises(ValueError, match=f"^leaf '{re.escape(name)}': {re.escape(repr(he))} reads .*{words}"):
+            fastinit.jax.init_tree(tree, [("*bias", zeros), ("*", he)], seed=0, prefix=prefix)
+    stack = Layer(leaf(3, 32, 8), leaf(3, 32))
+    with pytest.raises(ValueError, match=r"^leaf 'weight': .* Equinox's layers .*; got shape \(3, 32, 8\)$"):
+        fastinit.jax.init_tree(stack, {"weight": fastinit.jax.he_normal(batch_axis=0), "bias": zeros}, seed=0)
+    said = fastinit.jax.init_tree(layer, {"weight": fastinit.jax.he_normal(1, 0), "bias": zeros}, seed=0)
+    expected = fastinit.he_normal(np.empty((32, 8), np.float32), 8, truncated=True, seed=0, stream="weight")
+    assert same(said.weight, expected)
+    both = fastinit.jax.init_tree({"a": layer, "kernel": leaf(8, 8)}, {"*": he}, seed=0, include="kernel")
+    assert both["a"].weight is layer.weight
+
+
 def test_the_arguments_of_init_tree() -> None:
     """The order of all that fill many tensors; only target and recipe are positional, and there is no default seed."""
     parameters = inspect.signature(fastinit.jax.init_tree).parameters
@@ -567,13 +771,52 @@ def test_dtypes() -> None:
     assert fastinit.jax.normal()(key, (8,)).dtype == np.float64
     assert fastinit.jax.normal(dtype=jnp.float16)(key, (8,)).dtype == np.float16
     assert fastinit.jax.normal(dtype=jnp.float16)(key, (8,), jnp.bfloat16).dtype == jnp.bfloat16
-    for dtype in (jnp.complex64, int, np.uint32):
-        with pytest.raises(TypeError, match="dtype must be float32, float64, float16 or bfloat16, got"):
+    words = r"dtype must be float32, float64, float16 or bfloat16, got .* of type [\w\[\]]+"
+    other = r", which JAX's own initialisers \(jax.nn.initializers\) may take"
+    theirs: list[Any] = [jnp.complex64, complex, jnp.float8_e4m3fn, "complex128"]
+    nobody_s: list[Any] = [np.longdouble, int, np.uint32, bool, "nonsense", object]
+    for dtype in theirs + nobody_s:
+        message = f"{words}{other if dtype in theirs else ''}$"
+        with pytest.raises(TypeError, match=message):
             fastinit.jax.normal()(key, (8,), dtype)
-        with pytest.raises(TypeError, match="dtype must be float32, float64, float16 or bfloat16, got"):
+        with pytest.raises(TypeError, match=message):
             fastinit.jax.normal(dtype=dtype)
+        with pytest.raises(TypeError, match=message):
+            fastinit.jax.make_array((8,), fastinit.jax.normal(), **KEY, dtype=dtype)
+    with pytest.raises(TypeError, match=f"^leaf 'a': {words}{other}; exclude="):
+        fastinit.jax.init_tree({"a": jax.ShapeDtypeStruct((8,), "float8_e5m2")}, {"*": fastinit.jax.normal()}, seed=0)
     with jax.enable_x64(False):
         assert fastinit.jax.normal()(key, (8,)).dtype == np.float32
+
+
+@pytest.mark.parametrize("x64", [False, True])
+def test_python_s_float_is_the_default_of_jax(x64: bool) -> None:
+    """And NumPy's float64 is 64 bits or an error."""
+    key = jax.random.key(0)
+    with jax.enable_x64(x64):
+        default = np.float64 if x64 else np.float32
+        half = fastinit.jax.normal(dtype="bfloat16")
+        assert jax.nn.initializers.normal(dtype=float)(key, (8,)).dtype == default
+        assert fastinit.jax.normal(dtype=float)(key, (8,)).dtype == default
+        assert half(key, (8,), float).dtype == default
+        assert jax.jit(lambda key: half(key, (8,), float))(key).dtype == default
+        assert fastinit.jax.make_array((8,), half, **KEY, dtype=float).dtype == default
+        assert fastinit.jax.make_array((8,), fastinit.jax.normal(dtype=float), **KEY).dtype == default
+        assert fastinit.jax.make_array((8,), fastinit.normal, **KEY, dtype=float).dtype == default
+        for dtype in (np.float64, "float64", np.dtype(float)):
+            if not x64:
+                with pytest.raises(ValueError, match=r"dtype float64 needs .*jax_enable_x64"):
+                    half(key, (8,), dtype)
+        for kind, wide in ((int, "int"), (complex, "complex"), (float, "float")):
+            # Without the warning that JAX gives for a dtype of NumPy that it cuts: warnings are errors here.
+            made = fastinit.jax.constant(1, kind)(None, (2,))
+            assert made.dtype == jax.nn.initializers.constant(1, kind)(None, (2,)).dtype
+            assert made.dtype.name.startswith(wide)
+            assert fastinit.jax.JaxInitializer("ones", dtype=kind)(None, (2,)).dtype == made.dtype
+            assert fastinit.jax.constant(1, kind) != fastinit.jax.constant(1, np.dtype(kind))
+            assert pickle.loads(pickle.dumps(fastinit.jax.constant(1, kind))) == fastinit.jax.constant(1, kind)
+    assert fastinit.jax.normal(dtype=float) != fastinit.jax.normal()
+    assert fastinit.jax.normal(dtype=float) != fastinit.jax.normal(dtype="float64")
 
 
 def test_out_sharding(made: list[NDArray[Any]]) -> None:
@@ -626,6 +869,29 @@ def test_what_has_no_fans_is_refused_in_words_of_the_caller(shape: tuple[int, ..
         assert not re.search("axis[= ]-?[0-9]|in_axis|out_axis|layout|fan_in|fan_out=", str(caught.value))
 
 
+@pytest.mark.parametrize("shape", [(), (5,)])
+def test_no_error_names_an_argument_that_nobody_gave(shape: tuple[int, ...]) -> None:
+    """Of any initialiser, on shapes that have no matrix: it fills, or says so without words of other functions."""
+    needed: dict[str, tuple[Any, ...]] = {"variance_scaling": (1.0, "fan_in", "normal"), "constant": (0.5,)}
+    inits = [getattr(fastinit.jax, name) for name in ("zeros", "ones")]
+    inits += [getattr(fastinit.jax, name)(*needed.get(name, ())) for name in FACTORIES if name not in ("zeros", "ones")]
+    for name in {*fastinit.initializers.__all__, *fastinit.structured.__all__} - {"random_bits"}:
+        more = {"constant": {"value": 1.0}, "sparse": {"sparsity": 0.5}}.get(name, {})
+        inits.append(fastinit.jax.JaxInitializer(name, **more))
+    assert len(inits) > 36
+    refused = set()
+    for init in inits:
+        try:
+            assert init(jax.random.key(0), shape, jnp.float32).shape == shape
+        except ValueError as error:
+            words = str(error).removeprefix(f"{init!r}: ")
+            assert str(shape) in words
+            arguments = "in_axis|out_axis|batch_axis|layout|fan_in|fan_out|mode|gain|std|mean|low|high|out|global_shape"
+            assert not re.search(rf"\b({arguments})\b", words), words
+            refused.add(init.function)
+    assert refused == ALL_FANS | {"orthogonal", "identity", "dirac", "sparse"}
+
+
 def test_it_is_a_value() -> None:
     """Flax hashes and compares modules with what they hold; a recipe may be sent to other processes."""
     init = fastinit.jax.variance_scaling(1.0, "fan_in", "normal", in_axis=[0, 1], out_axis=2)
@@ -674,7 +940,12 @@ def test_a_dtype_is_one_however_it_is_said() -> None:
 
 REPRS: dict[str, Callable[[], Any]] = {
     "fastinit.jax.he_normal()": lambda: fastinit.jax.he_normal(),
-    "fastinit.jax.glorot_uniform()": lambda: fastinit.jax.xavier_uniform(-2, -1),
+    "fastinit.jax.glorot_uniform()": lambda: fastinit.jax.xavier_uniform(),
+    "fastinit.jax.glorot_uniform(in_axis=-2, out_axis=-1)": lambda: fastinit.jax.xavier_uniform(-2, -1),
+    "fastinit.jax.he_normal(batch_axis=())": lambda: fastinit.jax.he_normal(batch_axis=[]),
+    "fastinit.jax.orthogonal(scale=1.0, column_axis=-1)": lambda: fastinit.jax.orthogonal(column_axis=-1),
+    "fastinit.jax.normal(stddev=0.01, dtype=float)": lambda: fastinit.jax.normal(dtype=float),
+    "fastinit.jax.constant(value=3, dtype=int)": lambda: fastinit.jax.constant(3, int),
     "fastinit.jax.lecun_normal(in_axis=(0, 1), dtype='float16')": lambda: fastinit.jax.lecun_normal(
         [np.int64(0), 1], dtype=np.float16
     ),
@@ -722,6 +993,21 @@ def test_equal_ones_are_those_that_fill_the_same_bits() -> None:
     assert fastinit.jax.JaxInitializer("constant", value=0.0) != fastinit.jax.JaxInitializer("constant", value=-0.0)
 
 
+def test_axes_that_are_said_make_another_value() -> None:
+    """A call fills the same bits; but a tree of parameters refuses the one and takes the other."""
+    unsaid = fastinit.jax.he_normal()
+    he = fastinit.jax.he_normal
+    for said in (he(-2, -1), he(out_axis=-1), he(batch_axis=())):
+        assert said != unsaid
+        assert said == fastinit.jax.he_normal(-2, -1, ())
+        assert hash(said) == hash(fastinit.jax.he_normal(-2, -1, ()))
+        assert same(said(jax.random.key(1), (3, 8, 8)), np.asarray(unsaid(jax.random.key(1), (3, 8, 8))))
+        assert pickle.loads(pickle.dumps(said)) == said
+    assert fastinit.jax.orthogonal(column_axis=-1) != fastinit.jax.orthogonal()
+    defaults = inspect.signature(fastinit.jax.he_normal).parameters.values()
+    assert [repr(parameter.default) for parameter in defaults] == ["-2", "-1", "()", "None"]
+
+
 def test_a_subclass_has_its_own_name_and_equals_its_own_kind() -> None:
     class Mine(fastinit.jax.JaxInitializer):
         __slots__ = ()
@@ -739,9 +1025,72 @@ def test_shapes_are_read_as_jax_reads_them() -> None:
     filled = [one.fill(np.empty((100, 64)), **KEY, **layout) for one, layout in ((init, {}), (keras, LAYOUT))]
     assert np.array_equal(*filled)
     assert np.array_equal(filled[0], init(jax.random.key(0), (100, 64)))
-    init.check((5,), "float32")  # which "torch" has no fans for
+    with pytest.raises(ValueError, match=r"^JaxInitializer\('he_normal'\): a vector has no fans"):
+        init.check((5,), "float32")
+    assert fastinit.jax.JaxInitializer("he_normal", layout="keras").moments((5,)) == keras.moments((5,), "keras")
     with pytest.raises(ValueError, match="layout='torch' reads"):
         init.check((5,), "float32", "torch")
+    with pytest.raises(TypeError, match=r"^global_shape must be a sequence of ints, got 5 of type int$"):
+        init.fill(np.empty(5), **KEY, global_shape=5)  # type: ignore[arg-type]
+
+
+MODES = ("fan_in", "fan_out", "fan_avg", "fan_geo_avg")
+
+
+@given(st.data())
+@settings(max_examples=500, deadline=None)
+def test_axes_count_as_jax_counts_them(data: st.DataObject) -> None:
+    """Negative, several, overlapping, none: JAX's own function is the oracle, of values and of refusals."""
+    from jax._src.nn.initializers import _compute_fans
+
+    shape = tuple(data.draw(st.lists(st.integers(1, 9), max_size=4)))
+    n = len(shape)
+    # One in five draws goes an axis too far.
+    axis = st.integers(-n, max(0, n - 1)) if data.draw(st.integers(0, 4)) else st.integers(-n - 1, n)
+    axes = {
+        name: data.draw(st.one_of(axis, st.lists(axis, max_size=3).map(tuple)), label=name)
+        for name in data.draw(st.sets(st.sampled_from(("in_axis", "out_axis", "batch_axis"))))
+    }
+    mode: Any = data.draw(st.sampled_from(MODES))
+    init = fastinit.jax.variance_scaling(3.0, mode, "normal", **axes)
+    try:
+        fan_in, fan_out = _compute_fans(shape, **axes)
+    except (ValueError, IndexError):
+        with pytest.raises(ValueError, match=re.escape(f"{init!r}: ")):
+            init(jax.random.key(0), shape)
+    else:
+        means = (fan_in, fan_out, (fan_in + fan_out) / 2, math.sqrt(fan_in * fan_out))
+        std = math.sqrt(3.0 / dict(zip(MODES, means, strict=True))[mode])
+        assert init.moments(shape) == pytest.approx((0.0, std), rel=1e-14)
+        values = fastinit.normal(np.empty(shape), std=std, **KEY)
+        np.testing.assert_allclose(init(jax.random.key(0), shape, jnp.float64), values, rtol=1e-13)
+
+
+def test_the_default_of_flax_s_embed() -> None:
+    """Its axes overlap: an embedding has the variance of 1 over its width."""
+    init = fastinit.jax.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
+    expected = fastinit.variance_scaling(np.empty((1000, 64), np.float32), fan_in=64, seed=5)
+    assert same(init(jax.random.key(5), (1000, 64), jnp.float32), expected)
+    assert same(jax.jit(lambda key: init(key, (1000, 64), jnp.float32))(jax.random.key(5)), expected)
+    on = sharding("a", "b")
+    assert same(fastinit.jax.make_array((1000, 64), init, seed=5, stream=0, sharding=on, dtype="float32"), expected)
+    tree = fastinit.jax.init_tree({"e": jax.ShapeDtypeStruct((1000, 64), "float32")}, {"e": init}, seed=5)
+    assert np.asarray(tree["e"]).std() == pytest.approx(1 / 8, rel=0.01)
+    theirs = jax.nn.initializers.variance_scaling(1.0, "fan_in", "normal", out_axis=0)
+    assert np.asarray(theirs(jax.random.key(5), (1000, 64))).std() == pytest.approx(1 / 8, rel=0.01)
+    assert same(init(jax.random.key(5), (0, 64), jnp.float32), np.empty((0, 64), np.float32))
+    for scale, out_axis in ((1e308, (0, 1, 1)), (5e-324, 0)):  # over fans of 1/8 and of 8
+        far = fastinit.jax.variance_scaling(scale, "fan_in", "normal", in_axis=0, out_axis=out_axis)
+        with pytest.raises(ValueError, match=re.escape(f"{far!r}: scale must be")):
+            far(jax.random.key(0), (8, 8), jnp.float64)
+
+
+def test_overlaps_of_other_functions_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"in_axis, out_axis and batch_axis must name each axis at most once"):
+        fastinit.jax.JaxInitializer("he_normal", in_axis=0, out_axis=0)
+    init = fastinit.jax.JaxInitializer("he_normal", in_axis=0, out_axis=-1)
+    with pytest.raises(ValueError, match=r"in_axis, out_axis and batch_axis must name each axis at most once"):
+        init(jax.random.key(0), (8,))
 
 
 def test_any_function_of_fastinit_by_the_protocol_of_jax() -> None:
@@ -1048,6 +1397,82 @@ def test_an_nnx_model() -> None:
     layer = nnx.merge(graph, state)
     assert same(layer.kernel[...], whole((16, 8), 9, "kernel"))
     assert layer(jnp.ones((2, 16), jnp.float32)).shape == (2, 8)
+
+
+def flax_trees() -> dict[str, tuple[Callable[[], Any], dict[str, Any], tuple[str, ...]]]:
+    """What Flax makes of a model, the axes that say how its kernels are read, and those that are refused without."""
+    nn, nnx = pytest.importorskip("flax.linen"), pytest.importorskip("flax.nnx")
+    key, x, image = jax.random.key(0), jnp.ones((2, 5, 64), jnp.float32), jnp.ones((2, 8, 8, 16), jnp.float32)
+    axes = {"params": 0}
+
+    class Block(nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
+        @nn.compact  # type: ignore[untyped-decorator, unused-ignore]
+        def __call__(self, x: Any, _: Any) -> Any:
+            return nn.Dense(64)(x), None
+
+    scanned = nn.scan(Block, variable_axes=axes, split_rngs={"params": True}, length=3)()
+    several = nn.vmap(nn.Dense, variable_axes=axes, split_rngs={"params": True})(64)
+    heads = nn.MultiHeadDotProductAttention(num_heads=4)
+
+    def linen(model: Any, *inputs: Any) -> Callable[[], Any]:
+        return lambda: model.init(key, *inputs)["params"]
+
+    def pure(model: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: nnx.to_pure_dict(nnx.state(model(), nnx.Param))
+
+    @nnx.vmap(in_axes=0, out_axes=0)  # type: ignore[untyped-decorator, unused-ignore]
+    def stack(key: Any) -> Any:
+        return nnx.Linear(64, 32, rngs=nnx.Rngs(key))
+
+    attention = {"[qkv]*.kernel": {"in_axis": 0, "out_axis": (1, 2)}, "out.kernel": {"in_axis": (0, 1), "out_axis": 2}}
+    plain: dict[str, Any] = {"*kernel": {}}
+    heads_out = {"*kernel": {"in_axis": 0, "out_axis": (1, 2)}}
+    convolution = {"*kernel": {"in_axis": -2, "out_axis": -1}}
+    copies = {"*kernel": {"batch_axis": 0}}
+    four = ("key.kernel", "out.kernel", "query.kernel", "value.kernel")
+    return {
+        "Dense": (linen(nn.Dense(64), x), plain, ()),
+        "Conv": (linen(nn.Conv(32, (3, 3)), image), convolution, ("kernel",)),
+        "grouped Conv": (linen(nn.Conv(32, (3, 3), feature_group_count=4), image), convolution, ("kernel",)),
+        "scan": (linen(scanned, x, None), copies, ("Dense_0.kernel",)),
+        "vmap": (linen(several, jnp.ones((3, 2, 64))), copies, ("kernel",)),
+        "attention": (linen(heads, x), attention, four),
+        "DenseGeneral": (linen(nn.DenseGeneral((4, 16)), x), heads_out, ("kernel",)),
+        "LSTM": (linen(nn.OptimizedLSTMCell(64), (x[0], x[0]), x[0]), {"i*.kernel": {}, "h*.kernel": {}}, ()),
+        "nnx.Linear": (pure(lambda: nnx.Linear(64, 32, rngs=nnx.Rngs(0))), plain, ()),
+        "nnx.Conv": (pure(lambda: nnx.Conv(16, 32, (3, 3), rngs=nnx.Rngs(0))), convolution, ("kernel",)),
+        "nnx.vmap": (pure(lambda: stack(jax.random.split(key, 3))), copies, ("kernel",)),
+        "nnx.MultiHeadAttention": (pure(lambda: nnx.MultiHeadAttention(4, 64, rngs=nnx.Rngs(0))), attention, four),
+    }
+
+
+FLAX = (
+    "Dense", "Conv", "grouped Conv", "scan", "vmap", "attention", "DenseGeneral", "LSTM",
+    "nnx.Linear", "nnx.Conv", "nnx.vmap", "nnx.MultiHeadAttention",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FLAX)
+def test_models_of_flax_get_their_law_or_are_refused(made: list[NDArray[Any]], name: str) -> None:
+    """The law is that of Flax's own lecun_normal, as its own values show it."""
+    model, axes, refused = flax_trees()[name]
+    theirs = model()
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), theirs)
+    rest = {optional("*bias"): fastinit.jax.zeros}
+    silent = {**rest, **{pattern: fastinit.jax.lecun_normal() for pattern in axes}}
+    made.clear()
+    for kernel in refused:
+        with pytest.raises(ValueError, match=f"^leaf '{kernel}': .*pass in_axis=, out_axis=, batch_axis="):
+            fastinit.jax.init_tree(shapes, silent, seed=0, include=kernel)
+    assert made == []
+    described = {pattern: fastinit.jax.lecun_normal(**said) for pattern, said in axes.items()}
+    ours = fastinit.jax.init_tree(shapes, {**rest, **described} if refused else silent, seed=0)
+    pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
+    kernels = [(np.asarray(one), np.asarray(other)) for one, other in pairs if one.ndim > 1 and np.asarray(other).any()]
+    assert kernels
+    for one, other in kernels:
+        # The excess kurtosis of a normal cut at 2 of its deviations is -0.63: a deviation's error is 0.59 / sqrt(n).
+        assert one.std() / other.std() == pytest.approx(1, abs=5 * 0.59 * (2 / one.size) ** 0.5)
 
 
 def test_fastinit_alone_imports_no_jax() -> None:

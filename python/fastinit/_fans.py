@@ -124,8 +124,8 @@ def _missing(caller: str, mode: object, fan_in: object, fan_out: object) -> NoRe
     needed = " and ".join(f"{name}=" for name in ("fan_in", "fan_out") if mode in (name, "fan_avg", "fan_geo"))
     raise ValueError(
         f"{caller} needs {needed} or layout=: layout='torch' reads the fans from the shape of out as (out, in, "
-        f"*kernel), layout='keras' as (*kernel, in, out), in_axis= and out_axis= by the axes that you name; got "
-        + given(fan_in=fan_in, fan_out=fan_out)
+        f"*kernel), layout='keras' as (*kernel, in, out), in_axis= and out_axis= (and batch_axis=) by the axes "
+        "that you name; got " + given(fan_in=fan_in, fan_out=fan_out)
     )
 
 

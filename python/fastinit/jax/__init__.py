@@ -13,9 +13,9 @@ and so on have the names, arguments and distributions of
 ``jax.nn.initializers``, for Flax modules, ``make_array`` and recipes.
 
 An element is what ``fastinit`` puts at its index of the whole array, for a
-seed and a stream: each sharding, mesh and framework gets the same bits. Shapes
-are read as JAX reads them, (*kernel, in, out), unless an initialiser says
-otherwise. docs/jax.md has the details. Tested with JAX 0.10.2 and Flax 0.12.8
+seed and a stream: each sharding, mesh and framework gets the same bits. These
+initialisers read shapes as JAX reads them, (*kernel, in, out), unless they say
+otherwise; in trees only matrices. docs/jax.md has the details. Tested with JAX 0.10.2 and Flax 0.12.8
 on CPU devices.
 """
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .._arguments import element_type, integers, shown, typed
 from ..arrays import empty
 from ..recipes import Initializer
+from ..recipes._values import Computed
 
 if TYPE_CHECKING:
     from .._types import BitGenerator
@@ -39,19 +40,25 @@ LAYOUT = "keras"
 
 def float_type(dtype: object) -> np.dtype[Any]:
     """The dtype, if it is one of those that an ``Initializer`` fills."""
-    wanted = "dtype must be float32, float64, float16 or bfloat16"
     try:
         found = element_type(dtype)
+        if found.kind == "u":  # for random_bits
+            raise TypeError
     except TypeError:
-        raise TypeError(f"{wanted}, got {typed(dtype)}") from None
-    if found.kind == "u":  # for random_bits
-        raise TypeError(f"{wanted}, got {typed(dtype)}")
+        message = f"dtype must be float32, float64, float16 or bfloat16, got {typed(dtype)}"
+        try:
+            other = np.dtype(dtype)  # type: ignore[call-overload]
+        except TypeError:
+            other = None
+        if other is not None and (other.kind == "c" or other.name.startswith("float8")):
+            message += ", which JAX's own initialisers (jax.nn.initializers) may take"
+        raise TypeError(message) from None
     return found
 
 
 def check_dtype(dtype: object, known: Callable[[object], np.dtype[Any]]) -> np.dtype[Any]:
-    """A known dtype, where JAX makes no other of it. None is JAX's default."""
-    found = known(jax.dtypes.canonicalize_dtype(float) if dtype is None else dtype)
+    """A known dtype, where JAX makes no other of it. JAX's default is that for None and Python's float."""
+    found = known(jax.dtypes.canonicalize_dtype(float) if dtype is None or dtype is float else dtype)
     if jax.dtypes.canonicalize_dtype(found) != found:
         raise ValueError(f"dtype {found} needs jax.config.update('jax_enable_x64', True), which is off")
     return found
@@ -112,7 +119,7 @@ def filled(
 
 def make_array(
     shape: Sequence[int],
-    initializer: Initializer | Callable[..., object],
+    initializer: Initializer | Computed | Callable[..., object],
     *,
     seed: int,
     stream: int | str,
@@ -128,10 +135,12 @@ def make_array(
     shape : sequence of int
         Of the whole array.
     initializer : Initializer or callable
-        A ``fastinit.recipes.Initializer``; an initialiser of ``fastinit.jax``,
-        such as ``fastinit.jax.he_normal()``; or a function of ``fastinit``
-        with whatever arguments it needs, as in
-        ``functools.partial(fastinit.he_normal, layout="keras")``.
+        A ``fastinit.recipes.Initializer``, which says how it reads a shape if
+        it needs fans; an initialiser of ``fastinit.jax``, such as
+        ``fastinit.jax.he_normal()``, which reads it as JAX does; or a function
+        of ``fastinit`` with whatever arguments it needs, as in
+        ``functools.partial(fastinit.he_normal, layout="keras")``. Or what
+        ``fastinit.recipes.computed`` returns.
     seed : int
         0 .. 2**64-1.
     stream : int or str
@@ -144,7 +153,7 @@ def make_array(
     dtype : dtype, optional
         One of float32, float64 (with ``jax_enable_x64``), float16, bfloat16.
         By default that of the initialiser of ``fastinit.jax``, if it has one,
-        else JAX's own default.
+        else JAX's own default, which Python's ``float`` also stands for.
     threads : int, optional
         At most this many threads for each part.
     bit_generator : {"ars", "philox"}, default "ars"
@@ -192,19 +201,20 @@ def make_array(
     shape = check_shape(shape)
     known: Callable[[object], np.dtype[Any]] = element_type
     function: Callable[..., object]
-    if isinstance(initializer, Initializer):
+    if isinstance(initializer, Initializer | Computed):
         known = float_type
         if dtype is None:
             dtype = getattr(initializer, "dtype", None)  # a JaxInitializer may have one
-        function = functools.partial(initializer.fill, layout=LAYOUT)
-    elif callable(initializer):
-        function = initializer
+        function = initializer.fill
     else:
-        raise TypeError(
-            "initializer must be a fastinit.recipes.Initializer, an initialiser of fastinit.jax, or a function of "
-            "fastinit such as fastinit.normal or functools.partial(fastinit.he_normal, layout='keras'); "
-            f"got {typed(initializer)}"
-        )
+        try:
+            function = Computed(initializer).function  # which refuses JAX's own, by what they take
+        except TypeError:
+            raise TypeError(
+                "initializer must be a fastinit.recipes.Initializer or computed(function), an initialiser of "
+                "fastinit.jax, or a function that fills as those of fastinit do, such as fastinit.normal or "
+                f"partial(fastinit.he_normal, layout='keras'); got {typed(initializer)}"
+            ) from None
     element = check_dtype(dtype, known)
     check_given(seed, stream)
     if sharding is not None:
@@ -214,5 +224,5 @@ def make_array(
         return filled(shape, element, sharding, fill)
     except (TypeError, ValueError):
         if isinstance(initializer, Initializer):
-            initializer.check(shape, element, LAYOUT)  # says which initialiser it is
+            initializer.check(shape, element)  # says which initialiser it is
         raise

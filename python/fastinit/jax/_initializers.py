@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 import numbers
 import re
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar, overload
 
 import jax
@@ -15,7 +17,6 @@ from numpy.typing import NDArray
 
 from .. import _core
 from .._arguments import at_least_zero, choice, expanded, integer, positive, shown, typed, with_margins
-from .._fans import read_shape
 from ..recipes import Initializer
 from ..recipes._core import keywords, plain
 from ..recipes._moments import Shape
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "JaxInitializer",
+    "check_tree_shape",
     "constant",
     "glorot_normal",
     "glorot_uniform",
@@ -51,9 +53,9 @@ FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
 # JAX's modes, and what fastinit calls them.
 _MODES = {"fan_in": "fan_in", "fan_out": "fan_out", "fan_avg": "fan_avg", "fan_geo_avg": "fan_geo"}
+_AXES = ("in_axis", "out_axis", "batch_axis")
 # JAX's defaults, which a repr leaves out.
-_AXES: dict[str, object] = {"in_axis": -2, "out_axis": -1, "batch_axis": ()}
-_DEFAULTS = {**_AXES, "lower": -2.0, "upper": 2.0, "column_axis": -1}
+_DEFAULTS = {"lower": -2.0, "upper": 2.0}
 # What fastinit's functions call the arguments of the functions here, where these have other names.
 _CALLED = {
     "uniform": {"low": "scale", "high": "scale"},
@@ -64,6 +66,29 @@ _CALLED = {
 }
 # Called with a key they are JAX's own, which take any dtype, need no key and stay on the device.
 _DRAW_NOTHING = ("constant", "ones", "zeros")
+
+
+# JAX's default axes, of types by which they are told from the same axes if a caller says them: in a tree of parameters
+# that makes a difference.
+class _Unsaid:
+    """A default."""
+
+    __slots__ = ()
+
+
+class _UnsaidAxis(_Unsaid, int):
+    """One axis."""
+
+    __slots__ = ()
+
+
+class _UnsaidAxes(_Unsaid, tuple[int, ...]):
+    """Some axes."""
+
+    __slots__ = ()
+
+
+_IN, _OUT, _COLUMN, _BATCH = _UnsaidAxis(-2), _UnsaidAxis(-1), _UnsaidAxis(-1), _UnsaidAxes()
 
 
 # --- JAX's protocol -------------------------------------------------------------------------------------------------
@@ -83,12 +108,14 @@ def _seed_and_stream(words: Any) -> tuple[int, int]:
     return numbers[0], sum(numbers[1:])
 
 
-def _checked_dtype(function: str, dtype: object) -> np.dtype[Any] | None:
-    """The dtype that an initialiser keeps."""
-    if dtype is None:
-        return None
+def _checked_dtype(function: str, dtype: object) -> np.dtype[Any] | type | None:
+    """The dtype that an initialiser keeps. What Python's own types stand for is up to JAX, in each call."""
+    if dtype is None or dtype is float:
+        return dtype
     if function not in _DRAW_NOTHING:
         return float_type(dtype)
+    if dtype is int or dtype is complex:
+        return dtype
     try:
         return np.dtype(dtype)  # type: ignore[no-any-return, call-overload]
     except TypeError:
@@ -109,11 +136,13 @@ class JaxInitializer(Initializer):
         The name of a function of fastinit.
     arguments : mapping, optional
         Its arguments by name, see ``fastinit.recipes.Initializer``. Without
-        fans, a layout or axes, shapes are read as (*kernel, in, out).
+        fans, a layout or axes, shapes are read as (*kernel, in, out); but
+        ``init_tree`` refuses three and more dimensions, and in a module of
+        PyTorch the module's type says how to read them.
     dtype : dtype, optional
-        Of the arrays, where a call does not say it: float32, float64, float16
-        or bfloat16. By default JAX's own default. "constant", "zeros" and
-        "ones" take any.
+        Of the arrays, where a call does not say it: float32, float64, float16,
+        bfloat16, or Python's ``float``. By default, and for ``float``, JAX's
+        own default. "constant", "zeros" and "ones" take any.
     **more
         Arguments as keywords.
 
@@ -123,8 +152,9 @@ class JaxInitializer(Initializer):
         The name of the function.
     arguments : mapping
         Its arguments. It cannot be changed.
-    dtype : numpy.dtype or None
-        Of the arrays, where a call does not say it.
+    dtype : numpy.dtype, float, int, complex or None
+        Of the arrays, where a call does not say it. Python's types and None
+        are what JAX takes for them in each call.
 
     Raises
     ------
@@ -171,42 +201,39 @@ class JaxInitializer(Initializer):
         called = _CALLED.get(self.function, {})
         return re.sub("^(gain or scale|[a-z]+)", lambda name: called.get(name[0], name[0]), text.split(": got ")[0])
 
-    def check(self, shape: Shape, dtype: Any, layout: str | None = None) -> None:
-        """Raise what ``fill`` would raise for such an array.
+    def _call(self, layout: str | None, shape: Shape) -> dict[str, Any]:
+        """The same; and with the fans that JAX counts, where axes overlap.
 
-        Parameters
-        ----------
-        shape : sequence of int
-            Of the whole array. Nothing of that size is made.
-        dtype : dtype
-            Of the array.
-        layout : {"torch", "keras"}, default "keras"
-            As for ``fill``.
-
-        Raises
-        ------
-        TypeError, ValueError
-            What ``fill`` raises, with this initialiser before it.
-
-        Examples
-        --------
-        >>> import fastinit.jax
-        >>> fastinit.jax.he_normal().check((512, 512), "float32")
+        There fan_in is the number of elements over those along out_axis and batch_axis, and fan_out over those along
+        in_axis and batch_axis. Both can be fractions, which no fan of fastinit's functions is: the scale takes them.
         """
-        # Axes are mostly JAX's defaults: who has a vector filled should not be told of an axis that nobody gave.
-        axes = [self.arguments.get(name) for name in _AXES]
-        if len(shape) < 2 and axes != [None, None, None]:
-            try:
-                read_shape(tuple(shape), None, *axes)
-            except ValueError:
+        call = super()._call(layout, shape)
+        ins, outs, batch = (_places(call.get(name), len(shape)) for name in _AXES)
+        if ins is None or outs is None or batch is None or call.get("in_axis") is None:
+            said = any(self.arguments.get(name) is not None for name in ("fan_in", "fan_out", "layout"))
+            if len(shape) < 2 and "fan_in" in self.takes and layout is None and not said:
                 raise ValueError(
-                    f"{self!r}: a {'vector' if shape else 'scalar'} has no fans, which take an axis of inputs and one "
-                    f"of outputs; got shape {tuple(shape)}: use an initialiser without fans, such as zeros or normal"
-                ) from None
-        super().check(shape, dtype, layout)
+                    f"a {'vector' if shape else 'scalar'} has no fans, which take an axis of inputs and one of "
+                    f"outputs; got shape {tuple(shape)}: use an initialiser without fans, such as zeros or normal"
+                )
+            return call
+        named = ins + outs + batch
+        if len(set(named)) == len(named) or self.function != "variance_scaling":
+            return call
+        call = {name: value for name, value in call.items() if name not in _AXES} | {"fan_in": 1, "fan_out": 1}
+        size = math.prod(shape)
+        if size > 0:  # of nothing, any fans will do
+            n_in, n_out, n_batch = (math.prod(shape[axis] for axis in axes) for axes in (ins, outs, batch))
+            n = _mean(call["mode"], Fraction(size, n_out * n_batch), Fraction(size, n_in * n_batch))
+            try:
+                call["scale"] = float(Fraction(call["scale"]) / n)
+            except OverflowError:
+                call["scale"] = math.inf  # which is refused
+        return call
 
     def _key(self) -> tuple[object, ...]:
-        return (*super()._key(), self.dtype)
+        own = isinstance(self.dtype, type)  # to NumPy, float equals its float64
+        return (*super()._key(), own, self.dtype)
 
     def __reduce__(self) -> tuple[Any, ...]:
         make = functools.partial(type(self)._made, _dtype=self.dtype, _spelling=self._spelling)
@@ -221,7 +248,7 @@ class JaxInitializer(Initializer):
         else:
             name, values = f"fastinit.jax.{self._spelling[0]}", keywords(self._spelling[1])
         if self.dtype is not None:
-            values.append(f"dtype={self.dtype.name!r}")
+            values.append(f"dtype={self.dtype.__name__ if isinstance(self.dtype, type) else repr(self.dtype.name)}")
         return f"{name}({', '.join(values)})"
 
     def __call__(
@@ -243,7 +270,8 @@ class JaxInitializer(Initializer):
             Of the whole array.
         dtype : dtype, optional
             float32, float64 (with ``jax_enable_x64``), float16 or bfloat16. By
-            default this initialiser's, else JAX's.
+            default this initialiser's, else JAX's, which Python's ``float``
+            also stands for.
         out_sharding : NamedSharding or PartitionSpec, optional
             Where the array is to be. Each device's part alone is made.
 
@@ -315,6 +343,21 @@ class JaxInitializer(Initializer):
         return array
 
 
+def _places(axes: object, n_dims: int) -> tuple[int, ...] | None:
+    """Axes as numbers >= 0, and none for None; None if they are no axes of an array of so many dimensions."""
+    axes = (axes,) if type(axes) is int else () if axes is None else axes
+    if not isinstance(axes, tuple) or not all(type(axis) is int and -n_dims <= axis < n_dims for axis in axes):
+        return None
+    return tuple(axis % n_dims for axis in axes)
+
+
+def _mean(mode: str, fan_in: Fraction, fan_out: Fraction) -> Fraction:
+    """The n of variance scale / n."""
+    if mode == "fan_geo":
+        return Fraction(_core.geometric_mean(float(fan_in), float(fan_out)))
+    return {"fan_in": fan_in, "fan_out": fan_out}.get(mode, (fan_in + fan_out) / 2)
+
+
 # --- the functions --------------------------------------------------------------------------------------------------
 
 _SHARED = {
@@ -322,11 +365,13 @@ _SHARED = {
 in_axis, out_axis : int or sequence of int, default -2 and -1
     The axes of inputs and of outputs; negative ones count from the end.
 batch_axis : int or sequence of int, default ()
-    Axes of independent copies. The axes that are left are the kernel.""",
+    Axes of independent copies. The axes that are left are the kernel;
+    those that are named twice count as in JAX. ``init_tree`` takes three
+    and more dimensions only if one of these arguments is given.""",
     "dtype": """\
 dtype : dtype, optional
     Of the arrays, where a call does not say it: float32, float64, float16
-    or bfloat16. By default JAX's own default.""",
+    or bfloat16. By default, and for Python's ``float``, JAX's own default.""",
     "returns": """\
 JaxInitializer
     To be called with key, shape and, optionally, dtype and out_sharding.""",
@@ -344,9 +389,52 @@ def _documented(function: FunctionT) -> FunctionT:
     return function
 
 
+def _said(axes: Mapping[str, object]) -> Mapping[str, object]:
+    """The axes, all of them, if a caller gave one."""
+    return {} if all(isinstance(value, _Unsaid) for value in axes.values()) else axes
+
+
 def _number(value: Any) -> Any:
     """An array of no dimensions as a number. The checks that follow refuse what is no real number."""
     return value.item() if isinstance(value, jax.Array | np.ndarray) and value.ndim == 0 else value
+
+
+def check_tree_shape(initializer: object, shape: tuple[int, ...], of_equinox: bool) -> None:
+    """Refuse to guess how a leaf's shape is to be read. A caller of JAX's protocol knows that its shape fits.
+
+    A plain ``Initializer`` refuses by itself where its arguments do not say it.
+    """
+    if not isinstance(initializer, JaxInitializer):
+        return
+    spelling = initializer._spelling
+    said: Mapping[str, object] = initializer.arguments if spelling is None else spelling[1] or {}
+    unsaid = all(said.get(name) is None for name in ("fan_in", "fan_out", "layout", "in_axis", "out_axis"))
+    if of_equinox and len(shape) > 1 and "fan_in" in initializer.takes and unsaid:
+        raise ValueError(
+            f"{initializer!r} reads shapes as (*kernel, in, out), but Equinox's layers have (out, in, *kernel): "
+            f"pass in_axis= and out_axis=, such as in_axis=1, out_axis=0; got shape {shape}"
+        )
+    if len(shape) > 2 and not initializer.is_described:
+        if "fan_in" in initializer.takes:
+            raise ValueError(
+                f"{initializer!r}: the shape {shape} does not show which axes are inputs and outputs: pass in_axis=, "
+                "out_axis=, batch_axis=, such as batch_axis=0 for a stack of (in, out), as a scan has it; in_axis=-2, "
+                "out_axis=-1 for a convolution (*kernel, in, out); in_axis=0, out_axis=(1, 2) for (in, heads, width)"
+            )
+        how = "layout='keras' for (*kernel, in, out), layout='torch' for (out, in, *kernel)"
+        if spelling is not None:
+            how = "column_axis=-1 if all axes but the last are rows of one matrix, 0 if all but the first are"
+        raise ValueError(
+            f"{initializer!r}: the shape {shape} can be one matrix or a stack of them: pass {how}; a stack is "
+            "filled as one leaf for each, or by fastinit.recipes.computed"
+        )
+    ins, outs, batch = (_places(initializer.arguments.get(name), len(shape)) for name in _AXES)
+    both = {*(ins or ()), *(outs or ())} & {*(batch or ())}
+    if both:
+        raise ValueError(
+            f"{initializer!r}: axis {min(both)} of the shape {shape} is one of copies by batch_axis, and one of inputs "
+            "or outputs: is this a leaf without a weight matrix?"
+        )
 
 
 def _initializer(
@@ -354,7 +442,7 @@ def _initializer(
 ) -> JaxInitializer:
     """Of a function of fastinit and its arguments. ``name`` of this module returns it, if called with ``said``."""
     if said is not None:
-        values = {argument: plain(value) for argument, value in said.items()}
+        values = {argument: plain(value) for argument, value in said.items() if not isinstance(value, _Unsaid)}
         said = {argument: value for argument, value in values.items() if value != _DEFAULTS.get(argument)}
     return JaxInitializer._made(function, arguments, {}, _dtype=_checked_dtype(function, dtype), _spelling=(name, said))
 
@@ -513,9 +601,9 @@ def variance_scaling(
     scale: Any,
     mode: Literal["fan_in", "fan_out", "fan_avg", "fan_geo_avg"],
     distribution: Literal["truncated_normal", "normal", "uniform"],
-    in_axis: Axes = -2,
-    out_axis: Axes = -1,
-    batch_axis: Axes = (),
+    in_axis: Axes = _IN,
+    out_axis: Axes = _OUT,
+    batch_axis: Axes = _BATCH,
     dtype: Any = None,
 ) -> JaxInitializer:
     """Mean 0 and variance scale / n, n by mode.
@@ -553,7 +641,7 @@ def variance_scaling(
     choice("mode", mode, tuple(_MODES))
     law = {"scale": positive("scale", _number(scale)), "mode": mode, "distribution": distribution}
     axes = {"in_axis": in_axis, "out_axis": out_axis, "batch_axis": batch_axis}
-    arguments = {**law, "mode": _MODES[mode], **axes}
+    arguments = {**law, "mode": _MODES[mode], **_said(axes)}
     return _initializer("variance_scaling", arguments, dtype, "variance_scaling", {**law, **axes})
 
 
@@ -563,11 +651,13 @@ def _named(
     """A case of variance_scaling with a name of its own."""
     law = {"scale": scale, "mode": mode, "distribution": distribution}
     axes = {"in_axis": in_axis, "out_axis": out_axis, "batch_axis": batch_axis}
-    return _initializer("variance_scaling", {**law, **axes}, dtype, name, axes)
+    return _initializer("variance_scaling", {**law, **_said(axes)}, dtype, name, axes)
 
 
 @_documented
-def glorot_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> JaxInitializer:
+def glorot_uniform(
+    in_axis: Axes = _IN, out_axis: Axes = _OUT, batch_axis: Axes = _BATCH, dtype: Any = None
+) -> JaxInitializer:
     """Xavier uniform: variance 2 / (fan_in + fan_out).
 
     U(-b, b), b = sqrt(6 / (fan_in + fan_out)). Also called
@@ -602,7 +692,9 @@ def glorot_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (
 
 
 @_documented
-def glorot_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> JaxInitializer:
+def glorot_normal(
+    in_axis: Axes = _IN, out_axis: Axes = _OUT, batch_axis: Axes = _BATCH, dtype: Any = None
+) -> JaxInitializer:
     """Xavier normal: variance 2 / (fan_in + fan_out).
 
     A normal cut at 2 of its own standard deviations, with this variance after
@@ -637,7 +729,9 @@ def glorot_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = ()
 
 
 @_documented
-def lecun_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> JaxInitializer:
+def lecun_uniform(
+    in_axis: Axes = _IN, out_axis: Axes = _OUT, batch_axis: Axes = _BATCH, dtype: Any = None
+) -> JaxInitializer:
     """LeCun uniform: variance 1 / fan_in.
 
     U(-b, b), b = sqrt(3 / fan_in).
@@ -670,7 +764,9 @@ def lecun_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = ()
 
 
 @_documented
-def lecun_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> JaxInitializer:
+def lecun_normal(
+    in_axis: Axes = _IN, out_axis: Axes = _OUT, batch_axis: Axes = _BATCH, dtype: Any = None
+) -> JaxInitializer:
     """LeCun normal: variance 1 / fan_in.
 
     A normal cut at 2 of its own standard deviations, with this variance after
@@ -704,7 +800,9 @@ def lecun_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (),
 
 
 @_documented
-def he_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> JaxInitializer:
+def he_uniform(
+    in_axis: Axes = _IN, out_axis: Axes = _OUT, batch_axis: Axes = _BATCH, dtype: Any = None
+) -> JaxInitializer:
     """He uniform: variance 2 / fan_in.
 
     U(-b, b), b = sqrt(6 / fan_in). Also called
@@ -739,7 +837,9 @@ def he_uniform(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), d
 
 
 @_documented
-def he_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dtype: Any = None) -> JaxInitializer:
+def he_normal(
+    in_axis: Axes = _IN, out_axis: Axes = _OUT, batch_axis: Axes = _BATCH, dtype: Any = None
+) -> JaxInitializer:
     """He normal: variance 2 / fan_in.
 
     A normal cut at 2 of its own standard deviations, with this variance after
@@ -774,7 +874,7 @@ def he_normal(in_axis: Axes = -2, out_axis: Axes = -1, batch_axis: Axes = (), dt
 
 
 @_documented
-def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> JaxInitializer:
+def orthogonal(scale: Any = 1.0, column_axis: int = _COLUMN, dtype: Any = None) -> JaxInitializer:
     """Orthonormal rows or columns, times scale: ``fastinit.orthogonal``.
 
     Parameters
@@ -815,8 +915,8 @@ def orthogonal(scale: Any = 1.0, column_axis: int = -1, dtype: Any = None) -> Ja
     if axis not in (0, -1):
         raise ValueError(f"{wanted}, got {shown(column_axis)}")
     gain = _core.real(_number(scale), "scale", "a finite number")
-    arguments = {"gain": gain, "layout": "keras" if axis else "torch"}
-    return _initializer("orthogonal", arguments, dtype, "orthogonal", {"scale": gain, "column_axis": axis})
+    arguments = {"gain": gain} | ({} if isinstance(column_axis, _Unsaid) else {"layout": "keras" if axis else "torch"})
+    return _initializer("orthogonal", arguments, dtype, "orthogonal", {"scale": gain, "column_axis": column_axis})
 
 
 xavier_uniform = glorot_uniform

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -12,11 +13,12 @@ from jax.sharding import PartitionSpec, Sharding
 
 import fastinit
 
-from .._arguments import typed
+from .._arguments import shown, typed
 from ..recipes._core import check_prefix, some
 from ..recipes._named import assign
 from ..recipes._values import Skip
-from ._arrays import LAYOUT, check_dtype, check_given, check_sharding, filled, float_type
+from ._arrays import check_dtype, check_given, check_sharding, filled, float_type
+from ._initializers import check_tree_shape
 
 if TYPE_CHECKING:
     from .._types import BitGenerator
@@ -39,6 +41,35 @@ def _named_leaves(
             raise ValueError(f"{argument} must have one leaf for each name, got two with the name {name!r}")
         leaves[name] = leaf
     return leaves, structure
+
+
+def _check_values(recipe: object) -> None:
+    """Refuse JAX's own initialisers, and functions that return ours.
+
+    Both can have three arguments, and would be called as functions that choose a value.
+    """
+    pairs: Any = recipe.items() if isinstance(recipe, Mapping) else () if isinstance(recipe, str) else recipe
+    for pair in pairs if isinstance(pairs, Iterable) else ():
+        value = pair[-1] if isinstance(pair, tuple | list) and pair else None
+        if inspect.isfunction(value) and value.__module__.startswith(("jax.", "fastinit.jax.")):
+            raise TypeError(
+                "recipe must have initialisers such as fastinit.jax.he_normal() and fastinit.jax.zeros, got the "
+                f"function {value.__module__}.{value.__qualname__} for {shown(pair[0])}"
+            )
+
+
+def _is_equinox(node: object) -> bool:
+    return type(node).__module__.partition(".")[0] == "equinox"
+
+
+def _of_equinox(tree: Any, prefix: str) -> set[str]:
+    """The names of the leaves inside Equinox's own modules."""
+    nodes, _ = _named_leaves("tree", tree, prefix, _is_equinox)
+    names: set[str] = set()
+    for name, node in nodes.items():
+        if _is_equinox(node):
+            names.update(_named_leaves("tree", node, f"{name}." if name else "")[0])
+    return names
 
 
 def _placements(shardings: Any, leaves: Mapping[str, Any], prefix: str) -> Mapping[str, Any]:
@@ -100,8 +131,8 @@ def init_tree(
         in {"dense": {"kernel": ...}}, "0.w" in [{"w": ...}]. Its stream is its
         name.
     recipe : Recipe or str
-        Pairs of (pattern, initialiser), or a mapping; initialisers are those
-        of ``fastinit.recipes`` and of this module, such as
+        Pairs of (pattern, value), or a mapping. Values are those of
+        ``fastinit.recipes`` and initialisers of this module, such as
         ``fastinit.jax.he_normal()``. Or the name of a shipped recipe, such as
         "gpt2": these are for the names and shapes of PyTorch's modules, and
         refuse the names of Flax's.
@@ -138,9 +169,9 @@ def init_tree(
         what is described above, or does not fit the names (see
         ``fastinit.recipes.match``); a leaf that is to be filled has no shape
         and dtype, or a dtype that cannot be filled; its initialiser refuses
-        its shape; shardings is a tree of another structure; a sharding is
-        refused, by ``make_array`` or JAX. The message names the leaf, and
-        nothing has been filled.
+        its shape, or does not say how to read it; shardings is a tree of
+        another structure; a sharding is refused, by ``make_array`` or JAX. The
+        message names the leaf, and nothing has been filled.
 
     See Also
     --------
@@ -149,6 +180,12 @@ def init_tree(
 
     Notes
     -----
+    An initialiser of this module reads a matrix as (in, out), and is refused
+    for three and more axes unless its own axes were given: a stack of matrices
+    (``batch_axis=0``) and a convolution (``in_axis=-2``) look alike. It is
+    refused for matrices of Equinox's layers too, which are (out, in). A
+    ``fastinit.recipes.Initializer`` that needs fans always has to say how.
+
     Bits: a leaf is the NumPy fill with this seed and its name as stream, on
     every mesh. Another leaf, added or excluded, changes none.
 
@@ -171,12 +208,14 @@ def init_tree(
     True
     """
     check_prefix(prefix)
+    _check_values(recipe)
     leaves, structure = _named_leaves("tree", tree, prefix)
     matched = assign(recipe, {name: getattr(leaf, "shape", ()) for name, leaf in leaves.items()}, include, exclude)
     placements = _placements(shardings, leaves, prefix)
     check_given(seed, 0)
     # What every fill would refuse, before the first of them.
     fastinit.zeros(np.empty(0), seed=seed, threads=threads, bit_generator=bit_generator)
+    of_equinox = _of_equinox(tree, prefix)
     made = {}
     for name, (_, initializer) in matched.items():
         if isinstance(initializer, Skip):
@@ -184,15 +223,14 @@ def init_tree(
         sharding = placements[name]
         try:
             shape, element = _shape_and_dtype(leaves[name])
-            initializer.check(shape, element, LAYOUT)
+            check_tree_shape(initializer, shape, name in of_equinox)
+            initializer.check(shape, element)
             if sharding is not None:
                 check_sharding("sharding", sharding, shape)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError  # JAX's have types of their own
             raise kind(f"leaf {name!r}: {error}") from None
-        fill = functools.partial(
-            initializer.fill, layout=LAYOUT, seed=seed, stream=name, threads=threads, bit_generator=bit_generator
-        )
+        fill = functools.partial(initializer.fill, seed=seed, stream=name, threads=threads, bit_generator=bit_generator)
         made[name] = functools.partial(filled, shape, element, sharding, fill)
     return jax.tree_util.tree_unflatten(
         structure, [made[name]() if name in made else leaf for name, leaf in leaves.items()]

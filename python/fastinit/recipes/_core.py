@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 import fastinit
 
 from .. import _core, initializers, structured
-from .._arguments import NO_SEQUENCES, integer, shown, typed
+from .._arguments import NO_SEQUENCES, integer, integers, shown, typed
 from ._moments import MOMENTS, Shape
 from ._values import Computed, Optional, Skip
 
@@ -255,23 +255,19 @@ class Initializer:
 
     @property
     def is_described(self) -> bool:
-        """Whether it says how shapes are read, or needs no one to say it."""
-        return (
-            "layout" not in self.takes
-            or self._layout is not None
-            or any(self.arguments.get(name) is not None for name in _FANS)
-        )
+        """Whether its arguments say how shapes are read, or need not say it."""
+        return "layout" not in self.takes or any(self.arguments.get(name) is not None for name in _FANS)
 
-    def _call(self, layout: str | None, n_dims: int) -> dict[str, Any]:
-        """The arguments of a call, with a layout where the function needs one."""
-        if "layout" not in self.takes or any(self.arguments.get(name) is not None for name in _FANS):
+    def _call(self, layout: str | None, shape: Shape) -> dict[str, Any]:
+        """The arguments of a call for a tensor of that shape, with a layout where the function needs one."""
+        if self.is_described:
             return dict(self.arguments)
         layout = self._layout if layout is None else layout
         if layout is not None:
             return {**self.arguments, "layout": layout}
-        if self.takes["layout"].default is not None and n_dims > 2:  # the function would read it as torch does
+        if self.takes["layout"].default is not None and len(shape) > 2:  # the function would read it as torch does
             raise ValueError(
-                f"{self.function} needs layout= for {n_dims} dimensions: layout='torch' reads the shape of out as "
+                f"{self.function} needs layout= for {len(shape)} dimensions: layout='torch' reads the shape of out as "
                 "(out, in, *kernel), layout='keras' as (*kernel, in, out)"
             )
         return dict(self.arguments)
@@ -326,10 +322,10 @@ class Initializer:
         array([0.5, 0.5])
         """
         function: Callable[..., Any] = getattr(fastinit, self.function)
-        n_dims = len(_core.shape(out)) if self._layout is None and self.function in _DIMENSIONS else 0
+        shape = _core.shape(out) if global_shape is None else integers("global_shape", global_shape)
         return function(
             out,
-            **self._call(layout, n_dims),
+            **self._call(layout, shape),
             seed=seed,
             stream=stream,
             global_shape=global_shape,
@@ -398,7 +394,7 @@ class Initializer:
         (0.0, 0.125)
         """
         self.check(shape, np.dtype(np.float64), layout)
-        bound = _functions()[self.function].bind(None, **self._call(layout, len(shape)))
+        bound = _functions()[self.function].bind(None, **self._call(layout, shape))
         bound.apply_defaults()
         formula = MOMENTS[getattr(fastinit, self.function).__name__]  # of he_normal for its alias kaiming_normal
         return formula(bound.arguments, tuple(shape))
