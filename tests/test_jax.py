@@ -677,16 +677,24 @@ def test_shipped_recipes_are_for_the_names_of_torch() -> None:
     def leaf(*shape: int) -> Any:
         return jax.ShapeDtypeStruct(shape, "float32")
 
+    def norm(n: int) -> Any:
+        return {"weight": leaf(n), "bias": leaf(n)}
+
+    def block(n: int) -> Any:
+        conv = {"weight": leaf(n, 8, 3, 3)}
+        return {"conv1": conv, "bn1": norm(n), "conv2": conv, "bn2": norm(n), "downsample": [conv, norm(n)]}
+
     torch_like = {
         "conv1": {"weight": leaf(8, 3, 7, 7)},
-        "bn1": {"weight": leaf(8), "bias": leaf(8)},
-        "layer1": [{"downsample": [leaf(0), {"weight": leaf(8)}]}],
+        "bn1": norm(8),
+        **{f"layer{i}": [block(8)] for i in range(1, 5)},
         "fc": {"weight": leaf(10, 64), "bias": leaf(10)},
     }
-    tree = fastinit.jax.init_tree(torch_like, "resnet", seed=2, exclude="layer1.0.downsample.0")
+    tree = fastinit.jax.init_tree(torch_like, "resnet", seed=2, exclude="layer1.0.downsample.0.*")
     key: dict[str, Any] = {"seed": 2, "stream": "conv1.weight"}
     conv = fastinit.he_normal(np.empty((8, 3, 7, 7), np.float32), mode="fan_out", layout="torch", **key)
     assert same(tree["conv1"]["weight"], conv)
+    assert tree["layer1"][0]["downsample"][0]["weight"] is torch_like["layer1"][0]["downsample"][0]["weight"]
 
     flax_like = {
         "transformer": {
@@ -699,7 +707,8 @@ def test_shipped_recipes_are_for_the_names_of_torch() -> None:
     }
     for name in fastinit.recipes.RECIPES:
         message = (
-            f"recipe '{name}' needs .* the names of .* in PyTorch; got 'fc.bias', 'fc.kernel', .*a recipe of your own"
+            f"recipe '{name}' is for .*, as PyTorch names their parameters; .* unknown: 'fc.bias', 'fc.kernel', .*"
+            "a recipe of your own"
         )
         with pytest.raises(ValueError, match=message):
             fastinit.jax.init_tree(flax_like, name, seed=0)

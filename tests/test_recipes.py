@@ -12,6 +12,7 @@ import itertools
 import math
 import pickle
 import re
+import types
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -23,6 +24,7 @@ from mpmath import mp, mpf  # type: ignore[import-untyped, unused-ignore]
 
 import fastinit
 from fastinit import recipes
+from fastinit._tools import shapes
 from fastinit.recipes import RECIPES, Initializer, Recipe, computed, match, optional, skip
 from fastinit.recipes._core import check_prefix, count
 from fastinit.recipes._named import assign
@@ -583,9 +585,10 @@ def test_a_selection_is_checked(argument: Any, patterns: Any, error: type[Except
 def test_what_is_selected_of_a_model_with_a_shipped_recipe() -> None:
     """The depth of GPT-2 is that of the model, not of what is filled."""
     found = assign("gpt2", GPT2, "*.h.1.*", None)
-    assert found == {"transformer.h.1.mlp.c_proj.weight": ("*.c_proj.weight", Initializer("normal", std=0.01))}
+    assert found["transformer.h.1.mlp.c_proj.weight"] == ("*.c_proj.weight", Initializer("normal", std=0.01))
+    assert list(found) == [name for name in GPT2 if ".h.1." in name]
     assert assign(recipes.gpt2(2), GPT2, "*.h.1.*", None) == found
-    assert list(assign("gpt2", GPT2, None, "*.h.*")) == ["transformer.wte.weight"]
+    assert list(assign("gpt2", GPT2, None, "*.h.*"))[:2] == ["transformer.wte.weight", "transformer.wpe.weight"]
 
 
 def test_a_prefix_ends_with_a_dot() -> None:
@@ -599,32 +602,50 @@ def test_a_prefix_ends_with_a_dot() -> None:
 
 # --- the shipped ones -----------------------------------------------------------------------------------------------
 
-GPT2 = {
-    "transformer.wte.weight": (100, 32),
-    "transformer.h.0.ln_1.weight": (32,),
-    "transformer.h.0.ln_1.bias": (32,),
-    "transformer.h.0.attn.c_attn.weight": (32, 96),
-    "transformer.h.0.attn.c_proj.weight": (32, 32),
-    "transformer.h.1.mlp.c_proj.weight": (128, 32),
-}
-LLAMA = {"model.embed_tokens.weight": (100, 32), "model.norm.weight": (32,)}
-VIT = {
-    "pos_embed": (1, 5, 32),
-    "patch_embed.proj.weight": (32, 3, 4, 4),
-    "patch_embed.proj.bias": (32,),
-    "norm.weight": (32,),
-    "norm.bias": (32,),
-    "head.weight": (10, 32),
-}
-RESNET = {
-    "conv1.weight": (8, 3, 7, 7),
-    "bn1.weight": (8,),
-    "bn1.bias": (8,),
-    "layer1.0.bn3.weight": (8,),
-    "layer1.0.downsample.1.weight": (8,),
-    "fc.weight": (10, 64),
-    "fc.bias": (10,),
-}
+Shapes = dict[str, tuple[int, ...]]
+
+
+def with_biases(shapes: Shapes) -> Shapes:
+    """Each weight, and a bias of its first size."""
+    both: Shapes = {}
+    for name, shape in shapes.items():
+        both |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    return both
+
+
+def gpt2(n_layer: int = 2, bias: bool = True) -> Shapes:
+    """nanoGPT's: layers are (out, in)."""
+    block: Shapes = {"ln_1": (32,), "attn.c_attn": (96, 32), "attn.c_proj": (32, 32)}
+    block |= {"ln_2": (32,), "mlp.c_fc": (128, 32), "mlp.c_proj": (32, 128)}
+    layers = {f"h.{i}.{name}": shape for i in range(n_layer) for name, shape in block.items()} | {"ln_f": (32,)}
+    tables = {"transformer.wte.weight": (100, 32), "transformer.wpe.weight": (16, 32)}
+    named = with_biases({f"transformer.{name}": shape for name, shape in layers.items()})
+    return tables | {name: shape for name, shape in named.items() if bias or name.endswith(".weight")}
+
+
+def llama() -> Shapes:
+    block: Shapes = {f"self_attn.{part}_proj": (32, 32) for part in "qo"}
+    block |= {f"self_attn.{part}_proj": (16, 32) for part in "kv"}
+    block |= {"mlp.gate_proj": (72, 32), "mlp.up_proj": (72, 32), "mlp.down_proj": (32, 72)}
+    block |= {"input_layernorm": (32,), "post_attention_layernorm": (32,)}
+    layers = {f"model.layers.{i}.{name}.weight": shape for i in range(2) for name, shape in block.items()}
+    return {"model.embed_tokens.weight": (100, 32), **layers, "model.norm.weight": (32,)}
+
+
+def vit() -> Shapes:
+    block: Shapes = {"norm1": (32,), "attn.qkv": (96, 32), "attn.proj": (32, 32)}
+    block |= {"norm2": (32,), "mlp.fc1": (128, 32), "mlp.fc2": (32, 128)}
+    layers = {f"blocks.{i}.{name}": shape for i in range(2) for name, shape in block.items()}
+    return {"pos_embed": (1, 5, 32)} | with_biases(
+        {"patch_embed.proj": (32, 3, 4, 4), **layers, "norm": (32,), "head": (10, 32)}
+    )
+
+
+GPT2, LLAMA, VIT = gpt2(), llama(), vit()
+RESNET = shapes.resnet50()
+# The same without the third convolution of each block.
+BASIC = {name: shape for name, shape in RESNET.items() if "conv3" not in name and "bn3" not in name}
+SHAPES = {"gpt2": GPT2, "llama": LLAMA, "vit": VIT, "resnet": RESNET}
 
 
 def of(recipe: Recipe, shapes: dict[str, tuple[int, ...]], name: str) -> Initializer:
@@ -639,49 +660,126 @@ def test_the_names_say_what_a_shipped_recipe_needs() -> None:
     assert of(gpt2, GPT2, "transformer.h.1.mlp.c_proj.weight") == Initializer("normal", {"std": 0.02 / math.sqrt(4)})
     inner = {name.removeprefix("transformer."): shape for name, shape in GPT2.items()}
     assert recipes.named("gpt2", inner) == gpt2
+    assert recipes.named("gpt2", {**GPT2, "lm_head.weight": (100, 32)}) == gpt2
 
     assert recipes.named("llama", LLAMA) == recipes.llama()
-    biased = {**LLAMA, "model.layers.0.self_attn.q_proj.bias": (32,)}
-    assert of(recipes.named("llama", biased), biased, "model.layers.0.self_attn.q_proj.bias") == ZEROS
+    biased = LLAMA | {f"model.layers.{i}.self_attn.o_proj.bias": (32,) for i in range(2)}
+    assert of(recipes.named("llama", biased), biased, "model.layers.0.self_attn.o_proj.bias") == ZEROS
 
     vit = recipes.named("vit", VIT)
     assert vit == recipes.vit(48, class_token=False)
     assert of(vit, VIT, "patch_embed.proj.bias").moments((32,)) == pytest.approx((0.0, 1 / math.sqrt(3 * 48)))
     tokens = {**VIT, "cls_token": (1, 1, 32), "reg_token": (1, 4, 32)}
     assert recipes.named("vit", tokens) == recipes.vit(48, class_token=True, registers=True)
-    scaled = {**VIT, "blocks.0.ls1.gamma": (32,)}
-    layer_scale = recipes.vit(48, class_token=False, layer_scale=1e-5)
-    assert of(layer_scale, scaled, "blocks.0.ls1.gamma") == Initializer("constant", {"value": 1e-5})
 
     resnet = recipes.named("resnet", RESNET)
-    assert resnet == recipes.resnet(64)
+    assert resnet == recipes.resnet(2048)
     assert of(resnet, RESNET, "layer1.0.bn3.weight") == ONES
-    zero = recipes.resnet(64, zero_init_last=True)
+    zero = recipes.resnet(2048, zero_init_last=True)
     assert of(zero, RESNET, "layer1.0.bn3.weight") == ZEROS
     assert of(zero, RESNET, "bn1.weight") == ONES
-    basic = {**RESNET, "layer1.0.bn2.weight": (8,)}
-    assert of(recipes.resnet(64, zero_init_last=True, bottleneck=False), basic, "layer1.0.bn2.weight") == ZEROS
+    assert recipes.named("resnet", BASIC) == recipes.resnet(2048)
+    assert of(recipes.resnet(2048, zero_init_last=True, bottleneck=False), BASIC, "layer1.0.bn2.weight") == ZEROS
+
+
+def test_nano_gpt_has_no_biases() -> None:
+    assert recipes.named("gpt2", gpt2(3, bias=False)) == recipes.gpt2(3, biases=False)
+
+
+def test_a_layer_scale_is_not_guessed() -> None:
+    scaled = VIT | {f"blocks.{i}.ls{j}.gamma": (32,) for i in range(2) for j in (1, 2)}
+    with pytest.raises(
+        ValueError, match=r"layer scales is not known: give fastinit\.recipes\.vit\(\.\.\., layer_scale=\)"
+    ):
+        recipes.named("vit", scaled)
+    assert of(recipes.vit(48, class_token=False, layer_scale=1e-5), scaled, "blocks.0.ls1.gamma") == Initializer(
+        "constant", value=1e-5
+    )
+
+
+def test_a_state_dict_of_a_resnet_has_the_statistics_of_its_norms() -> None:
+    state = dict(RESNET)
+    for name, shape in RESNET.items():
+        if name.endswith((".bn1.bias", ".bn2.bias", ".bn3.bias", ".downsample.1.bias")) or name == "bn1.bias":
+            norm = name.removesuffix("bias")
+            state |= {f"{norm}running_mean": shape, f"{norm}running_var": shape, f"{norm}num_batches_tracked": ()}
+    recipe = recipes.named("resnet", state)
+    found = match(recipe, [name for name in state if not name.endswith("tracked")])
+    assert found["layer1.0.bn3.running_mean"][1] == ZEROS
+    assert found["layer1.0.downsample.1.running_var"][1] == ONES
+
+
+@pytest.mark.parametrize(
+    "prefix", ["net.", "norm_first.", "fc.", "x.layer1.bn2.", "a[0].*.", "ln_1.", "transformer.model."]
+)
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_prefix_changes_no_law(name: str, prefix: str) -> None:
+    """Patterns find no word of theirs in it."""
+    plain = SHAPES[name]
+    found = match(recipes.named(name, plain), plain)
+    under = {prefix + parameter: shape for parameter, shape in plain.items()}
+    moved = match(recipes.named(name, under), under)
+    assert {key.removeprefix(prefix): value[1] for key, value in moved.items()} == {k: v[1] for k, v in found.items()}
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_shipped_recipe_for_another_model_is_refused(name: str) -> None:
-    words = rf"^recipe '{name}' needs parameters such as '.*', since it is for the names of .* in PyTorch; got "
-    with pytest.raises(ValueError, match=words + "'weight': for other names give a recipe of your own, pairs of"):
-        recipes.named(name, {"weight": (2, 2)})
-    with pytest.raises(ValueError, match=words + "none: "):
+def test_a_name_more_or_less_is_refused(name: str) -> None:
+    plain = SHAPES[name]
+    words = (
+        rf"^recipe '{name}' is for .*, as PyTorch names their parameters; these parameters are not those of its list: "
+    )
+    optional = {"norm.weight", "norm.bias", "patch_embed.proj.bias"}
+    for missing in plain:
+        if missing not in optional:
+            with pytest.raises(ValueError, match=rf"{words}.*(missing: |unknown: )"):
+                recipes.named(name, {key: shape for key, shape in plain.items() if key != missing})
+    last = list(plain)[-1]
+    for stranger in ("weight", "x." + last, last + "x", last.replace("weight", "scale").replace("bias", "scale")):
+        with pytest.raises(ValueError, match=f"{words}unknown: {stranger!r}. For another model use its own init"):
+            recipes.named(name, {**plain, stranger: plain[last]})
+    with pytest.raises(ValueError, match=f"{words}missing: '[a-z_1.]*weight'. For"):
         recipes.named(name, {})
-    flax = {"transformer.wte.embedding": (8, 8), "h.0.ln_1.scale": (8,), "patch_embed.proj.kernel": (4, 4, 3, 8),
-            "norm.scale": (8,), "fc.kernel": (8, 8)}  # fmt: skip
-    with pytest.raises(ValueError, match=words + "'transformer.wte.embedding', 'h.0.ln_1.scale', "):
-        recipes.named(name, flax)
+    with pytest.raises(ValueError, match=r"a recipe of your own, .* such as what fastinit\.recipes\."):
+        recipes.named(name, {"fc.kernel": (4, 4)})
 
 
-@pytest.mark.parametrize("name", RECIPES)
-def test_the_example_in_the_refusal_is_a_name_of_such_a_model(name: str) -> None:
-    example = recipes._named._MODELS[name][1]
-    shapes = {"gpt2": GPT2, "llama": LLAMA, "vit": VIT, "resnet": RESNET}[name]
-    assert any(parameter.endswith(example) for parameter in (*shapes, "model.layers.0.input_layernorm.weight"))
-    recipes.named(name, {example: (8, 8)})
+@pytest.mark.parametrize(
+    ("name", "parameter", "shape"),
+    [
+        ("gpt2", "transformer.wpe.weight", (16, 33)),
+        ("gpt2", "transformer.h.1.mlp.c_fc.weight", (128, 33)),
+        ("gpt2", "transformer.h.1.attn.c_proj.weight", (32, 32, 1)),
+        ("llama", "model.layers.1.self_attn.v_proj.weight", (32, 32)),
+        ("llama", "model.layers.0.mlp.down_proj.weight", (72, 32)),
+        ("vit", "blocks.0.attn.qkv.weight", (97, 32)),
+        ("vit", "blocks.1.mlp.fc2.weight", (32, 64)),  # as in a gated MLP
+        ("vit", "pos_embed", (5, 5, 32)),
+        ("vit", "patch_embed.proj.weight", (32, 48)),
+        ("resnet", "conv1.weight", (64, 3, 7)),
+        ("resnet", "fc.bias", (10,)),
+    ],
+)
+def test_shapes_have_to_go_together(name: str, parameter: str, shape: tuple[int, ...]) -> None:
+    message = f"of another shape: .*{re.escape(repr(parameter))} with {re.escape(str(shape))}"
+    with pytest.raises(ValueError, match=message):
+        recipes.named(name, {**SHAPES[name], parameter: shape})
+
+
+def test_a_model_may_be_given_by_its_config() -> None:
+    config = types.SimpleNamespace(model_type="gpt2", initializer_range=0.1, n_layer=5)
+    assert recipes.named("gpt2", GPT2, model=config) == recipes.gpt2(5, 0.1)
+    mistral = types.SimpleNamespace(model_type="mistral", initializer_range=0.1)
+    assert recipes.named("llama", LLAMA, model=mistral) == recipes.llama(0.1)
+    with pytest.raises(
+        ValueError, match=r"another initialisation: its config has the model_type 'gemma'; the types .*'llama'"
+    ):
+        recipes.named("llama", LLAMA, model=types.SimpleNamespace(model_type="gemma"))
+    with pytest.raises(ValueError, match="its config has the model_type 'mistral'; the types of this recipe are none"):
+        recipes.named("vit", VIT, model=mistral)
+    with pytest.raises(TypeError, match=r"config\.initializer_range must be a finite real number > 0, got None"):
+        recipes.named("llama", LLAMA, model=types.SimpleNamespace(model_type="llama"))
+    with pytest.raises(TypeError, match="model must be a module, or a config with a model_type, got 3 of type int"):
+        recipes.named("llama", LLAMA, model=3)
 
 
 def test_vit_cuts_at_values_not_at_multiples_of_std() -> None:
@@ -734,8 +832,11 @@ def test_an_unknown_name_of_a_recipe() -> None:
 
 def test_gpt2_needs_all_blocks() -> None:
     """The depth is in the values: a stage of a pipeline must not be taken for a smaller model."""
-    with pytest.raises(ValueError, match=r"all of the model's blocks.*'h\.6', 'h\.7'.*gpt2\(number of blocks\)"):
-        recipes.named("gpt2", {"h.6.attn.c_proj.weight": (4, 4), "h.7.attn.c_proj.weight": (4, 4)})
+    stage = {name: shape for name, shape in gpt2(4).items() if ".h.0." not in name and ".h.1." not in name}
+    with pytest.raises(ValueError, match=r"unknown: .*'transformer\.h\.3\..*missing: 'transformer.h.0.ln_1.weight', "):
+        recipes.named("gpt2", {name: shape for name, shape in gpt2(4).items() if ".h.0." not in name})
+    with pytest.raises(ValueError, match=r"unknown: 'transformer\.h\.2\..*missing: .* what fastinit\.recipes\.gpt2\("):
+        recipes.named("gpt2", stage)
 
 
 # --- names with brackets --------------------------------------------------------------------------------------------

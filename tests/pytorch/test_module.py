@@ -775,7 +775,7 @@ REFUSED: list[tuple[str, Callable[[], Any], dict[str, Any], type[Exception], str
     ("report", Net, {"report": 1}, TypeError, "report must be True or False, got 1 of type int"),
     ("recipe", Net, {"recipe": 3}, TypeError, "recipe must be pairs of .* got 3 of type int"),
     ("recipe", Net, {"recipe": "gpt3"}, ValueError, "recipe must be one of 'gpt2', .* got 'gpt3'"),
-    ("recipe", Net, {"recipe": "gpt2"}, ValueError, "recipe 'gpt2' needs parameters such as 'h.0.ln_1.weight'"),
+    ("recipe", Net, {"recipe": "gpt2"}, ValueError, "recipe 'gpt2' is for .* missing: 'wte.weight'; unknown"),
     (
         "recipe",
         Net,

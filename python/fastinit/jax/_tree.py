@@ -134,8 +134,8 @@ def init_tree(
         Pairs of (pattern, value), or a mapping. Values are those of
         ``fastinit.recipes`` and initialisers of this module, such as
         ``fastinit.jax.he_normal()``. Or the name of a shipped recipe, such as
-        "gpt2": these are for the names and shapes of PyTorch's modules, and
-        refuse the names of Flax's.
+        "gpt2": these are for all the names and shapes of a model as PyTorch's
+        modules have them, and refuse others, such as Flax's.
     seed : int
         0 .. 2**64-1.
     prefix : str, default ""

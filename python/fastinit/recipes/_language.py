@@ -10,7 +10,7 @@ from ._core import Initializer, Recipe, count
 __all__ = ["gpt2", "llama"]
 
 
-def gpt2(n_layer: int, std: float = 0.02) -> Recipe:
+def gpt2(n_layer: int, std: float = 0.02, *, biases: bool = True) -> Recipe:
     """GPT-2: N(0, std), less on the residual paths.
 
     The projections that end a residual branch (c_proj) have std / sqrt(2
@@ -22,11 +22,13 @@ def gpt2(n_layer: int, std: float = 0.02) -> Recipe:
         The number of blocks.
     std : float, default 0.02
         The standard deviation of the weights.
+    biases : bool, default True
+        Whether there are any, those of norms too; nanoGPT has a model without.
 
     Returns
     -------
     Recipe
-        For the names of transformers' ``GPT2LMHeadModel``.
+        For the names of transformers' ``GPT2LMHeadModel`` and of nanoGPT.
 
     Raises
     ------
@@ -50,8 +52,8 @@ def gpt2(n_layer: int, std: float = 0.02) -> Recipe:
     last = at_least_zero("std", std) / math.sqrt(2 * count("n_layer", n_layer))
     return (
         ("*.c_proj.weight", Initializer("normal", std=last)),
-        ("*ln_*.weight", Initializer("ones")),
-        ("*.bias", Initializer("zeros")),
+        ("*ln_[12f].weight", Initializer("ones")),
+        *((("*.bias", Initializer("zeros")),) if biases else ()),
         ("*.weight", Initializer("normal", std=std)),
     )
 
@@ -69,7 +71,8 @@ def llama(std: float = 0.02, *, biases: bool = False) -> Recipe:
     Returns
     -------
     Recipe
-        For the names of transformers' ``LlamaForCausalLM``.
+        For the names of transformers' ``LlamaForCausalLM``, and of models that
+        have them and this initialisation too, such as Mistral and Qwen2.
 
     Raises
     ------

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 from .._arguments import shown, typed
-from ._core import Filling, Recipe, match, resolved, some
+from ._architectures import ARCHITECTURES
+from ._core import Filling, Initializer, Recipe, match, resolved
 from ._language import gpt2, llama
+from ._models import Own, own
 from ._moments import Shape
 from ._values import Skip
 from ._vision import resnet, vit
@@ -17,19 +20,14 @@ __all__ = ["RECIPES", "assign", "named"]
 
 RECIPES: dict[str, Callable[..., Recipe]] = {"gpt2": gpt2, "llama": llama, "vit": vit, "resnet": resnet}
 
-# Whose names each recipe is for, and one of these names.
-_MODELS = {
-    "gpt2": ("transformers' GPT2LMHeadModel", "h.0.ln_1.weight"),
-    "llama": ("transformers' LlamaForCausalLM", "layers.0.input_layernorm.weight"),
-    "vit": ("timm's VisionTransformer", "patch_embed.proj.weight"),
-    "resnet": ("torchvision's or timm's ResNet", "fc.weight"),
-}
 
-
-def named(name: str, shapes: Mapping[str, Shape]) -> Recipe:
+def named(name: str, shapes: Mapping[str, Shape], *, model: Any = None) -> Recipe:
     """The shipped recipe of that name, for a model with these parameters.
 
-    Depth, fans and options are read from the names and shapes.
+    The parameters must be those of the architecture: all names of its list,
+    no others, with shapes that go together. Before all of them may stand one
+    prefix. Depth, fans and options are read from the names and shapes, and
+    from the model where it is given.
 
     Parameters
     ----------
@@ -37,61 +35,100 @@ def named(name: str, shapes: Mapping[str, Shape]) -> Recipe:
         One of ``RECIPES``.
     shapes : mapping
         From the qualified name of each parameter to its (global) shape.
+    model : module or config, optional
+        The module that has these parameters, or its transformers config. Its
+        own values are used then (``initializer_range``, ``n_layer``, timm's
+        layer scales and ``zero_init_last``), and a model that is initialised
+        in another way is refused although its names fit. Without it, names and
+        shapes decide alone, and values are the defaults of the function of
+        that name.
 
     Returns
     -------
     Recipe
-        As the function of that name returns it.
+        As the function of that name returns it, its patterns with the prefix.
 
     Raises
     ------
     TypeError, ValueError
         name is none of these; the parameters are not those of such a model,
-        as PyTorch's modules name them.
+        as PyTorch's modules name them; the model is of another kind, or has
+        values that the recipe does not know.
 
     Examples
     --------
     >>> from fastinit.recipes import named
-    >>> named("llama", {"norm.weight": (8,), "lm_head.weight": (100, 8)})[1]
-    ('*.weight', Initializer('normal', std=0.02))
+    >>> block = {f"self_attn.{part}_proj": (8, 8) for part in "qkvo"}
+    >>> block |= {"mlp.gate_proj": (9, 8), "mlp.up_proj": (9, 8), "mlp.down_proj": (8, 9)}
+    >>> block |= {"input_layernorm": (8,), "post_attention_layernorm": (8,)}
+    >>> shapes = {f"layers.0.{name}.weight": shape for name, shape in block.items()}
+    >>> shapes |= {"embed_tokens.weight": (100, 8), "norm.weight": (8,)}
+    >>> named("llama", shapes)
+    (('*norm.weight', Initializer('ones')), ('*.weight', Initializer('normal', std=0.02)))
     """
     wanted = f"recipe must be one of {', '.join(map(repr, RECIPES))}, or a recipe"
     if not isinstance(name, str):
         raise TypeError(f"{wanted}; got {typed(name)}")
     if name not in RECIPES:
         raise ValueError(f"{wanted}; got {shown(name)}")
-    if name == "gpt2":
-        blocks = {int(hit[1]) for hit in _those(name, shapes, r"(?:.*\.)?h\.(\d+)\..*\.weight")}
-        if blocks != set(range(len(blocks))):
-            raise ValueError(
-                f"recipe 'gpt2' needs all of the model's blocks, since their number is in its values; got only "
-                f"{some(f'h.{block}' for block in sorted(blocks))}: give fastinit.recipes.gpt2(number of blocks)"
-            )
-        return gpt2(len(blocks))
-    if name == "llama":
-        _those(name, shapes, r".*norm\.weight")
-        return llama(biases=any(parameter.endswith(".bias") for parameter in shapes))
-    if name == "vit":
-        patch = _those(name, shapes, r".*patch_embed\.proj\.weight")[0][0]
-        return vit(
-            math.prod(shapes[patch][1:]),
-            class_token=any(parameter.endswith("cls_token") for parameter in shapes),
-            registers=any(parameter.endswith("reg_token") for parameter in shapes),
-        )
-    last = _those(name, shapes, r"(?:.*\.)?fc\.weight")[0][0]
-    return resnet(math.prod(shapes[last][1:]))
+    architecture = ARCHITECTURES[name]
+    values = Own() if model is None else own(architecture, model)
+    if isinstance(values, str):
+        raise _refused(name, f"this model has another initialisation: {values}")
+    fit = architecture.fit(shapes)
+    if isinstance(fit, str):
+        raise _refused(name, f"these parameters are not those of its list: {fit}")
+    if "blocks.0.ls1.gamma" in fit.shapes and values.layer_scale is None:
+        raise _refused(name, "the value of the layer scales is not known: give fastinit.recipes.vit(..., layer_scale=)")
+    # A pattern must not find its words in what stands before: "norm_first.blocks.0.attn.qkv.weight".
+    before = glob.escape(fit.prefix)
+    pairs = cast("Sequence[tuple[str, Initializer]]", _MAKE[name](fit.shapes, values))
+    return tuple((before + pattern, initializer) for pattern, initializer in pairs)
 
 
-def _those(recipe: str, shapes: Mapping[str, Shape], pattern: str) -> list[re.Match[str]]:
-    """The names that a shipped recipe reads something from."""
-    found = [hit for name in shapes if (hit := re.fullmatch(pattern, name))]
-    if not found:
-        model, example = _MODELS[recipe]
-        raise ValueError(
-            f"recipe {recipe!r} needs parameters such as {example!r}, since it is for the names of {model} in PyTorch; "
-            f"got {some(shapes) or 'none'}: for other names give a recipe of your own, pairs of (pattern, Initializer)"
-        )
-    return found
+def _refused(name: str, why: str) -> ValueError:
+    return ValueError(
+        f"recipe {name!r} is for {ARCHITECTURES[name].models}, as PyTorch names their parameters; {why}. For another "
+        "model use its own initialisation inside `with fastinit.torch.accelerate(seed=0, module=model):`, or a recipe "
+        f"of your own, pairs of (pattern, Initializer), such as what fastinit.recipes.{name}(...) returns"
+    )
+
+
+def _gpt2(shapes: Mapping[str, Shape], values: Own) -> Recipe:
+    blocks = sum(1 for name in shapes if name.endswith(".ln_1.weight"))
+    return gpt2(values.n_layer or blocks, values.std, biases=any(name.endswith(".bias") for name in shapes))
+
+
+def _llama(shapes: Mapping[str, Shape], values: Own) -> Recipe:
+    return llama(values.std, biases=any(name.endswith(".bias") for name in shapes))
+
+
+def _vit(shapes: Mapping[str, Shape], values: Own) -> Recipe:
+    return vit(
+        math.prod(shapes["patch_embed.proj.weight"][1:]),
+        class_token="cls_token" in shapes,
+        registers="reg_token" in shapes,
+        layer_scale=values.layer_scale,
+    )
+
+
+def _resnet(shapes: Mapping[str, Shape], values: Own) -> Recipe:
+    """With the statistics of the norms, which are buffers in PyTorch, but tensors like others in a state dict."""
+    bottleneck = "layer1.0.conv3.weight" in shapes
+    plain = resnet(shapes["fc.weight"][1], zero_init_last=values.zero_init_last, bottleneck=bottleneck)
+    statistics = (("*.running_mean", Initializer("zeros")), ("*.running_var", Initializer("ones")))
+    return (
+        *(statistics if "bn1.running_mean" in shapes else ()),
+        *cast("Sequence[tuple[str, Initializer]]", plain),
+    )
+
+
+_MAKE: dict[str, Callable[[Mapping[str, Shape], Own], Recipe]] = {
+    "gpt2": _gpt2,
+    "llama": _llama,
+    "vit": _vit,
+    "resnet": _resnet,
+}
 
 
 def assign(

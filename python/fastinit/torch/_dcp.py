@@ -151,7 +151,7 @@ class FastInitReader(StorageReader):
                     f"{key}: only {kind} are filled; this entry would be left as it is, but it is on the meta device "
                     f"and has no values. Give exclude={names[key]!r} and load without it, or use init_module"
                 )
-        values = values_of(recipe, targets, chosen)
+        values = values_of(recipe, targets, chosen, source if isinstance(source, torch.nn.Module) else None)
         chosen = [target for target in chosen if target.name in values]
         for target in chosen:
             _check_parameter(target)

@@ -72,8 +72,9 @@ def init_module(
         Which names get which initialiser: pairs of (pattern,
         ``fastinit.recipes.Initializer``), or a mapping; the first pattern that
         matches wins. Or the name of a shipped recipe, such as "gpt2"
-        (``fastinit.recipes.RECIPES``), which reads depth and options from
-        names and shapes. Only what is selected needs a pattern. For an
+        (``fastinit.recipes.RECIPES``), which takes depth, options and values
+        from the names, shapes and config of the models that it is right for,
+        and refuses others. Only what is selected needs a pattern. For an
         initialiser, a pattern may have ``skip`` (leave the parameter alone),
         ``computed(function)``, or a function of (name, shape, siblings) that
         chooses (``fastinit.recipes.Recipe``).
@@ -177,7 +178,7 @@ def init_module(
     picked = selected(names, include, exclude, buffer_names)
     chosen = list(itertools.compress(targets, picked[: len(targets)]))
     wanted = list(itertools.compress(meta_buffers, picked[len(targets) :]))
-    values = values_of(recipe, targets, chosen)
+    values = values_of(recipe, targets, chosen, module)
     skipped = {target.name for target in chosen if target.name not in values}
     chosen = [target for target in chosen if target.name in values]
     left = itertools.chain.from_iterable(

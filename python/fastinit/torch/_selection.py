@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 import fastinit
 from fastinit.recipes import Initializer, Recipe, named
@@ -72,14 +73,17 @@ def _selected(first: str, others: Sequence[str], asked: bool, included: set[str]
 
 
 def values_of(
-    recipe: Recipe | str, targets: Sequence[Target], chosen: Iterable[Target]
+    recipe: Recipe | str, targets: Sequence[Target], chosen: Iterable[Target], module: nn.Module | None
 ) -> dict[str, tuple[str, Filling]]:
-    """The pattern and value of each chosen parameter that is filled, by its first name. The others are skipped."""
+    """The pattern and value of each chosen parameter that is filled, by its first name. The others are skipped.
+
+    ``module`` has the parameters, where they are not those of a state dict.
+    """
     every: dict[str, tuple[int, ...]] = {}
     for one in itertools.chain.from_iterable((target, *target.aliases) for target in targets):
         every.update(dict.fromkeys(one.own_names, shape_of(one.tensor)))
     first = {target.name: every[target.name] for target in targets}
-    pairs = named(recipe, first) if isinstance(recipe, str) else recipe
+    pairs = named(recipe, every, model=module) if isinstance(recipe, str) else recipe
     found = match_chosen(pairs, first, {target.name for target in chosen})
     return {
         name: (pattern, value)
