@@ -89,8 +89,9 @@ def named(name: str, shapes: Mapping[str, Shape], *, model: Any = None) -> Recip
 def _refused(name: str, why: str) -> ValueError:
     return ValueError(
         f"recipe {name!r} is for {ARCHITECTURES[name].models}, as PyTorch names their parameters; {why}. For another "
-        "model use its own initialisation inside `with fastinit.torch.accelerate(seed=0, module=model):`, or a recipe "
-        f"of your own, pairs of (pattern, Initializer), such as what fastinit.recipes.{name}(...) returns"
+        "model run its own constructor or initialisation inside `with fastinit.torch.accelerate(seed=0, module=model):`"
+        "; or give a recipe of your own, pairs of (pattern, Initializer), such as what "
+        f"fastinit.recipes.{name}(...) returns"
     )
 
 
