@@ -1113,3 +1113,44 @@ class Filler:
 
     def __call__(self, out: Any, **_: Any) -> None:
         out.fill(1)
+
+
+# --- no default layout ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "shape", "words"),
+    [
+        *((name, {}, (8, 4), rf"{name} needs fan_in= or layout=: layout='torch' reads .*; got nothing$")
+          for name in ("he_normal", "he_uniform", "lecun_normal", "variance_scaling")),
+        ("xavier_normal", {}, (8, 4), "xavier_normal needs fan_in= and fan_out= or layout=: "),
+        ("he_normal", {"mode": "fan_out", "layout": None}, (4, 8, 3), "he_normal needs fan_out= or layout=: "),
+        ("orthogonal", {}, (4, 8, 3), r"orthogonal needs layout= for 3 dimensions: layout='torch' reads the shape of "
+         r"out as \(out, in, \*kernel\), layout='keras' as \(\*kernel, in, out\)$"),
+        ("dirac", {"groups": 2}, (4, 8, 3, 4), "dirac needs layout= for 4 dimensions: "),
+    ],
+)  # fmt: skip
+def test_how_a_shape_is_read_must_be_said(name: str, arguments: Any, shape: tuple[int, ...], words: str) -> None:
+    one = Initializer(name, arguments)
+    out = np.full(shape, 7.0)
+    with pytest.raises(ValueError, match=f"^{words}"):
+        one.fill(out, seed=0, stream=0)
+    assert (out == 7).all()
+    for ask in (lambda: one.check(shape, np.float32), lambda: one.moments(shape)):
+        with pytest.raises(ValueError, match=rf"^Initializer\('{name}'.*\): {words}"):
+            ask()
+    assert not one.is_described
+    for layout in ("torch", "keras"):
+        assert one.fill(out, seed=0, stream=0, layout=layout) is out
+        said = Initializer(name, {**arguments, "layout": layout})
+        assert said.is_described
+        assert said.moments(shape) == one.moments(shape, layout)
+        assert np.array_equal(said.fill(np.empty(shape), seed=0, stream=0), out)
+
+
+def test_both_layouts_of_an_orthogonal_matrix_are_one() -> None:
+    one = Initializer("orthogonal")
+    found = [one.fill(np.empty((4, 8)), seed=0, stream=0, layout=layout) for layout in (None, "torch", "keras")]
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
+    assert one.moments((4, 8)) == one.moments((4, 8), "keras")

@@ -201,7 +201,7 @@ class JaxInitializer(Initializer):
         called = _CALLED.get(self.function, {})
         return re.sub("^(gain or scale|[a-z]+)", lambda name: called.get(name[0], name[0]), text.split(": got ")[0])
 
-    def _call(self, layout: str | None, shape: Shape) -> dict[str, Any]:
+    def _call(self, layout: str | None, shape: Shape) -> Mapping[str, Any]:
         """The same; and with the fans that JAX counts, where axes overlap.
 
         There fan_in is the number of elements over those along out_axis and batch_axis, and fan_out over those along

@@ -158,10 +158,17 @@ class Initializer:
     ValueError: Initializer('normal', std=-1): std must be a finite number >= 0, got -1
     """
 
-    __slots__ = ("__weakref__", "_arguments", "_function", "_hash")  # functools' and JAX's caches hold weak references
+    __slots__ = (
+        "__weakref__",
+        "_arguments",
+        "_asks",
+        "_function",
+        "_hash",
+    )  # functools' and JAX's caches hold weak references
     __module__ = "fastinit.recipes"  # for help, and for pickles that outlive the name of this file
     _function: str
     _arguments: Mapping[str, object]
+    _asks: bool  # whether the function reads shapes, and the arguments do not say how
     _hash: int
     _layout: ClassVar[str | None] = None  # how shapes are read where neither the arguments nor the call say it
 
@@ -186,7 +193,9 @@ class Initializer:
             raise TypeError(f"arguments must be given once, got {', '.join(twice)} in the mapping and by keyword")
         given = {name: plain(value) for name, value in {**arguments, **more}.items()}
         self = object.__new__(cls)
-        for name, value in {"_function": function, "_arguments": MappingProxyType(given), **own}.items():
+        asks = "layout" in _functions()[function].parameters and all(given.get(name) is None for name in _FANS)
+        own = {"_function": function, "_arguments": MappingProxyType(given), "_asks": asks, **own}
+        for name, value in own.items():
             object.__setattr__(self, name, value)
         self._check_names()
         # Any layout will do: how shapes are read may be said later.
@@ -256,12 +265,12 @@ class Initializer:
     @property
     def is_described(self) -> bool:
         """Whether its arguments say how shapes are read, or need not say it."""
-        return "layout" not in self.takes or any(self.arguments.get(name) is not None for name in _FANS)
+        return not self._asks
 
-    def _call(self, layout: str | None, shape: Shape) -> dict[str, Any]:
+    def _call(self, layout: str | None, shape: Shape) -> Mapping[str, Any]:
         """The arguments of a call for a tensor of that shape, with a layout where the function needs one."""
-        if self.is_described:
-            return dict(self.arguments)
+        if not self._asks:
+            return self._arguments
         layout = self._layout if layout is None else layout
         if layout is not None:
             return {**self.arguments, "layout": layout}
@@ -270,7 +279,7 @@ class Initializer:
                 f"{self.function} needs layout= for {len(shape)} dimensions: layout='torch' reads the shape of out as "
                 "(out, in, *kernel), layout='keras' as (*kernel, in, out)"
             )
-        return dict(self.arguments)
+        return self._arguments
 
     def fill(
         self,

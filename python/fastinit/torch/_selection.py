@@ -6,8 +6,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -92,8 +91,7 @@ def values_of(
     }
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(NamedTuple):
     """How one parameter is filled, wherever its pieces are."""
 
     name: str
