@@ -1,0 +1,225 @@
+"""Promise: a model that is built in a block of ``accelerate`` follows the laws of its own code.
+
+Tiny models of transformers and timm, by torch alone and in a block, over many seeds: constants are equal, random values
+have the same law, ties and rows of zeros are the same. All of it without a network.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import pytest
+
+pytest.importorskip("torch")
+
+import torch
+from laws import Samples, alike, differences, sample
+from torch import nn
+from zoo import TIMM, TRANSFORMERS, build
+
+import fastinit
+from fastinit.torch import accelerate
+
+NAMES = [*TRANSFORMERS, *TIMM]
+SEEDS = range(64)  # enough for a parameter of one element; of 4096 elements a std that is 2 % off is found
+ERROR = 1e-6  # the probability that any test of this file fails although all laws are equal
+EACH = ERROR / (3 * len(NAMES))  # of each comparison: there are fewer
+
+Way = Callable[[str, int], nn.Module]
+
+
+def by_torch(name: str, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return build(name)
+
+
+def in_a_block(name: str, seed: int) -> nn.Module:
+    with accelerate(seed=seed):
+        return build(name)
+
+
+def in_a_block_without_a_seed(name: str, seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    with accelerate():
+        return build(name)
+
+
+def from_meta(name: str, seed: int) -> nn.Module:
+    """By the model's own initialisation, once it has memory. What that leaves out is not a number."""
+    with torch.device("meta"):
+        model = build(name)
+    with accelerate(seed=seed, module=model):
+        model.to_empty(device="cpu")
+        with torch.no_grad():
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.fill_(math.nan if tensor.is_floating_point() else 77)
+        if name in TIMM:  # its init_weights expects that PyTorch's layers have their defaults
+            for layer in model.modules():
+                if layer is not model and hasattr(layer, "reset_parameters"):
+                    layer.reset_parameters()  # type: ignore[operator]
+        model.init_weights()  # type: ignore[operator]
+    return model
+
+
+def samples(name: str, way: Way) -> Samples:
+    return sample(lambda seed: way(name, seed), SEEDS)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_model_follows_its_own_laws(name: str) -> None:
+    """And no two of its tensors go together, unless they do with torch."""
+    theirs, ours = samples(name, by_torch), samples(name, in_a_block)
+    assert not differences(theirs, ours, EACH)
+    assert alike(ours, EACH) <= alike(theirs, EACH)
+
+
+# Their own initialisation, called again, is the constructor's. Others leave something to the constructor.
+AGAIN = [
+    "GPT2LMHeadModel",
+    "LlamaForCausalLM",
+    "MambaForCausalLM",
+    "BertForPreTraining",
+    "T5ForConditionalGeneration",
+    "WhisperForConditionalGeneration",
+    "SiglipModel",
+    "DetrForObjectDetection",
+    "vit",
+    "vit, jax",
+    "swin",
+    "resnet",
+]
+
+
+@pytest.mark.parametrize("way", [from_meta, in_a_block_without_a_seed])
+@pytest.mark.parametrize("name", AGAIN)
+def test_other_ways_follow_them_too(name: str, way: Way) -> None:
+    theirs, ours = samples(name, by_torch), samples(name, way)
+    assert not differences(theirs, ours, EACH)
+    assert alike(ours, EACH) <= alike(theirs, EACH)
+
+
+@pytest.fixture
+def several_threads(many_threads: None) -> Iterator[None]:
+    before = fastinit.get_num_threads()
+    yield fastinit.set_num_threads(3)
+    fastinit.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_fastinit_does_it_all(name: str, several_threads: None) -> None:
+    """No model here draws anything that is left to torch. Its seed alone says what its values are."""
+    torch.manual_seed(1)
+    state = torch.get_rng_state()
+    with accelerate(seed=5) as done:
+        first = build(name)
+    assert done.calls > 0
+    assert done.passed == 0
+    assert torch.equal(torch.get_rng_state(), state)
+    fastinit.set_num_threads(1)
+    torch.manual_seed(2)
+    again, other = in_a_block(name, 5), in_a_block(name, 6)
+    values, same, others = (dict(model.state_dict()) for model in (first, again, other))
+    assert values.keys() == same.keys()
+    assert all(torch.equal(value, same[key]) for key, value in values.items())
+    assert any(not torch.equal(value, others[key]) for key, value in values.items())
+
+
+# --- each of these can fail -----------------------------------------------------------------------------------------
+
+
+def scaled(p: nn.Parameter) -> None:
+    p.mul_(1.02)
+
+
+def shifted(p: nn.Parameter) -> None:
+    p.add_(0.04 * p.std())
+
+
+def not_quite_one(p: nn.Parameter) -> None:
+    p.fill_(0.999)
+
+
+def no_row_of_zeros(p: nn.Parameter) -> None:
+    p[3] = p[4].roll(1)
+
+
+def not_truncated(p: nn.Parameter) -> None:
+    p.normal_(std=float(p.std()))
+
+
+def not_normal(p: nn.Parameter) -> None:
+    p.uniform_(-math.sqrt(3), math.sqrt(3)).mul_(0.02)
+
+
+def not_zero(p: nn.Parameter) -> None:
+    p.normal_(std=1e-6)
+
+
+def left_out(p: nn.Parameter) -> None:
+    p.copy_(torch.linspace(-0.03, 0.03, p.numel()).view_as(p))
+
+
+WRONG: dict[str, tuple[str, Callable[[nn.Parameter], None]]] = {
+    "transformer.h.0.attn.c_proj.weight": ("GPT2LMHeadModel", scaled),
+    "transformer.h.1.attn.c_proj.weight": ("GPT2LMHeadModel", shifted),
+    "transformer.wpe.weight": ("GPT2LMHeadModel", not_normal),
+    "transformer.ln_f.weight": ("GPT2LMHeadModel", not_quite_one),
+    "transformer.h.1.mlp.c_fc.bias": ("GPT2LMHeadModel", not_zero),
+    "transformer.h.0.mlp.c_fc.weight": ("GPT2LMHeadModel", left_out),
+    "bert.embeddings.word_embeddings.weight": ("BertForPreTraining", no_row_of_zeros),
+    "patch_embed.proj.weight": ("vit, jax", not_truncated),
+}
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_a_wrong_law_is_found(key: str) -> None:
+    name, change = WRONG[key]
+
+    def wrong(name: str, seed: int) -> nn.Module:
+        model = in_a_block(name, seed)
+        with torch.no_grad():
+            change(model.get_parameter(key))
+        return model
+
+    found = differences(samples(name, by_torch), samples(name, wrong), EACH)
+    assert found
+    assert all(words.startswith(f"{key}: ") for words in found)
+
+
+def test_a_tie_that_is_gone_is_found() -> None:
+    def untied(name: str, seed: int) -> nn.Module:
+        model = in_a_block(name, seed)
+        model.get_submodule("lm_head").weight = nn.Parameter(model.get_parameter("lm_head.weight").detach().clone())
+        return model
+
+    found = differences(samples("GPT2LMHeadModel", by_torch), samples("GPT2LMHeadModel", untied), EACH)
+    assert found
+    assert all(words.startswith("ties: ") for words in found)
+
+
+def test_a_type_that_changes_is_found() -> None:
+    def frozen(name: str, seed: int) -> nn.Module:
+        model = in_a_block(name, seed)
+        model.get_parameter("lm_head.weight").requires_grad_(False)
+        return model
+
+    found = differences(samples("GPT2LMHeadModel", by_torch), samples("GPT2LMHeadModel", frozen), EACH)
+    assert found
+    assert all(words.startswith("forms: ") for words in found)
+
+
+def test_layers_that_share_their_values_are_found() -> None:
+    names = ("transformer.h.0.mlp.c_fc.weight", "transformer.h.1.attn.c_attn.weight")
+
+    def shared(name: str, seed: int) -> nn.Module:
+        model = in_a_block(name, seed)
+        with torch.no_grad():
+            first, second = map(model.get_parameter, names)
+            second.copy_(first.flatten()[: second.numel()].view_as(second))
+        return model
+
+    theirs, ours = samples("GPT2LMHeadModel", by_torch), samples("GPT2LMHeadModel", shared)
+    assert not differences(theirs, ours, EACH)
+    assert not alike(theirs, EACH)
+    assert alike(ours, EACH) == {names}
