@@ -209,15 +209,15 @@ TIMM: dict[str, tuple[str, dict[str, Any]]] = {
 # fmt: on
 
 
-def build(name: str) -> nn.Module:
-    """A new model, from the generators as they are."""
+def build(name: str, **more: Any) -> nn.Module:
+    """A new model, from the generators as they are; with more arguments for what makes it."""
     if name in TRANSFORMERS:
         kind = getattr(library("transformers"), name)
-        model: nn.Module = kind(kind.config_class(**copy.deepcopy(TRANSFORMERS[name])))
+        model: nn.Module = kind(kind.config_class(**copy.deepcopy(TRANSFORMERS[name]), **more))
         return model
     timm = library("timm")
     maker, options = TIMM[name]
     module, _, kind = maker.partition(".")
     make = getattr(getattr(timm.models, module), kind) if kind else functools.partial(timm.create_model, maker)
-    model = make(**options)
+    model = make(**options, **more)
     return model
