@@ -1,9 +1,11 @@
 """fastinit beside NumPy, PyTorch, JAX, TensorFlow, Keras, randomgen and oneMKL: `python -m bench`, from the root.
 
-Each question has a table: fastinit, the peers that are installed, the limit, and the ratio that answers it. The bench
-asserts nothing; it names what is not installed and what fails. Dependencies run one way:
+Each question has a table: fastinit, the peers that are installed, the limit, and the ratio that answers it. Each peer
+runs in a process of its own. The bench asserts nothing; it names what is not installed, what fails and what crashes.
+Dependencies run one way:
 
-    main -> report, plots -> questions -> cold, sweep, models, adapters -> peers, moments, stopwatch -> rows -> clock
+    main -> report, plots, processes -> worker -> questions -> cold, sweep, models, adapters
+         -> peers, moments, stopwatch -> rows -> clock
 
 Needs NumPy and an installed fastinit; `pip install ".[bench]"` brings the rest.
 """
@@ -12,11 +14,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from . import clock, plots, questions, report, rows
+from .processes import Processes, RemoteClock
 
 __all__ = ["main"]
 
@@ -57,29 +59,39 @@ def _parser() -> argparse.ArgumentParser:
     add("--full", action="store_true", help="let peers fill the largest network, not one layer of it: minutes")
     add("--rounds", type=_positive, metavar="N", help="measure each row at most N times (11; quick: 3)")
     add("--threads", type=_threads, default="1,all", metavar="N,N", help="numbers of threads for fastinit (1,all)")
-    add("--json", type=Path, metavar="FILE", help="write all measurements to this file")
+    add("--timeout", type=_positive, default=300, metavar="N", help="give up on a peer after N seconds (300)")
+    add("--json", type=Path, metavar="FILE", help="write all measurements to this file, after each table")
     add("--plots", type=Path, metavar="DIR", help="draw sweep.png and peers.png there; needs matplotlib")
     add("--markdown", action="store_true", help="also print the README's table of speeds")
     return parser
 
 
-def _run(name: str, tables: Sequence[clock.Table], effort: clock.Effort) -> None:
-    """Measure them, with a progress bar if tqdm is installed and standard error is a terminal."""
+def _progress(name: str, steps: int) -> tuple[Callable[[str], object], Callable[[], object]]:
+    """A progress bar, if tqdm is installed and standard error is a terminal: what steps, and what closes it."""
     tqdm = rows.optional("tqdm")
-    steps = sum(table.steps(effort) for table in tables)
-    shown: Any = tqdm.tqdm(total=steps, desc=name, leave=False, disable=None, dynamic_ncols=True) if tqdm else None
+    if tqdm is None:
+        return (lambda _: None), (lambda: None)
+    bar = tqdm.tqdm(total=steps, desc=name, leave=False, disable=None, dynamic_ncols=True)
 
     def step(text: str) -> None:
-        if shown is not None:
-            shown.set_postfix_str(text[:50], refresh=False)
-            shown.update()
+        bar.set_postfix_str(text[:50], refresh=False)
+        bar.update()
 
+    return step, bar.close
+
+
+def _measure(name: str, clocks: Sequence[RemoteClock], effort: clock.Effort, save: Callable[[], object]) -> None:
+    """Measure the tables of a question, and print them, as far as they got."""
+    tables = [each.table for each in clocks]
+    step, close = _progress(name, sum(table.steps(effort) for table in tables))
     try:
-        for table in tables:
-            clock.measure(table, effort, step)
+        for each in clocks:
+            clock.measure(each.table, effort, step, each)
+            save()
     finally:
-        if shown is not None:
-            shown.close()
+        close()
+        report.show(tables, sys.stdout)
+        sys.stdout.flush()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -108,30 +120,37 @@ def main(argv: Sequence[str] | None = None) -> int:
         rounds=args.rounds or (3 if quick else 11), longest=0.02 if quick else 0.125, shortest=2e-4 if quick else 2e-3
     )
 
-    heading = report.heading(setting, effort)
-    for name, value in heading.items():
-        print(f"{name:<16}{value}")
-    print(f"\n{report.NOTES}", flush=True)
+    heading: report.Heading = {}
     tables: list[clock.Table] = []
+
+    def save() -> None:
+        if args.json:
+            report.write_json(args.json, heading, tables)
+
     interrupted = False
-    try:
-        for name in args.only:
-            tables += (asked := list(questions.QUESTIONS[name](setting)))
-            try:
-                _run(name, asked, effort)
-            finally:
-                report.show(asked, sys.stdout)
-                sys.stdout.flush()
-    except KeyboardInterrupt:
-        interrupted = True
+    with Processes(setting, effort, args.timeout) as processes:
+        try:
+            heading |= report.heading(setting, effort, *processes.versions())
+            for key, value in heading.items():
+                print(f"{key:<16}{value}")
+            print(f"\n{report.NOTES}", flush=True)
+            heading["ended"] = "not yet"
+            for name in args.only:
+                clocks = processes.tables(name)
+                tables += [each.table for each in clocks]
+                _measure(name, clocks, effort, save)
+        except KeyboardInterrupt:
+            if not tables:
+                print("ended           by Ctrl-C, before the first table")
+                return 130
+            interrupted = True
     heading["load after"] = report.load()
-    heading["ended"] = f"by Ctrl-C, in {tables[-1].name if tables else 'the imports'}" if interrupted else "complete"
+    heading["ended"] = f"by Ctrl-C, in {tables[-1].name}" if interrupted else "complete"
     report.show_all_ratios(tables, sys.stdout)
     print(f"\nload after      {heading['load after']}\nended           {heading['ended']}")
+    save()
     if args.markdown:
         print(f"\n{report.markdown(heading, tables)}")
-    if args.json:
-        report.write_json(args.json, heading, tables)
     if args.plots:
         plots.write(args.plots, heading, tables)
     return 130 if interrupted else 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import statistics
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -40,6 +41,7 @@ class Way:
         self.counts: Any = None  # what `accelerate` gives
         self.stopwatch = Stopwatch()
         self.first: Reading | None = None
+        self.inside_seconds: list[float] = []
         self.moments: dict[str, Moments] = {}
         self.row = row
         self.inside = row.inside(_INSIDE, inside, lambda: self.stopwatch.reading.seconds)
@@ -71,6 +73,7 @@ class Way:
     def _after(self) -> None:
         self.stopwatch.stop()
         fastinit.set_num_threads(self._threads)
+        self.inside_seconds.append(self.stopwatch.reading.seconds)
         if self.first is None and not self.row.error:
             self.first = self.stopwatch.reading
             self.inside.n = self.first.values or self.row.n
@@ -144,7 +147,8 @@ def _table(name: str, title: str, build: Build, recipe: Any, threads: int) -> Ta
         [ratio(_WALL, theirs.row, way.row) for way in ways[1:]]
         + [ratio(_INSIDE, theirs.inside, way.inside) for way in ways[1:]],
         most_rounds=_ROUNDS,
-        notes=lambda: list(_notes(theirs, ours, by_recipe, each_call)),
+        note=lambda: list(_notes(theirs, ours, by_recipe, each_call)),
+        where="torch",
     )
 
 
@@ -152,7 +156,7 @@ def _notes(theirs: Way, ours: Way, by_recipe: Way, each_call: float) -> Iterator
     """What was seen in the first builds, and what the wrappers cost."""
     for way in (theirs, ours, by_recipe):
         first, name = way.first, way.row.name
-        if first is None or not way.row.measured:
+        if first is None or way.row.error:
             continue
         if first.values:
             yield (
@@ -160,7 +164,7 @@ def _notes(theirs: Way, ours: Way, by_recipe: Way, each_call: float) -> Iterator
                 f"values, {first.values / way.row.n:.2f} for each parameter, in "
                 f"{100 * first.random_seconds / first.seconds:.1f} % of that time"
             )
-            share = each_call * first.calls / way.inside.median()
+            share = each_call * first.calls / statistics.median(way.inside_seconds)
             yield f"{name}: the stopwatch takes {each_call * 1e9:.0f} ns a call, {100 * share:.2g} % of that time"
         if way.counts is not None:
             done, passed = way.counts.calls, way.counts.passed
@@ -177,13 +181,12 @@ def _notes(theirs: Way, ours: Way, by_recipe: Way, each_call: float) -> Iterator
 
 
 def tables_of(needs: str, name: str, table: Callable[[], Table]) -> Iterator[Table]:
-    """None without these libraries, which the heading says."""
-    if peers.library("torch") is None or not installed(needs):
-        return
+    """In PyTorch's process, if these libraries are installed; the heading says if they are not."""
     try:
-        yield table()
+        if peers.library("torch") and installed(needs):
+            yield table()
     except Exception as error:  # whatever a library may raise
-        yield Table(name, f"{needs}'s model", None, [failed("fastinit", _WALL, needs, error)])
+        yield Table(name, f"{needs}'s model", None, [failed("torch", _WALL, needs, error)], where="torch")
 
 
 def _load_torchvision() -> None:

@@ -1,24 +1,27 @@
 """How rows are timed.
 
-Every row of a table runs once in each round, in an order that is shuffled for each. Right before it the table's limit,
-if there is one, runs twice, and the second run counts. So a ratio compares neighbours in time, since other people use
-the machine as well; and limit and row both find caches and free memory as the limit left them, not as a row did whose
-stores bypassed the caches, or whose memory the system has yet to take back.
+Every row of a table runs once in each round, in an order that is shuffled for each. Right before it, in the same
+process, the table's limit runs twice, if there is one, and the second run counts. So a ratio compares neighbours in
+time, since other people use the machine as well; and limit and row both find caches and free memory as the limit left
+them, not as a row did whose stores bypassed the caches, or whose memory the system has yet to take back.
+
+`measure` conducts the rounds. `Clock` times rows in this process; processes.py has one for rows in other processes.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import random
 import statistics
 import timeit
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 Names = dict[str, Any]
 Run = Callable[[], object]
+T = TypeVar("T")
 
 
 def nothing() -> None:
@@ -26,13 +29,34 @@ def nothing() -> None:
 
 
 def unbound(_: int) -> tuple[Names, int]:
-    """For rows whose arrays have been freed or were never made."""
+    """For rows whose arrays have been freed, are another process's, or were never made."""
     return {}, 0
+
+
+def no_reading() -> float:
+    """For rows that are no part of another."""
+    return 0.0
+
+
+class Fit(NamedTuple):
+    """How much of a row's work one timing takes."""
+
+    part: int = 1  # it is 1/part of the work
+    number: int = 1  # calls in one timing
+    warm: bool = False  # so slow that one call has to do for warming up
+
+
+class Timing(NamedTuple):
+    """What one timing says."""
+
+    seconds: float  # of a call
+    limit: tuple[float, int] | None = None  # seconds of the limit right before, and its elements
+    inside: tuple[tuple[float, int], ...] = ()  # the same of the row's parts
 
 
 @dataclass
 class Row:
-    """A statement that fills memory, and what was measured of it."""
+    """A statement that fills memory, and what was measured of it. Pickled, it goes without its functions."""
 
     who: str  # "fastinit", the name of a library, or "limit"
     kind: str  # what is filled with what; rows of one kind can be compared
@@ -45,18 +69,27 @@ class Row:
     before: Run = nothing  # both untimed
     after: Run = nothing
     n: int = 0
-    number: int = 1  # calls in one timing
-    warm: bool = False  # so slow that one call has to do for warming up
-    parts_of_it: list[tuple[Row, Callable[[], float]]] = field(default_factory=list)  # see Row.inside
+    fit: Fit = field(default_factory=Fit)
+    inner: list[Row] = field(default_factory=list)  # parts of what it does: see Row.inside
+    reading: Callable[[], float] = no_reading  # of such a part: its seconds in the last call
     seconds: list[float] = field(default_factory=list)  # of a call, by round
     limit_rates: list[float] = field(default_factory=list)  # bytes a second of the limit, right before
     error: str = ""
+    log: str = ""  # what its process wrote before it died
 
-    def inside(self, kind: str, name: str, seconds: Callable[[], float]) -> Row:
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "bind": unbound, "before": nothing, "after": nothing, "reading": no_reading}
+
+    def inside(self, kind: str, name: str, reading: Callable[[], float]) -> Row:
         """A row for a part of what this one does, which takes so many seconds of the last call."""
-        row = Row(self.who, kind, name, "", unbound, self.itemsize, self.threads)
-        self.parts_of_it.append((row, seconds))
+        row = Row(self.who, kind, name, "", unbound, self.itemsize, self.threads, reading=reading)
+        self.inner.append(row)
         return row
+
+    def fail(self, error: Exception) -> None:
+        """Keep the error, here and in the parts."""
+        for row in (self, *self.inner):
+            row.error, row.log = message(error), getattr(error, "log", "")
 
     @property
     def measured(self) -> bool:
@@ -85,13 +118,29 @@ class Row:
         return statistics.median(self.n * self.itemsize / seconds / rate for seconds, rate in pairs)
 
 
-def failed(who: str, kind: str, name: str, error: BaseException) -> Row:
+def failed(who: str, kind: str, name: str, error: Exception) -> Row:
     """A row that could not be made."""
-    return Row(who, kind, name, "", unbound, error=message(error))
+    row = Row(who, kind, name, "", unbound)
+    row.fail(error)
+    return row
+
+
+class Raised(Exception):
+    """What another process says of an exception there: type and message."""
+
+
+class Died(Raised):
+    """That process ended, or was ended: why, and what it wrote before."""
+
+    def __init__(self, reason: str, log: str = "") -> None:
+        super().__init__(reason)
+        self.log = log
 
 
 def message(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
+    if isinstance(error, Raised):
+        return lines[0]
     return f"{type(error).__name__}: {lines[0] if lines else ''}".rstrip(": ")
 
 
@@ -136,7 +185,7 @@ class Ratio:
 
 @dataclass
 class Table:
-    """The rows that answer one question."""
+    """The rows that answer one question. Pickled, it goes without its functions."""
 
     name: str
     question: str
@@ -144,7 +193,12 @@ class Table:
     rows: list[Row]
     ratios: list[Ratio] = field(default_factory=list)
     most_rounds: int = 1000  # for slow ones
-    notes: Callable[[], Sequence[str]] = tuple  # what else there is to say, once it was measured
+    note: Callable[[], Sequence[str]] = tuple  # what else there is to say, once it was measured
+    notes: list[str] = field(default_factory=list)
+    where: str = ""  # the library whose process runs all rows; else each row runs in that of its own
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "note": tuple}
 
     @property
     def measured(self) -> bool:
@@ -158,69 +212,135 @@ class Table:
         return sum(1 for row in self.rows if row.code) * (2 + self.rounds(effort))
 
 
+# --- in the process that has the memory -----------------------------------------------------------------------------
+
+
 def fitted(row: Row, effort: Effort) -> timeit.Timer:
     """A timer for as much of the row's work as fits the effort."""
     part = row.parts
-    names, row.n = row.bind(part)
+    names, n = row.bind(part)
     timer = timeit.Timer(row.code, globals=names)
     seconds = timer.timeit(1)
-    row.warm = part == 1 and seconds > effort.longest  # and there is nothing to choose
-    if not row.warm:
+    warm = part == 1 and seconds > effort.longest  # and there is nothing to choose
+    if not warm:
         seconds = timer.timeit(1)  # a first call may be slow
     while part > 1 and seconds * 2 <= effort.longest:
         part //= 2
         seconds *= 2
     if part < row.parts:
-        names, row.n = row.bind(part)
+        names, n = row.bind(part)
         timer = timeit.Timer(row.code, globals=names)
+    number = 1
     if seconds < effort.shortest:
         seconds = min(seconds, timer.timeit(10) / 10)
-        row.number = math.ceil(effort.shortest / seconds)
+        number = math.ceil(effort.shortest / seconds)
+    row.n, row.fit = n, Fit(part, number, warm)
     return timer
 
 
-def measure(table: Table, effort: Effort, step: Callable[[str], object]) -> None:
-    """Time the rows, and free their memory. A row that fails keeps its error and does not run again."""
-    limit = table.limit
-    limit_timer = fitted(limit, effort) if limit else None
+@contextlib.contextmanager
+def _prepared(row: Row) -> Iterator[None]:
+    try:
+        row.before()
+        yield
+    except Exception as error:
+        row.fail(error)
+        raise
+    finally:
+        row.after()
 
-    def rate() -> float | None:
-        if limit is None or limit_timer is None:
+
+class Clock:
+    """Times the rows of a table in this process. Rows raise whatever a peer raises."""
+
+    def __init__(self, table: Table, effort: Effort) -> None:
+        self._table = table
+        self._effort = effort
+        self._timers: dict[int, timeit.Timer] = {}
+
+    def fit(self, row: Row) -> None:
+        """Choose how much of the row's work is timed, after calls that warm up."""
+        with _prepared(row):
+            self._timers[id(row)] = fitted(row, self._effort)
+
+    def time(self, row: Row) -> Timing:
+        """Time it once, right after the limit."""
+        limit = self._limit()
+        with _prepared(row):
+            seconds = self._seconds(row)
+        return Timing(seconds, limit, tuple((part.reading(), part.n) for part in row.inner))
+
+    def done(self) -> list[str]:
+        """Let go of the arrays. What there is to say."""
+        self._timers.clear()
+        notes = list(self._table.note())
+        for row in (*self._table.rows, *([self._table.limit] if self._table.limit else [])):
+            row.bind = unbound
+        return notes
+
+    def _limit(self) -> tuple[float, int] | None:
+        row = self._table.limit
+        if row is None:
             return None
-        limit_timer.timeit(limit.number)
-        limit.seconds.append(limit_timer.timeit(limit.number) / limit.number)
-        return limit.n * limit.itemsize / limit.seconds[-1]
+        if id(row) not in self._timers:
+            self.fit(row)
+        self._seconds(row)
+        return self._seconds(row), row.n
 
-    def guarded(row: Row, run: Callable[[], Any]) -> Any:
-        """What it returns, or None."""
+    def _seconds(self, row: Row) -> float:
+        if id(row) not in self._timers:  # it was fitted in a process that died
+            names, _ = row.bind(row.fit.part)
+            self._timers[id(row)] = timeit.Timer(row.code, globals=names)
+            self._timers[id(row)].timeit(1)
+        return self._timers[id(row)].timeit(row.fit.number) / row.fit.number
+
+
+# --- the rounds -----------------------------------------------------------------------------------------------------
+
+
+class Conducted(Protocol):
+    """What `measure` asks for: `Clock`, or as much in other processes."""
+
+    def fit(self, row: Row) -> None: ...
+
+    def time(self, row: Row) -> Timing: ...
+
+    def done(self) -> list[str]: ...
+
+
+def measure(table: Table, effort: Effort, step: Callable[[str], object], clock: Conducted | None = None) -> None:
+    """Time the rows, and free their memory. A row that fails keeps its error and does not run again."""
+    clock = clock or Clock(table, effort)
+
+    def tried(row: Row, run: Callable[[Row], T]) -> T | None:
         step(f"{row.kind}: {row.name}")
         try:
-            row.before()
-            return run()
+            return run(row)
         except Exception as error:  # whatever a peer may raise: it is printed in its row
-            row.error = message(error)
-            for part, _ in row.parts_of_it:
-                part.error = row.error
+            row.fail(error)
             return None
-        finally:
-            row.after()
 
-    made = [(row, guarded(row, partial(fitted, row, effort))) for row in table.rows if row.code and not row.error]
-    timers = [(row, timer) for row, timer in made if timer is not None]
+    rows = [row for row in table.rows if row.code and not row.error]
+    for row in rows:
+        tried(row, clock.fit)
     shuffle = random.Random(1).shuffle
     for index in range(table.rounds(effort) + 1):
-        shuffle(timers)
-        for row, timer in timers:
-            if row.error or (index == 0 and row.warm):
+        shuffle(rows)
+        for row in rows:
+            if row.error or (index == 0 and row.fit.warm):
                 continue
-            limit_rate = rate()
-            seconds = guarded(row, partial(timer.timeit, row.number))
-            if seconds is None or index == 0:  # round 0 is for warming up
-                continue
-            row.seconds.append(seconds / row.number)
-            for part, inside in row.parts_of_it:
-                part.seconds.append(inside())
-            if limit_rate is not None:
-                row.limit_rates.append(limit_rate)
-    for row in (*table.rows, *([limit] if limit else [])):
-        row.bind = unbound
+            timing = tried(row, clock.time)
+            if timing and index > 0:  # round 0 is for warming up
+                _keep(table, row, timing)
+    table.notes = clock.done()
+
+
+def _keep(table: Table, row: Row, timing: Timing) -> None:
+    row.seconds.append(timing.seconds)
+    for part, (seconds, n) in zip(row.inner, timing.inside, strict=True):
+        part.seconds.append(seconds)
+        part.n = n
+    if table.limit and timing.limit:
+        seconds, table.limit.n = timing.limit
+        table.limit.seconds.append(seconds)
+        row.limit_rates.append(table.limit.n * table.limit.itemsize / seconds)

@@ -75,9 +75,6 @@ def tables(n_bytes: int, threads: list[int]) -> Iterator[Table]:
             4,
         ),
     ]
-    torch = peers.library("torch")
-    if torch:
-        rows.append(
-            row("torch", "torch empty + normal_, a quarter", "w = empty(n).normal_()", None, {"empty": torch.empty}, 4)
-        )
+    name, code = "torch empty + normal_, a quarter", "w = empty(n).normal_()"
+    rows += peers.rows_of("torch", kind, lambda torch: [row("torch", name, code, None, {"empty": torch.empty}, 4)])
     yield Table("cold", "A new array: allocated and filled", memset(threads[-1]), rows, ratios, most_rounds=5)

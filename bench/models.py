@@ -111,39 +111,32 @@ def _table(
     memory = np.zeros(largest, np.float32)
     rows: list[Row] = []
     ratios: list[Ratio] = []
-    torch = peers.library("torch")
-    bfloat16 = [dtype for dtype in sixteen_bits() if dtype.name == "bfloat16"]
-    for dtype in (np.dtype(np.float32), *bfloat16):
+
+    def add(dtype: np.dtype[Any]) -> None:
         w, kind = memory.view(dtype)[:largest], f"{title}, {dtype.name}"
 
-        def row(
-            who: str,
-            name: str,
-            code: str,
-            names: Names,
-            part: list[Parameter],
-            count: int | None,
-            kind: str = kind,
-            itemsize: int = dtype.itemsize,
-        ) -> Row:
+        def row(who: str, name: str, code: str, names: Names, part: list[Parameter], count: int | None) -> Row:
             n = elements(part)
-            return Row(who, kind, name, code, lambda _: (names, n), itemsize, count, parts=1)
+            return Row(who, kind, name, code, lambda _: (names, n), dtype.itemsize, count, parts=1)
 
         fill = "for fill, w, arguments in work: fill(w, **arguments)"
         own = [row("fastinit", "fastinit", fill, _ours(parameters, w, count), parameters, count) for count in threads]
-        rows += own
         names = {"work": [w[: math.prod(shape)] for _, shape, _ in peers_part]}
-        rows.append(row("limit", f"ndarray.fill{mark}", "for w in work: w.fill(1.0)", names, peers_part, 1))
-        text = f"{kind}, fastinit, {own[-1].threads} threads / ndarray.fill{mark}, bytes a second"
-        ratios.append(Ratio(text, own[-1], [rows[-1]], "bytes"))
-        if torch:
-            theirs = row("torch", f"torch.nn.init{mark}", fill, _torch(torch, peers_part, w), peers_part, None)
-            rows.append(theirs)
-            text = f"{kind}, fastinit, {own[-1].threads} threads / torch.nn.init{mark}, values a second"
-            ratios.append(Ratio(text, own[-1], [theirs]))
+        limit = row("limit", f"ndarray.fill{mark}", "for w in work: w.fill(1.0)", names, peers_part, 1)
+        torch = f"torch.nn.init{mark}"
+        theirs = peers.rows_of(
+            "torch", kind, lambda library: [row("torch", torch, fill, _torch(library, peers_part, w), peers_part, None)]
+        )
+        rows.extend([*own, limit, *theirs])
+        text = f"{kind}, fastinit, {own[-1].threads} threads /"
+        ratios.append(Ratio(f"{text} ndarray.fill{mark}, bytes a second", own[-1], [limit], "bytes"))
+        ratios.append(Ratio(f"{text} {torch}, values a second", own[-1], theirs))
         if numpy:
             code = "for w, law in work: fill(rng, w, law, scratch)"
             rows.append(row("numpy", "numpy PCG64 standard_normal(out=)", code, _numpy(parameters, w), parameters, 1))
+
+    for dtype in (np.dtype(np.float32), *(dtype for dtype in sixteen_bits() if dtype.name == "bfloat16")):
+        add(dtype)
     question = f"{title}: all {elements(parameters):,} parameters in {len(parameters)} tensors, one reused buffer"
     return Table("models", question, None, rows, ratios, most_rounds=rounds)
 

@@ -1,7 +1,8 @@
 """The questions: a table for each, with the rows that it compares and the ratios that answer it.
 
-All tables about large arrays share one warm buffer, as float32, float64, float16 or bfloat16, so that all kinds have
-the same number of bytes.
+Each process makes all tables, with rows of fastinit and of its own library; processes.py puts them together. All tables
+about large arrays share one warm buffer in each process, as float32, float64, float16 or bfloat16, so that all kinds
+have the same number of bytes.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def uniform16(setting: Setting) -> Iterator[Table]:
         "uniform16",
         "Uniform, 16 bits: bytes a second, relative to the limit",
         setting,
-        _by_kind(rows + theirs),
+        rows + theirs,
         over_limit(rows),
     )
 
@@ -182,7 +183,7 @@ def normal16(setting: Setting) -> Iterator[Table]:
         "normal16",
         "Normal, 16 bits: elements a second, relative to float32",
         setting,
-        f32 + _by_kind(rows + theirs),
+        [*f32, *rows, *theirs],
         [
             Ratio(f"{row.name}, {row.kind}, {_n(row)} / the same in float32, values a second", row, f32)
             for row in rows
@@ -212,7 +213,7 @@ def philox(setting: Setting) -> Iterator[Table]:
         "philox",
         "bit_generator='philox', float32: how close to the limit?",
         setting,
-        _by_kind(own + theirs),
+        own + theirs,
         over_limit(own),
     )
 
@@ -248,13 +249,14 @@ def small(_: Setting) -> Iterator[Table]:
         )
     ]
     theirs = peers.rows(kind, "normal", w, ("numpy", "randomgen", "mkl", "torch"), parts=1)
-    numpy = [row for row in theirs if row.name == "numpy PCG64 standard_normal(out=)"]
+    name = "numpy PCG64 standard_normal(out=)"
+    numpy = [row for row in theirs if row.name == name]
     yield Table(
         "small",
         f"A call on {n} floats: how long does it take?",
         fill(w),
         own + theirs,
-        [Ratio(f"{own[0].name} / {numpy[0].name}, time of a call", own[0], numpy, "time")],
+        [Ratio(f"{own[0].name} / {name}, time of a call", own[0], numpy, "time")],
     )
 
 
@@ -262,8 +264,7 @@ def cache(_: Setting) -> Iterator[Table]:
     n, kind = 16384, "normal float32"
     w = np.empty(n, np.float32)
     own = ours(kind, "normal", w, [1], parts=1)
-    mkl = peers.library("mkl")
-    intel = peers.made("mkl", kind, peers.with_mkl.gaussians(mkl), w, parts=1) if mkl else []
+    intel = peers.rows_of("mkl", kind, lambda mkl: peers.made("mkl", kind, peers.with_mkl.gaussians(mkl), w, parts=1))
     theirs = peers.rows(kind, "normal", w, ("numpy", "randomgen", "torch"), parts=1)
     yield Table(
         "cache",
@@ -275,13 +276,8 @@ def cache(_: Setting) -> Iterator[Table]:
     )
 
 
-def _by_kind(rows: Sequence[Row]) -> list[Row]:
-    kinds = list(dict.fromkeys(row.kind for row in rows))
-    return sorted(rows, key=lambda row: kinds.index(row.kind))
-
-
 QUESTIONS: dict[str, Callable[[Setting], Iterator[Table]]] = {
-    # First, while the process is small: it is about fresh memory.
+    # First, while the processes are small: it is about fresh memory.
     "cold": lambda setting: cold.tables(setting.cold_bytes, setting.threads),
     "constants": constants,
     "uniform": uniform,

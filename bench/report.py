@@ -14,7 +14,6 @@ from typing import Any, TextIO
 
 import fastinit
 
-from . import peers
 from .clock import Effort, Ratio, Row, Table
 from .questions import STORES, Setting
 from .rows import installed
@@ -51,11 +50,11 @@ def _caches() -> str:
 _PLAIN = ("ml_dtypes", "matplotlib", "transformers", "timm", "torchvision")
 
 
-def heading(setting: Setting, effort: Effort) -> Heading:
+def heading(setting: Setting, effort: Effort, here: Sequence[str], away: Sequence[str]) -> Heading:
+    """Of a run with these libraries, and without those."""
     config = fastinit.show_config(mode="dicts")
-    here, away = peers.versions()
     plain = [f"{name} {version}" for name in _PLAIN if (version := installed(name))]
-    away += [name for name in _PLAIN if not installed(name)]
+    away = [*away, *(name for name in _PLAIN if not installed(name))]
     return {
         "command": " ".join(["python -m bench", *sys.argv[1:]]),
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
@@ -64,7 +63,7 @@ def heading(setting: Setting, effort: Effort) -> Heading:
         "caches": _caches(),
         "system": platform.platform(),
         "target": f"{config['target']} (found: {', '.join(config['targets_found'])}); {config['compiler']}",
-        "versions": ", ".join([f"fastinit {fastinit.__version__}", f"python {platform.python_version()}", *here]),
+        "versions": ", ".join([f"python {platform.python_version()}", *here]),
         "other versions": ", ".join(plain) or "none",
         "not here": ", ".join(away) or "nothing that the bench uses",
         "threads": f"fastinit {', '.join(map(str, setting.threads))}; the others as they choose, or as shown",
@@ -169,7 +168,7 @@ def show_table(table: Table, out: TextIO) -> None:
         _show_row(row, table.rows, out)
     print(file=out)
     show_ratios(table.ratios, out)
-    for note in table.notes():
+    for note in table.notes:
         print(f"note: {note}", file=out)
 
 
@@ -286,7 +285,8 @@ def markdown(heading: Heading, tables: Sequence[Table]) -> str:
 def _plain(row: Row) -> dict[str, Any]:
     """A row's data, without its functions."""
     fields = {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
-    data = {name: field for name, field in fields.items() if not callable(field) and name != "parts_of_it"}
+    data = {name: field for name, field in fields.items() if not callable(field) and name not in ("fit", "inner")}
+    data |= row.fit._asdict()
     if row.seconds:
         low, middle, high = row.quartiles()
         data |= {"quartile_1": low, "median": middle, "quartile_3": high}
@@ -321,7 +321,7 @@ def write_json(path: Path, heading: Heading, tables: Sequence[Table]) -> None:
                 "limit": _plain(table.limit) if table.limit else None,
                 "rows": [_plain(row) for row in table.rows],
                 "ratios": [_plain_ratio(ratio) for ratio in table.ratios],
-                "notes": list(table.notes()),
+                "notes": table.notes,
             }
             for table in tables
         ],

@@ -8,15 +8,19 @@ from __future__ import annotations
 import importlib.util
 import io
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
+import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from bench import adapters, clock, models, moments, questions, report, stopwatch, sweep
+from bench import adapters, clock, models, moments, processes, questions, report, stopwatch, sweep
 
 from conftest import installed
 from fastinit import _core
@@ -25,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TARGETS: list[str] = _core.config()["targets_found"]
 CHOSEN: str = _core.config()["target"]
 PACKAGE = ("-m", "bench")
-# A machine with NumPy and nothing else that the bench can use.
+# A machine with NumPy and nothing else that the bench can use: each of its processes runs this first.
 ALONE = """
 import importlib.metadata, sys
 names = ("torch", "ml_dtypes", "jax", "tensorflow", "keras", "randomgen", "matplotlib", "tqdm")
@@ -34,9 +38,7 @@ sys.modules.update(dict.fromkeys(names))
 def files(name):
     raise importlib.metadata.PackageNotFoundError(name)
 importlib.metadata.files = files
-import bench
 """
-WITH_NUMPY_ALONE = ("-W", "error", "-c", ALONE + "raise SystemExit(bench.main())")
 TINY = ("--quick", "--mib", "1", "--cold", "2", "--largest", "2^10", "--rounds", "2")
 QUESTIONS = (
     *("cold", "constants", "uniform", "uniform16", "normal", "truncated", "normal64", "normal16", "targets", "philox"),
@@ -45,17 +47,39 @@ QUESTIONS = (
 NEEDS = {"gpt2": "transformers", "llama": "transformers", "vit": "timm", "resnet": "timm"}
 
 
-def bench(start: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *start, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600)
+def bench(start: tuple[str, ...], *arguments: str, first: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run it, with modules from that directory before all others."""
+    paths = [*([str(first)] if first else []), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return subprocess.run(
+        [sys.executable, *start, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        start_new_session=True,  # so that a Ctrl-C for all of its processes does not come here
+    )
 
 
-def run(tmp_path: Path, start: tuple[str, ...], *arguments: str, code: int = 0) -> tuple[str, dict[str, Any]]:
-    """What is printed, and the JSON file."""
+def run(
+    tmp_path: Path, start: tuple[str, ...], *arguments: str, code: int = 0, first: Path | None = None
+) -> tuple[str, dict[str, Any]]:
+    """What is printed, and the JSON file. Nothing comes from the peers: their noise is kept away."""
     file = tmp_path / "bench.json"
-    done = bench(start, "--json", str(file), *arguments)
+    done = bench(start, "--json", str(file), *arguments, first=first)
     assert done.returncode == code, done.stderr
+    assert done.stderr == ""
     data: dict[str, Any] = json.loads(file.read_text("utf-8"))
     return done.stdout, data
+
+
+def modules(tmp_path: Path, **sources: str) -> Path:
+    """A directory with modules of that source text."""
+    directory = tmp_path / "modules"
+    directory.mkdir()
+    for name, source in sources.items():
+        (directory / f"{name}.py").write_text(textwrap.dedent(source), "utf-8")
+    return directory
 
 
 def rows_of(data: dict[str, Any], name: str) -> list[dict[str, Any]]:
@@ -136,7 +160,9 @@ def test_everything_that_is_installed(tmp_path: Path) -> None:
 
 
 def test_with_numpy_alone(tmp_path: Path) -> None:
-    printed, data = run(tmp_path, WITH_NUMPY_ALONE, *TINY, "--threads", "1,1", "--markdown")
+    alone = modules(tmp_path, sitecustomize=ALONE)
+    start = ("-W", "error", *PACKAGE)
+    printed, data = run(tmp_path, start, *TINY, "--threads", "1,1", "--markdown", first=alone)
     check(printed, data, [1])
     assert {row["who"] for table in data["tables"] for row in table["rows"]} == {"limit", "fastinit", "numpy"}
     assert data["heading"]["not here"] == (
@@ -148,28 +174,48 @@ def test_with_numpy_alone(tmp_path: Path) -> None:
     assert "the fastest vsRngGaussian, 1 thread, values a second: not measured" in printed
 
 
+def failures(data: dict[str, Any], table: str) -> dict[str, str]:
+    return {row["name"]: row["error"] for row in rows_of(data, table) if row["error"]}
+
+
 def test_a_peer_that_fails_is_named_with_its_error(tmp_path: Path) -> None:
     """At its import, when its rows are made, and when they run."""
-    (tmp_path / "jax.py").write_text("raise RuntimeError('no such device')")
-    (tmp_path / "randomgen.py").write_text("__version__ = '9'\ndef AESCounter(seed): raise TypeError('no seeds')")
-    (tmp_path / "torch.py").write_text(
-        "__version__ = '8'\nclass nn: init = None\ndef get_num_threads(): return 7\n"
-        "class Tensor:\n    def normal_(self): raise ValueError('out of luck\\nand more')\n"
-        "def from_numpy(w): return Tensor()"
+    fakes = modules(
+        tmp_path,
+        jax="raise RuntimeError('no such device')",
+        keras="import no_such_module",
+        randomgen="__version__ = '9'\ndef AESCounter(seed): raise TypeError('no seeds')",
+        torch="""
+            __version__ = "8"
+            class nn:
+                init = None
+            def get_num_threads():
+                return 7
+            class Tensor:
+                def normal_(self):
+                    raise ValueError("out of luck\\nand more")
+            def from_numpy(w):
+                return Tensor()
+        """,
     )
-    start = ("-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import bench; raise SystemExit(bench.main())")
-    printed, data = run(tmp_path, start, *TINY, "--only", "normal,small")
+    printed, data = run(tmp_path, PACKAGE, *TINY, "--only", "normal,small", first=fakes)
     assert "jax (failed: RuntimeError: no such device)" in data["heading"]["not here"]
+    # Another module than its own is missing: it is installed, and broken.
+    assert "keras (failed: ModuleNotFoundError: No module named 'no_such_module')" in data["heading"]["not here"]
     assert "torch 8 (7 threads)" in data["heading"]["versions"]
-    for name in ("normal", "small"):
-        errors = {row["name"]: row["error"] for row in rows_of(data, name) if row["error"]}
-        assert errors == {
-            "randomgen": "TypeError: no seeds",
-            "torch normal_": "ValueError: out of luck",
-            "torch kaiming_normal_": "AttributeError: 'NoneType' object has no attribute 'kaiming_normal_'",
-        }
-        for row, error in errors.items():
-            assert any(line.split(" failed: ") == [row, error] for line in map(str.strip, _squeezed(printed)))
+    both = {
+        "randomgen": "TypeError: no seeds",
+        "torch normal_": "ValueError: out of luck",
+        "torch kaiming_normal_": "AttributeError: 'NoneType' object has no attribute 'kaiming_normal_'",
+    }
+    loads = {
+        "jax": "RuntimeError: no such device",
+        "keras": "ModuleNotFoundError: No module named 'no_such_module'",
+    }
+    assert failures(data, "small") == both
+    assert failures(data, "normal") == both | loads
+    for row, error in (both | loads).items():
+        assert any(line.split(" failed: ") == [row, error] for line in _squeezed(printed))
     assert "/ torch kaiming_normal_, values a second: not measured" in printed
 
 
@@ -177,23 +223,167 @@ def _squeezed(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.splitlines()]
 
 
-def test_ctrl_c_prints_what_has_been_measured(tmp_path: Path) -> None:
-    interrupt = """
-from bench import clock, questions
-def interrupted(setting):
-    def stop():
-        raise KeyboardInterrupt
-    row = clock.Row("numpy", "kind", "the row that stops", "stop()", lambda k: ({"stop": stop}, 1))
-    yield clock.Table("sweep", "stops", None, [row])
-questions.QUESTIONS["constants"] = interrupted
-raise SystemExit(bench.main())
+TORCH = """
+    import os, signal, sys
+    __version__ = "8"
+    class Tensor:
+        def __init__(self, n):
+            self.n = n
+        def normal_(self):
+            {normal}
+    class nn:
+        class init:
+            @staticmethod
+            def kaiming_normal_(tensor):
+                {kaiming}
+    def get_num_threads():
+        return 1
+    def from_numpy(w):
+        return Tensor(w.size)
 """
-    printed, data = run(tmp_path, ("-c", ALONE + interrupt), *TINY, "--only", "cold,constants,small", code=130)
-    assert [table["name"] for table in data["tables"]] == ["cold", "sweep"]
-    assert all(len(row["seconds"]) == 2 for row in rows_of(data, "cold"))
-    assert data["heading"]["ended"] == "by Ctrl-C, in sweep"
-    assert "fastinit.empty + he_normal" in printed
+
+
+def test_a_peer_that_crashes_or_hangs_is_a_row_and_the_others_are_measured(tmp_path: Path) -> None:
+    fakes = modules(
+        tmp_path,
+        randomgen="""
+            import os
+            __version__ = "9"
+            def AESCounter(seed):
+                os.abort()
+        """,
+        torch=TORCH.format(
+            normal="print('noise'); print('more of it', file=sys.stderr)",
+            kaiming="print('the last words', file=sys.stderr, flush=True); os.kill(os.getpid(), signal.SIGSEGV)",
+        ),
+        jax="""
+            import time
+            __version__ = "7"
+            class Array:
+                def __init__(self, key):
+                    self.key = key
+                def block_until_ready(self):
+                    if self.key == "rbg":
+                        time.sleep(1000)
+            class random:
+                @staticmethod
+                def key(seed, impl):
+                    return impl
+                normal = None
+            def jit(function):
+                return Array
+        """,
+        tensorflow="import sys; print('warming up'); sys.stderr.write('no device\\n\\n'); sys.exit(3)",
+        keras="import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+    )
+    printed, data = run(tmp_path, PACKAGE, *TINY, "--timeout", "15", "--only", "normal,small", first=fakes)
+    assert data["heading"]["ended"] == "complete"
+    crashed = {
+        "randomgen": f'died of SIGABRT: File "{fakes / "randomgen.py"}", line 5 in AESCounter',
+        "torch kaiming_normal_": f'died of SIGSEGV: File "{fakes / "torch.py"}", line 13 in kaiming_normal_',
+    }
+    rest = {
+        "jax.random.normal, rbg, jit": "no answer in 15 s",
+        "tensorflow": "exited with code 3: no device",
+        "keras": "died of SIGKILL",
+    }
+    assert failures(data, "small") == crashed
+    assert failures(data, "normal") == crashed | rest
+    for failed, error in (crashed | rest).items():
+        assert any(line.split(" failed: ") == [failed, error] for line in _squeezed(printed))
+    for name in ("normal", "small"):
+        rows = {row["name"]: row for row in rows_of(data, name)}
+        assert {"torch normal_", "numpy PCG64 standard_normal(out=)"} < rows.keys() - crashed.keys()
+        for row in rows.values():
+            assert row["error"] or len(row["seconds"]) == len(row["limit_rates"]) == 2
+        assert rows["torch kaiming_normal_"]["log"].startswith("the last words\nFatal Python error: Segmentation fault")
+    large = {row["name"]: row for row in rows_of(data, "normal")}
+    assert len(large["jax.random.normal, threefry2x32, jit"]["seconds"]) == 2
+    assert large["tensorflow"]["log"] == "warming up\nno device"
+    assert "noise" not in printed
+    assert "warming up" not in printed
+
+
+def test_the_last_words_of_a_process() -> None:
+    dump = """
+        half a line
+        Fatal Python error: Segmentation fault
+
+        Thread 0x1 (most recent call first):
+          File "threading.py", line 359 in wait
+
+        Current thread 0x2 (most recent call first):
+          File "<frozen importlib._bootstrap_external>", line 1176 in create_module
+          File "libtriton.py", line 7 in <module>
+          File "timeit.py", line 180 in timeit
+
+        Extension modules: numpy (total: 1)
+    """
+    assert processes.last_words(dump) == 'File "libtriton.py", line 7 in <module>'
+    assert processes.last_words("warming up\nno device\n\n") == "no device"
+    assert processes.last_words("\n") == ""
+
+
+HEARS_CTRL_C = (  # a shell's background jobs start with it ignored
+    "-c",
+    "import bench, signal; signal.signal(signal.SIGINT, signal.default_int_handler); raise SystemExit(bench.main())",
+)
+
+
+def test_ctrl_c_prints_what_has_been_measured(tmp_path: Path) -> None:
+    """It reaches all processes at once, as from a terminal."""
+    torch = TORCH.format(normal="os.killpg(os.getpgrp(), signal.SIGINT) if self.n == 80 else None", kaiming="pass")
+    fakes = modules(tmp_path, sitecustomize=ALONE.replace('"torch", ', ""), torch=torch)
+    printed, data = run(tmp_path, HEARS_CTRL_C, *TINY, "--only", "normal,small,cache", code=130, first=fakes)
+    assert [table["name"] for table in data["tables"]] == ["normal", "small"]
+    assert all(len(row["seconds"]) == 2 for row in rows_of(data, "normal"))
+    assert {row["error"] for row in rows_of(data, "small")} == {""}
+    assert data["heading"]["ended"] == "by Ctrl-C, in small"
+    assert "fastinit.he_normal(4096)" in printed
     assert "by Ctrl-C" in printed
+
+
+def test_tables_that_were_measured_are_in_the_file_if_the_bench_is_killed(tmp_path: Path) -> None:
+    torch = TORCH.format(
+        normal=f"self.n == 80 and (open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())), "
+        "os.kill(os.getppid(), signal.SIGKILL))",
+        kaiming="pass",
+    )
+    fakes = modules(tmp_path, sitecustomize=ALONE.replace('"torch", ', ""), torch=torch)
+    _, data = run(tmp_path, PACKAGE, *TINY, "--only", "normal,small", code=-signal.SIGKILL, first=fakes)
+    assert data["heading"]["ended"] == "not yet"
+    assert [table["name"] for table in data["tables"]] == ["normal"]
+    assert all(len(row["seconds"]) == 2 for row in rows_of(data, "normal"))
+    pid = int((tmp_path / "pid").read_text())
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:  # it does not outlive the bench
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"{pid} still runs")
+
+
+def test_tables_of_several_processes_become_one() -> None:
+    def table(*rows: clock.Row) -> clock.Table:
+        ratios = [
+            clock.Ratio("over", rows[0], [row for row in rows if row.who == "jax"]),
+            clock.Ratio("limit", rows[0]),
+        ]
+        return clock.Table("name", "question", None, list(rows), ratios)
+
+    ours = [made_up("fastinit", [1.0], 1, kind=kind) for kind in ("a", "b")]
+    theirs = [made_up("numpy", [1.0], 1, kind="a")]
+    jax = [made_up("jax", [1.0], 1, kind=kind) for kind in ("a", "c", "b")]
+    whole = processes.together([table(*ours), table(*theirs), table(*jax)])
+    assert [(row.who, row.kind) for row in whole.rows] == [
+        *(("fastinit", "a"), ("numpy", "a"), ("jax", "a"), ("fastinit", "b"), ("jax", "b"), ("jax", "c"))
+    ]
+    over, limit = whole.ratios
+    assert over.top is limit.top is ours[0]
+    assert over.bottom == jax
+    assert limit.bottom is None
 
 
 def made_up(who: str, seconds: list[float], n: int, itemsize: int = 4, kind: str = "k") -> clock.Row:
@@ -257,10 +447,10 @@ def test_a_slow_row_runs_on_a_part_and_a_fast_one_many_times() -> None:
     assert bound[0] == 64
     assert 1 < bound[-1] <= 64  # never the whole, which takes 0.32 s
     assert slow.n == 64 // bound[-1]
-    assert slow.number == 1
+    assert slow.fit.number == 1
     fast = clock.Row("numpy", "k", "fast", "pass", lambda _: ({}, 1), parts=1)
     clock.fitted(fast, clock.Effort(1, longest=0.1, shortest=1e-3))
-    assert fast.number > 10
+    assert fast.fit.number > 10
 
 
 def test_the_networks_have_their_published_sizes() -> None:
@@ -274,15 +464,15 @@ def test_a_part_of_a_row_has_the_time_that_the_row_says() -> None:
     left = [3.0, 2.0, 1.0, 0.5, 0.25]
     row = clock.Row("torch", "whole", "row", "left.pop()", lambda _: ({"left": left}, 1), parts=1, threads=3)
     part = row.inside("part", "in it", lambda: left[-1])
-    table = clock.Table("name", "", None, [row, part], notes=lambda: [f"{len(part.seconds)} times"])
+    table = clock.Table("name", "", None, [row, part], note=lambda: [f"{len(left)} left"])
     effort = clock.Effort(rounds=1, longest=1.0, shortest=0.0)
     clock.measure(table, effort, lambda _: None)
     assert (part.who, part.kind, part.threads, part.seconds) == ("torch", "part", 3, [3.0])
     assert table.steps(effort) == 3
-    assert list(table.notes()) == ["1 times"]
+    assert table.notes == ["1 left"]
     out = io.StringIO()
     report.show([table], out)
-    assert "\nnote: 1 times\n" in out.getvalue()
+    assert "\nnote: 1 left\n" in out.getvalue()
 
     failing = clock.Row("torch", "whole", "row", "1 / 0", lambda _: ({}, 1), parts=1)
     part = failing.inside("part", "in it", lambda: 1.0)

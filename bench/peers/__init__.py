@@ -1,7 +1,7 @@
 """The peers, and rows of what their users write to fill an array.
 
 Each library has a file here, with `load` (the library, or ImportError), `version` and `calls`. None of them is needed:
-the output names those that are not installed and those that fail.
+the output names those that are not installed and those that fail. A process loads one of them, or none: see `only`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterable
 from types import ModuleType
 from typing import Any
 
-from ..clock import Row, failed, message
+from ..clock import Row, failed
 from ..rows import Array, row
 from . import with_jax, with_keras, with_mkl, with_numpy, with_randomgen, with_tensorflow, with_torch
 from .call import Call
 
-# PyTorch before oneMKL: where a sequential oneMKL came first, PyTorch 2.13 binds to it and reports one thread.
 _LIBRARIES: dict[str, ModuleType] = {
     "numpy": with_numpy,
     "randomgen": with_randomgen,
@@ -28,34 +27,48 @@ _LIBRARIES: dict[str, ModuleType] = {
 }
 NAMES = tuple(_LIBRARIES)
 
+_this = ""  # the library of this process
+_broken: Exception | None = None  # why it is not to be loaded: an earlier process failed, or died of it
+
+
+def only(name: str, broken: Exception | None) -> None:
+    """To be called once: this process is for that library, and shows its rows alone."""
+    global _this, _broken
+    _this, _broken = name, broken
+
 
 @functools.cache
-def load(name: str) -> tuple[Any, str]:
-    """The library and its version; or None and why not."""
+def _load(name: str) -> Any:
     try:
-        library = _LIBRARIES[name].load()
-        return library, _LIBRARIES[name].version(library)
-    except ModuleNotFoundError:
-        return None, "not installed"
-    except Exception as error:  # whatever an import may raise
-        return None, f"failed: {message(error)}"
+        return _LIBRARIES[name].load()
+    except ModuleNotFoundError as error:
+        if error.name == name:
+            return None
+        raise
 
 
 def library(name: str) -> Any:
-    """The library, or None."""
-    return load(name)[0]
+    """The library; None if it is not installed, or another process's. Raises what its import raises."""
+    if name != _this:
+        return None
+    if _broken:
+        raise _broken
+    return _load(name)
 
 
-def versions() -> tuple[list[str], list[str]]:
-    """Those that are installed, and those that are not."""
-    here, away = [], []
-    for name in NAMES:
-        loaded, text = load(name)
-        if loaded is None:
-            away.append(name if text == "not installed" else f"{name} ({text})")
-        else:
-            here.append(f"{name} {text}")
-    return here, away
+def version(name: str) -> str:
+    """Empty if the library is not installed."""
+    loaded = library(name)
+    return f"{name} {_LIBRARIES[name].version(loaded)}" if loaded else ""
+
+
+def rows_of(name: str, kind: str, make: Callable[[Any], Iterable[Row]]) -> list[Row]:
+    """The rows that are made of a library, or a row that says how that failed."""
+    try:
+        loaded = library(name)
+        return list(make(loaded)) if loaded else []
+    except Exception as error:  # whatever an import may raise, or a version of the library that lacks something
+        return [failed(name, kind, name, error)]
 
 
 def rows(
@@ -67,18 +80,13 @@ def rows(
     parts: int = 64,
 ) -> list[Row]:
     """What these libraries have for filling that array with "constant", "uniform", "normal" or "truncated"."""
-    found = []
-    for name in names:
-        loaded, _ = load(name)
-        if loaded is None:
-            continue
-        try:
-            calls: list[Call] = list(_LIBRARIES[name].calls(loaded, what, array))
-        except Exception as error:  # a version of the library that lacks something
-            found.append(failed(name, kind, name, error))
-            continue
-        found += made(name, kind, (call for call in calls if keep(call.name)), array, parts)
-    return found
+
+    def calls(name: str) -> Callable[[Any], list[Row]]:
+        return lambda loaded: made(
+            name, kind, (call for call in _LIBRARIES[name].calls(loaded, what, array) if keep(call.name)), array, parts
+        )
+
+    return [row for name in names for row in rows_of(name, kind, calls(name))]
 
 
 def made(name: str, kind: str, calls: Iterable[Call], array: Array, parts: int = 64) -> list[Row]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Iterator
 from typing import Any
 
 from ..clock import Names
 from ..rows import COLUMNS, Array
-from . import with_tensorflow
 from .call import Call
 
 _INITIALIZERS = {
@@ -19,7 +19,7 @@ _INITIALIZERS = {
 
 
 def load() -> Any:
-    with_tensorflow.load()  # for its settings
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")  # for TensorFlow
     return importlib.import_module("keras")
 
 

@@ -27,12 +27,12 @@ def load() -> Any:
     try:
         files = importlib.metadata.files("mkl") or []
     except importlib.metadata.PackageNotFoundError:
-        raise ModuleNotFoundError("mkl") from None
+        raise ModuleNotFoundError("mkl", name="mkl") from None
     paths = [str(file.locate()) for file in files if "mkl_rt" in file.name and file.suffix != ".lib"]
     if not paths:
         raise OSError("the mkl wheel has no mkl_rt library")
     mkl = ctypes.CDLL(paths[0])
-    mkl.MKL_Set_Threading_Layer(_SEQUENTIAL)  # of this copy; the environment would reach PyTorch's, too
+    mkl.MKL_Set_Threading_Layer(_SEQUENTIAL)
     return mkl
 
 

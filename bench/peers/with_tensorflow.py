@@ -15,7 +15,6 @@ _METHODS = {"uniform": "stateless_uniform", "normal": "stateless_normal", "trunc
 
 
 def load() -> Any:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # so that it prints nothing when it starts
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
     return importlib.import_module("tensorflow")
 
