@@ -861,7 +861,7 @@ def test_a_pattern_that_is_a_name_is_for_that_name_alone() -> None:
 
 # --- other values than initialisers ---------------------------------------------------------------------------------
 
-SHAPES = {"fc.weight": (4, 8), "fc.bias": (4,), "norm.weight": (4,), "scale": ()}
+SMALL = {"fc.weight": (4, 8), "fc.bias": (4,), "norm.weight": (4,), "scale": ()}
 
 
 def arange(out: Any, *, offset: Any, **_: Any) -> None:
@@ -886,9 +886,9 @@ def test_a_value_may_be_chosen_by_name_shape_and_siblings() -> None:
         return skip if name == "norm.weight" else computed(arange)
 
     recipe: Recipe = {"fc.weight": ONES, "*": choose}
-    assert match(recipe, SHAPES)["scale"] == ("*", choose)  # names have no shapes: nothing is asked
+    assert match(recipe, SMALL)["scale"] == ("*", choose)  # names have no shapes: nothing is asked
     assert asked == []
-    found = assign(recipe, SHAPES, None, "norm.*")
+    found = assign(recipe, SMALL, None, "norm.*")
     assert found == {
         "fc.weight": ("fc.weight", ONES),
         "fc.bias": ("*", Initializer("uniform", low=-1 / math.sqrt(8), high=1 / math.sqrt(8))),
@@ -898,7 +898,7 @@ def test_a_value_may_be_chosen_by_name_shape_and_siblings() -> None:
         ("fc.bias", (4,), {"weight": (4, 8), "bias": (4,)}),
         ("scale", (), {"scale": ()}),
     ]
-    assert assign(recipe, SHAPES, "norm.*", None) == {"norm.weight": ("*", skip)}
+    assert assign(recipe, SMALL, "norm.*", None) == {"norm.weight": ("*", skip)}
 
 
 def test_what_a_function_chooses_is_checked() -> None:
@@ -908,7 +908,7 @@ def test_what_a_function_chooses_is_checked() -> None:
             match=r"^recipe: the function for the pattern '\*\.bias' must return an Initializer, skip or computed\("
             rf"function\), got .* of type {type(value).__name__} for the parameter 'fc\.bias'$",
         ):
-            assign([("*.bias", lambda *_, v=value: v), (optional("*"), ONES)], SHAPES, None, None)
+            assign([("*.bias", lambda *_, v=value: v), (optional("*"), ONES)], SMALL, None, None)
     with pytest.raises(
         ValueError, match=r"'\*' raised KeyError: 'weight'; for the parameter 'scale' .*'scale': \(\)"
     ) as e:

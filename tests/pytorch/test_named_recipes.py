@@ -242,6 +242,8 @@ def test_a_name_gives_the_laws_of_the_models_own_code(model: str) -> None:
     both = [{key: p.detach().numpy() for key, p in m.named_parameters()} for m in (theirs, ours)]
     for row in report.rows:
         for parameters in both:
+            assert row.expected_mean is not None
+            assert row.expected_std is not None
             flat = row.initializer.function == "uniform"
             assert agree(parameters[row.name], row.expected_mean, row.expected_std, flat), row
 
