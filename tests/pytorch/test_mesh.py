@@ -300,7 +300,8 @@ def test_what_the_recipe_does_not_make_is_left() -> None:
         norm.running_mean.fill_(3)
         norm.num_batches_tracked.fill_(5)
     state = norm.state_dict()
-    load(state, FastInitReader(norm, {"weight": Initializer("normal"), "bias": Initializer("zeros")}, seed=0))
+    recipe = {"weight": Initializer("normal"), "bias": Initializer("zeros")}
+    load(state, FastInitReader(norm, recipe, seed=0, buffers="keep"))
     assert norm.running_mean.eq(3).all()
     assert norm.num_batches_tracked == 5
     assert not norm.weight.eq(1).any()
@@ -390,7 +391,7 @@ def test_what_is_excluded_may_be_anything_in_a_reader() -> None:
     with pytest.raises(ValueError, match=r"'codes' must have dtype .*int8; exclude='codes' leaves it alone"):
         FastInitReader(module, {"*": Initializer("ones")}, seed=0, exclude="norm.*")
     with pytest.raises(ValueError, match=r"norm\.running_mean: .* exclude='norm\.running_mean' and load without it"):
-        FastInitReader(module, recipe, seed=0, include=["good.*", "norm.*mean"])
+        FastInitReader(module, recipe, seed=0, include=["good.*", "norm.*mean"], buffers="keep")
     # A sparse tensor and a lazy parameter cannot be filled, nor stop what can.
     odd: dict[str, Any] = {
         "w": torch.zeros(2),
@@ -474,7 +475,7 @@ def test_readers_refuse_what_they_cannot_make() -> None:
     with pytest.raises(TypeError, match="checkpoint_prefix must be a str, got 3 of type int"):
         FastInitReader({"w": torch.zeros(2)}, ones, seed=0, checkpoint_prefix=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"running_mean: only a module's parameters are filled; .* on the meta device"):
-        FastInitReader(nn.BatchNorm1d(2, device="meta"), ones, seed=0)
+        FastInitReader(nn.BatchNorm1d(2, device="meta"), ones, seed=0, buffers="keep")
     with pytest.raises(
         ValueError, match=r"ids: only the floating-point tensors of a state dict are filled; .* on the meta device"
     ):
@@ -554,7 +555,7 @@ def test_an_excluded_buffer_goes_by_its_full_name() -> None:
     with torch.no_grad():
         norm.running_mean.fill_(3)
     recipe = {"net.norm.*": Initializer("ones")}
-    reader = FastInitReader(norm, recipe, seed=0, prefix="net.norm.", exclude=["net.norm.running_mean", "*.bias"])
+    reader = FastInitReader(norm, recipe, seed=0, prefix="net.norm.", exclude=["net.norm.[rn]*", "*.bias"])
     state = norm.state_dict()
     load(state, reader)
     assert norm.running_mean.eq(3).all()
@@ -562,7 +563,42 @@ def test_an_excluded_buffer_goes_by_its_full_name() -> None:
     meta = nn.BatchNorm1d(2, device="meta")
     FastInitReader(meta, recipe, seed=0, prefix="net.norm.", exclude=["net.norm.running*", "net.norm.num*"])
     with pytest.raises(ValueError, match=r"running_mean: .* exclude='net\.norm\.running_mean'"):
-        FastInitReader(meta, recipe, seed=0, prefix="net.norm.")
+        FastInitReader(meta, recipe, seed=0, prefix="net.norm.", buffers="keep")
+
+
+def test_a_reader_of_a_module_says_what_it_leaves() -> None:
+    """It fills parameters. Buffers, of which a state dict has only some, would stay as they are after ``to_empty``."""
+
+    class Both(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+            self.norm = nn.BatchNorm1d(2)
+            self.register_buffer("hidden", torch.ones(2), persistent=False)
+
+    read: Any = FastInitReader
+    recipe = {"*": Initializer("normal", std=0.02)}
+    module: Any = Both()
+    words = r"a reader computes no buffers, and the module has 'a\.hidden', 'a\.norm\.running_mean', .* Use init_module"
+    with pytest.raises(ValueError, match=words):
+        read(module, recipe, seed=0, prefix="a.")
+    with pytest.raises(ValueError, match="the module has 'hidden': "):
+        read(module, recipe, seed=0, exclude="norm.*")
+    with pytest.raises(ValueError, match="buffers must be None or \"keep\", got 'no' of type str"):
+        read(module, recipe, seed=0, buffers="no")
+    with pytest.raises(ValueError, match="buffers is for a module: a state dict does not say"):
+        read(module.state_dict(), recipe, seed=0, buffers="keep")
+    read(module, recipe, seed=0, include="linear.*")
+    read(module, recipe, seed=0, exclude=["norm.running*", "norm.num*", "hidden"])
+    wanted = Both()
+    init_module(wanted, recipe, seed=0, exclude="hidden")
+    module.norm.running_mean.fill_(4.0)
+    load(module.state_dict(), read(module, recipe, seed=0, buffers="keep"))
+    assert all(map(torch.equal, module.parameters(), wanted.parameters()))
+    assert module.norm.running_mean.tolist() == [4.0, 4.0]
+    module.register_buffer("shared", module.linear.weight.data[0])
+    with pytest.raises(ValueError, match=r"parameter 'linear\.weight' and buffer 'shared' share memory"):
+        read(module, recipe, seed=0, buffers="keep")
 
 
 def test_nested_and_sparse_tensors_are_left_in_a_load() -> None:

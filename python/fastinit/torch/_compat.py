@@ -7,17 +7,24 @@ nothing works, and the import fails; others serve one feature, which says so whe
 from __future__ import annotations
 
 import importlib
+import inspect
 import operator
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Module, Parameter
+from torch.nn.utils.prune import BasePruningMethod
+from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.weight_norm import WeightNorm
 from torch.overrides import TorchFunctionMode
 
 __all__ = [
+    "BUFFER_METHODS",
+    "INPUT_NAMES",
+    "MODEL_METHOD",
     "PARAMETERS_MOVE",
     "TRUNCATED",
     "WRAPPERS",
@@ -29,11 +36,13 @@ __all__ = [
     "dispatch_modes",
     "forward_level",
     "function_modes",
+    "initialise",
+    "initialises_modules",
+    "inputs_by_hooks",
     "is_device_mode",
     "is_flattened",
     "is_wrapped",
     "makes_graph",
-    "model_initialiser",
     "n_function_modes",
     "no_grad_fill",
     "no_grad_normal",
@@ -141,7 +150,10 @@ def is_device_mode(mode: TorchFunctionMode) -> bool:
 _check_attributes(torch.Tensor, "torch.Tensor", ("_version",), "to see whether a method has written a buffer")
 _check_attributes(torch.UntypedStorage, "torch.UntypedStorage", ("_cdata",), "to see which tensors share memory")
 _check_attributes(
-    Module(), "torch.nn.Module", ("_parameters", "_buffers", "_modules"), "to see what a module itself holds"
+    Module(),
+    "torch.nn.Module",
+    ("_parameters", "_buffers", "_modules", "_forward_pre_hooks"),
+    "to see what a module itself holds",
 )
 
 version: Callable[[Tensor], int] = operator.attrgetter("_version")
@@ -149,6 +161,8 @@ storage_id: Callable[[torch.UntypedStorage], int] = operator.attrgetter("_cdata"
 parameters_of: Callable[[Module], dict[str, Parameter | None]] = operator.attrgetter("_parameters")
 buffers_of: Callable[[Module], dict[str, Tensor | None]] = operator.attrgetter("_buffers")
 children_of: Callable[[Module], dict[str, Module | None]] = operator.attrgetter("_modules")
+_hooks_before_forward: Callable[[Module], dict[int, object]] = operator.attrgetter("_forward_pre_hooks")
+_pruned_name: Callable[[object], str] = operator.attrgetter("_tensor_name")
 
 # What torch.compile and activation checkpointing put into the names of what they wrap: none of the model's own.
 WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")
@@ -159,10 +173,58 @@ def is_flattened(tensor: Tensor) -> bool:
     return bool(getattr(tensor, "_fsdp_flattened", False))
 
 
-def model_initialiser(module: Module) -> Callable[[Module], object] | None:
-    """The method by which a model of transformers initialises one of its modules; None of other modules."""
-    method: Any = getattr(module, "_init_weights", None)
-    return method if callable(method) else None
+# Methods by which modules compute their own buffers: torch's norms; anybody's; timm; torchtune's rotary embeddings;
+# Swin of torchvision; torchtitan.
+BUFFER_METHODS = (
+    "reset_running_stats",
+    "reset_buffers",
+    "_init_buffers",
+    "init_non_persistent_buffers",
+    "rope_init",
+    "define_relative_position_index",
+    "define_relative_position_bias_table",
+    "reset_parameters",
+    "init_weights",
+)
+# The method by which a model of transformers initialises one of its modules, buffers too.
+MODEL_METHOD = "_init_weights"
+
+
+def initialises_modules(module: Module) -> bool:
+    """Whether it has that method. (Others have one of that name that takes no module.)"""
+    method = getattr(module, MODEL_METHOD, None)
+    if not callable(method):
+        return False
+    try:
+        inspect.signature(method).bind(module)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def initialise(model: Module, module: Module) -> None:
+    """Call that method."""
+    getattr(model, MODEL_METHOD)(module)
+
+
+def inputs_by_hooks(module: Module) -> Iterator[tuple[str, str]]:
+    """The tensors of a module from which hooks compute a weight before each forward pass, each with what does it."""
+    for hook in _hooks_before_forward(module).values():
+        if isinstance(hook, WeightNorm):
+            yield from ((hook.name + end, "torch.nn.utils.weight_norm") for end in ("_g", "_v"))
+        elif isinstance(hook, SpectralNorm):
+            yield from ((hook.name + end, "torch.nn.utils.spectral_norm") for end in ("_orig", "_u", "_v"))
+        elif isinstance(hook, BasePruningMethod):
+            yield from ((_pruned_name(hook) + end, "torch.nn.utils.prune") for end in ("_orig", "_mask"))
+
+
+# The last parts of names, in pairs that stand together where such a hook is.
+INPUT_NAMES = (
+    (r"(.*weight.*)_g", "_v", "torch.nn.utils.weight_norm"),
+    (r"(.*)_orig", "_u", "torch.nn.utils.spectral_norm"),
+    (r"(.*)_orig", "_v", "torch.nn.utils.spectral_norm"),
+    (r"(.*)_orig", "_mask", "torch.nn.utils.prune"),
+)
 
 
 # --- accelerate -----------------------------------------------------------------------------------------------------

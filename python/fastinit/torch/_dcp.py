@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -25,10 +25,21 @@ from torch.distributed.checkpoint.storage import StorageReader
 
 from fastinit._arguments import documented, typed
 from fastinit.recipes import Recipe
+from fastinit.recipes._core import some
 
 from . import _compat
+from ._buffers import buffers_of, refuse_shared_buffers
+from ._computed import refuse_inputs, refuse_inputs_by_name
 from ._fans import owners_of
-from ._parameters import Target, has_no_storage, plain_name, refuse_shared_memory, targets_of, unwrapped
+from ._parameters import (
+    Target,
+    has_no_storage,
+    nothing_to_fill,
+    plain_name,
+    refuse_shared_memory,
+    targets_of,
+    unwrapped,
+)
 from ._selection import Rule, check_arguments, errors_of, rule_for, selected, values_of
 from ._sharding import boxes, is_dtensor
 from ._tensor import why_not, why_not_dtype
@@ -52,9 +63,8 @@ class FastInitReader(StorageReader):
     source : torch.nn.Module or mapping
         A module or a state dict, on any device, also "meta": its names, global
         shapes and dtypes are read. Of a module the parameters are filled, of a
-        state dict the floating-point tensors. All else (buffers of the module,
-        integer tensors, numbers, bytes) is left as it is in the state dict
-        that is loaded.
+        state dict the floating-point tensors. All else (integer tensors,
+        numbers, bytes) is left as it is in the state dict that is loaded.
     recipe : Recipe or str
         As in ``init_module``.
     seed : int
@@ -65,6 +75,12 @@ class FastInitReader(StorageReader):
     include, exclude : str or sequence of str, optional
         As in ``init_module``: patterns of full names. What is not selected is
         left as it is in the state dict that is loaded.
+    buffers : "keep", optional
+        A reader computes no buffers, and a state dict does not even have all
+        of them. So a module that has selected buffers is refused, unless
+        "keep" says that their values are right without the reader, in the
+        module and in the state dict that is loaded. ``init_module`` computes
+        them.
     checkpoint_prefix : str, default ""
         What comes before the source's names in the state dict that is loaded:
         "model." for ``dcp.load({"model": model.state_dict()}, ...)``. It is no
@@ -121,6 +137,7 @@ class FastInitReader(StorageReader):
         prefix: str = "",
         include: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
+        buffers: Literal["keep"] | None = None,
         checkpoint_prefix: str = "",
         threads: int | None = None,
         bit_generator: BitGenerator = "ars",
@@ -128,25 +145,44 @@ class FastInitReader(StorageReader):
         check_arguments(seed, prefix, threads, bit_generator)
         if not isinstance(checkpoint_prefix, str):
             raise TypeError(f"checkpoint_prefix must be a str, got {typed(checkpoint_prefix)}")
-        of_module = isinstance(source, torch.nn.Module)
-        container = unwrapped(source)[1] if isinstance(source, torch.nn.Module) else ""
+        if buffers not in (None, "keep"):
+            raise ValueError(f'buffers must be None or "keep", got {typed(buffers)}')
+        module, container = unwrapped(source) if isinstance(source, torch.nn.Module) else (None, "")
         state: Mapping[str, Any] = source.state_dict(keep_vars=True) if isinstance(source, torch.nn.Module) else source
         if not isinstance(state, Mapping):
             raise TypeError(f"source must be a module or a state dict, got {typed(source)}")
+        if module is None and buffers is not None:
+            raise ValueError("buffers is for a module: a state dict does not say which of its tensors are buffers")
 
         names = {key: prefix + plain_name(key).removeprefix(container) for key in state}
         fillable = {
             key: value
             for key, value in state.items()
-            if (isinstance(value, torch.nn.Parameter) if of_module else _is_float(value))
+            if (_is_float(value) if module is None else isinstance(value, torch.nn.Parameter))
         }
-        others = [key for key in state if key not in fillable]
         targets = targets_of((names[key], tensor) for key, tensor in fillable.items())
-        picked = selected([*(t.names for t in targets), *([names[key]] for key in others)], include, exclude)
-        chosen = list(itertools.compress(targets, picked[: len(targets)]))
-        for key in itertools.compress(others, picked[len(targets) :]):
-            if _without_values(state[key]):
-                kind = "a module's parameters" if of_module else "the floating-point tensors of a state dict"
+        own_buffers = [] if module is None else buffers_of(module, prefix)
+        tensors = [target.names for target in targets] + [buffer.names for buffer in own_buffers]
+        listed = set(itertools.chain.from_iterable(tensors))
+        tensors += [[name] for name in names.values() if name not in listed]
+        which = selected(tensors, include, exclude)
+        picked = set(itertools.chain.from_iterable(itertools.compress(tensors, which)))
+        chosen = [target for target in targets if target.name in picked]
+        wanted = [] if buffers == "keep" else [buffer for buffer in own_buffers if buffer.name in picked]
+        if module is None:
+            refuse_inputs_by_name(names.values(), [name for target in chosen for name in target.names])
+        else:
+            refuse_inputs(module, [*chosen, *wanted])
+        if wanted:
+            raise ValueError(
+                f"a reader computes no buffers, and the module has {some(buffer.name for buffer in wanted)}: after "
+                "to_empty their values are memory that nobody has written. Use init_module, which computes them; or "
+                'pass buffers="keep", if their values are right in the module and in the state dict that is loaded; or '
+                "exclude= them"
+            )
+        for key, value in state.items():
+            if key not in fillable and names[key] in picked and _without_values(value):
+                kind = "the floating-point tensors of a state dict" if module is None else "a module's parameters"
                 raise ValueError(
                     f"{key}: only {kind} are filled; this entry would be left as it is, but it is on the meta device "
                     f"and has no values. Give exclude={names[key]!r} and load without it, or use init_module"
@@ -156,6 +192,7 @@ class FastInitReader(StorageReader):
         for target in chosen:
             _check_parameter(target)
         refuse_shared_memory(targets, chosen)
+        refuse_shared_buffers(targets, chosen, own_buffers, [])
         owners = owners_of(source) if isinstance(source, torch.nn.Module) else {}
         given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
         fills = {}
@@ -241,7 +278,7 @@ def _check_parameter(target: Target) -> None:
         raise ValueError(f"parameter {target.name!r} must have a shape, got {type(tensor).__name__}; {leave}")
     if has_no_storage(tensor):
         raise ValueError(f"parameter {target.name!r} must be dense (torch.strided), got another layout; {leave}")
-    if (why := why_not_dtype(tensor.dtype)) is not None:
+    if (why := why_not_dtype(tensor.dtype) or nothing_to_fill(tensor)) is not None:
         raise ValueError(f"parameter {target.name!r} {why}; {leave}")
     for alias in target.aliases:
         if (alias.tensor.shape, alias.tensor.stride()) != (tensor.shape, tensor.stride()):

@@ -19,12 +19,14 @@ from fastinit.recipes import Recipe
 from fastinit.recipes._values import Computed
 
 from . import _compat
-from ._buffers import BufferFunctions, attach, buffers_of, compute
+from ._buffers import Buffers, attach, buffers_of, compute, decide, refuse_shared_buffers
+from ._computed import refuse_inputs
 from ._fans import owners_of
 from ._parameters import (
     Target,
     has_no_storage,
     materialise,
+    nothing_to_fill,
     overlaps_itself,
     plain_name,
     refuse_shared_memory,
@@ -51,7 +53,7 @@ def init_module(
     prefix: str = "",
     include: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] | None = None,
-    buffers: BufferFunctions | None = None,
+    buffers: Buffers | None = None,
     threads: int | None = None,
     bit_generator: BitGenerator = "ars",
     report: bool = True,
@@ -89,13 +91,17 @@ def init_module(
         ``include`` (by default everything) and does not match ``exclude`` is
         selected. All else is left exactly as it is; it may have any dtype and
         be on any device.
-    buffers : mapping, optional
-        Functions for buffers on the meta device, by patterns of their names.
-        Each gets the module that has the buffer and returns the tensor. By
-        default modules compute their buffers by their own methods:
-        ``reset_running_stats`` of norms, ``init_non_persistent_buffers``
-        (timm), ``rope_init``, transformers' ``_init_weights``,
-        ``reset_parameters``. Buffers that have memory are left alone.
+    buffers : mapping or "keep", optional
+        By default modules compute their own buffers, also those that have
+        memory, by ``reset_running_stats``, ``reset_buffers``,
+        ``init_non_persistent_buffers`` (timm), ``rope_init``,
+        ``reset_parameters`` or ``init_weights``, or transformers'
+        ``_init_weights``. A buffer that none of these computes is refused,
+        since it may be memory that nobody has written. "keep" says that the
+        values are right as they are, say from a checkpoint. A mapping has
+        "keep" or a function by patterns of names; the first that matches
+        counts. A function gets the module that has the buffer and returns
+        the tensor.
     threads : int, optional
         At most this many threads, as for all functions of fastinit.
     bit_generator : {"ars", "philox"}, default "ars"
@@ -114,10 +120,12 @@ def init_module(
         An argument is invalid. A selected parameter cannot be filled, has no
         pattern, or is refused by its initialiser; a pattern matches no
         parameter; neither recipe nor module says how a shape is read; a
-        function of the recipe fails, or computes what is no number; a selected
-        buffer cannot be computed. Of the names of a tied
-        weight, the first decides: to include or exclude only another one is
-        refused. Then nothing has been changed.
+        function of the recipe fails, or computes what is no number; nobody
+        computes a selected buffer, and the error of a method that failed is
+        the cause; a selected tensor is one from which the module computes its
+        weights (parametrizations, weight norms, pruning), or has shape (0,).
+        Of the names of a tied weight, the first decides: to include or exclude
+        only another one is refused. Then nothing has been changed.
 
     See Also
     --------
@@ -144,6 +152,7 @@ def init_module(
     others are filled in place, frozen ones too. A parameter with several
     names, and parameters that are views of the same memory, are filled once,
     under the first name in the order of ``named_parameters()``, and stay tied.
+    Buffers with memory are written in place, too.
 
     Examples
     --------
@@ -173,11 +182,11 @@ def init_module(
 
     named = module.named_parameters(remove_duplicate=False)
     targets = targets_of((prefix + plain_name(name), tensor) for name, tensor in named)
-    meta_buffers, buffer_names = buffers_of(module, prefix)
-    names = [target.names for target in targets] + [buffer.names for buffer in meta_buffers]
-    picked = selected(names, include, exclude, buffer_names)
+    all_buffers = buffers_of(module, prefix)
+    names = [target.names for target in targets] + [buffer.names for buffer in all_buffers]
+    picked = selected(names, include, exclude)
     chosen = list(itertools.compress(targets, picked[: len(targets)]))
-    wanted = list(itertools.compress(meta_buffers, picked[len(targets) :]))
+    wanted = list(itertools.compress(all_buffers, picked[len(targets) :]))
     values = values_of(recipe, targets, chosen, module)
     skipped = {target.name for target in chosen if target.name not in values}
     chosen = [target for target in chosen if target.name in values]
@@ -185,9 +194,12 @@ def init_module(
         own for own, pick in zip(names, picked, strict=True) if not pick or own[0] in skipped
     )
 
+    decide(wanted, all_buffers, buffers)
+    refuse_inputs(module, [*chosen, *(buffer for buffer in wanted if not buffer.kept)])
     for target in chosen:
         _check_parameter(target)
     refuse_shared_memory(targets, chosen)
+    refuse_shared_buffers(targets, chosen, all_buffers, wanted)
     materialise(chosen)
     owners = owners_of(module)
     pieces, rules = [], []
@@ -204,7 +216,7 @@ def init_module(
         pieces.append(held)
     given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
     drafts = [_drafts(*work, given) for work in zip(chosen, rules, pieces, strict=True)]
-    compute(module, wanted, buffer_names, buffers)
+    compute(module, wanted)
 
     rows = []
     for target, rule, held, drawn in zip(chosen, rules, pieces, drafts, strict=True):
@@ -222,7 +234,8 @@ def init_module(
     attach(wanted)
     return Report(
         rows=tuple(rows),
-        buffers=tuple(name for buffer in wanted for name in buffer.names),
+        buffers=tuple(name for buffer in wanted if not buffer.kept for name in buffer.names),
+        kept=tuple(name for buffer in wanted if buffer.kept for name in buffer.names),
         left=tuple(left),
         seed=int(seed),
         bit_generator=bit_generator,
@@ -248,7 +261,7 @@ def _check_parameter(target: Target) -> None:
         why = why_not(target.tensor, meta=True)
     else:
         why = "must be dense (torch.strided), got a sparse DTensor" if has_no_storage(target.tensor) else None
-    if why:
+    if why := why or nothing_to_fill(target.tensor):
         _refuse(target.name, target.tensor, why)
 
 

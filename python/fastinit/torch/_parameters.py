@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,10 @@ __all__ = [
     "Target",
     "has_no_storage",
     "materialise",
+    "nothing_to_fill",
+    "overlapping",
     "overlaps_itself",
+    "place_of",
     "plain_name",
     "refuse_shared_memory",
     "shape_of",
@@ -96,9 +99,10 @@ def targets_of(named: Iterable[tuple[str, Tensor]]) -> list[Target]:
     merged = []
     for target in targets:
         first = target
-        if not has_no_storage(target.tensor) and (local := local_of(target.tensor)).numel() > 0:
-            target.place = _place(local)
-            first = views.setdefault((_view(local, target.place), _cut(target.tensor)), target)
+        target.place = place_of(target.tensor)
+        if target.place is not None:
+            view = _view(local_of(target.tensor), target.place), _cut(target.tensor)
+            first = views.setdefault(view, target)
         if first is target:
             merged.append(target)
         else:
@@ -111,6 +115,16 @@ def shape_of(tensor: Tensor) -> tuple[int, ...]:
     return () if nn.parameter.is_lazy(tensor) or tensor.is_nested else tuple(tensor.shape)
 
 
+def nothing_to_fill(tensor: Tensor) -> str | None:
+    """Why a tensor of shape (0,) is refused, None of any other. (Lazy and nested tensors are refused as such.)"""
+    if has_no_storage(tensor) or tuple(tensor.shape) != (0,):
+        return None
+    return (
+        "must have elements, got shape (0,), with nothing to fill. (DeepSpeed's ZeRO-3 leaves parameters so until they "
+        "are gathered: fill them inside of deepspeed.zero.GatheredParameters(..., modifier_rank=0))"
+    )
+
+
 # --- memory ---------------------------------------------------------------------------------------------------------
 
 
@@ -119,10 +133,12 @@ def has_no_storage(tensor: Tensor) -> bool:
     return nn.parameter.is_lazy(tensor) or tensor.layout is not torch.strided or tensor.is_nested
 
 
-def _place(tensor: Tensor) -> Place:
-    """Where the elements lie."""
-    start = int(tensor.storage_offset()) * tensor.element_size()
-    return _compat.storage_id(tensor.untyped_storage()), start, end_of(tensor)
+def place_of(tensor: Tensor) -> Place | None:
+    """Where the elements lie that this process has; None if it has none, or they do not lie in one storage."""
+    if has_no_storage(tensor) or (local := local_of(tensor)).numel() == 0:
+        return None
+    start = int(local.storage_offset()) * local.element_size()
+    return _compat.storage_id(local.untyped_storage()), start, end_of(local)
 
 
 def _view(tensor: Tensor, place: Place) -> object:
@@ -140,22 +156,28 @@ def _cut(tensor: Tensor) -> object:
 def refuse_shared_memory(targets: Sequence[Target], chosen: Iterable[Target]) -> None:
     """Refuse parameters of which a chosen one would be filled in part, or twice, with another."""
     to_fill = set(map(id, chosen))
+    for i, j in overlapping([target.place for target in targets]):
+        first, second = targets[i], targets[j]
+        if id(first) in to_fill or id(second) in to_fill:
+            raise ValueError(
+                f"parameters {first.name!r} and {second.name!r} share memory, but are not views of exactly the "
+                "same elements: one would be filled in part, or twice, with the other"
+            )
+
+
+def overlapping(places: Iterable[Place | None]) -> Iterator[tuple[int, int]]:
+    """The pairs of places, by their numbers, that have bytes in common, or may have some."""
     storages: dict[int, list[tuple[int, int, int]]] = {}
-    for i, target in enumerate(targets):
-        if target.place is not None:
-            storage, start, end = target.place
+    for i, place in enumerate(places):
+        if place is not None:
+            storage, start, end = place
             storages.setdefault(storage, []).append((start, end, i))
-    for places in storages.values():
+    for in_one in storages.values():
         open_ranges: list[tuple[int, int]] = []
-        for start, end, i in sorted(places):
+        for start, end, i in sorted(in_one):
             open_ranges = [(stop, j) for stop, j in open_ranges if stop > start]
             for _, j in open_ranges:
-                first, second = targets[min(i, j)], targets[max(i, j)]
-                if id(first) in to_fill or id(second) in to_fill:
-                    raise ValueError(
-                        f"parameters {first.name!r} and {second.name!r} share memory, but are not views of exactly the "
-                        "same elements: one would be filled in part, or twice, with the other"
-                    )
+                yield min(i, j), max(i, j)
             open_ranges.append((end, i))
 
 

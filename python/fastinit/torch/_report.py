@@ -77,10 +77,12 @@ class Report:
     rows : tuple of Row
         The parameters that were filled.
     buffers : tuple of str
-        The buffers that were on the meta device and have been computed.
+        The buffers that have been computed.
+    kept : tuple of str
+        The buffers that ``buffers=`` said to keep.
     left : tuple of str
-        The parameters, and buffers on the meta device, that ``include``
-        and ``exclude`` left alone, or that the recipe skips.
+        The parameters and buffers that ``include`` and ``exclude`` left alone,
+        and the parameters that the recipe skips.
     seed : int
         As it was given.
     bit_generator : str
@@ -90,6 +92,7 @@ class Report:
     __module__ = "fastinit.torch"
     rows: tuple[Row, ...]
     buffers: tuple[str, ...]
+    kept: tuple[str, ...]
     left: tuple[str, ...]
     seed: int
     bit_generator: str
@@ -130,11 +133,11 @@ class Report:
         frozen = [row.name for row in self.rows if row.frozen]
         if frozen:
             lines.append(f"frozen (also filled): {', '.join(frozen)}")
-        if self.buffers:
-            lines.append(f"buffers computed: {', '.join(self.buffers)}")
-        if self.left:
-            more = len(self.left) - _MANY
-            lines.append(f"left alone: {', '.join(self.left[:_MANY])}{f' and {more} more' if more > 0 else ''}")
+        lists = (("buffers computed", self.buffers), ("buffers kept", self.kept), ("left alone", self.left))
+        for what, names in lists:
+            if names:
+                more = len(names) - _MANY
+                lines.append(f"{what}: {', '.join(names[:_MANY])}{f' and {more} more' if more > 0 else ''}")
         return "\n".join(lines)
 
 

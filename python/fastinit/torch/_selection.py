@@ -39,14 +39,13 @@ def selected(
     tensors: Sequence[Sequence[str]],
     include: str | Sequence[str] | None,
     exclude: str | Sequence[str] | None,
-    others: Iterable[str] = (),
 ) -> list[bool]:
-    """For each tensor, by all its names, whether it is selected. ``others`` are names that a pattern may be for, too.
+    """For each tensor, by all its names, whether it is selected.
 
     The first name decides. But another name that was asked for must not be passed over without a word, nor one that was
     excluded be filled with it: those are refused.
     """
-    names = [*itertools.chain.from_iterable(tensors), *others]
+    names = list(itertools.chain.from_iterable(tensors))
     included = set(select(names, include, None))
     excluded = set(names).difference(select(names, None, exclude))
     return [_selected(first, more, include is not None, included, excluded) for first, *more in tensors]

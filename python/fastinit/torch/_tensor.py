@@ -15,15 +15,18 @@ from torch.autograd import forward_ad
 
 from . import _compat
 
-__all__ = ["end_of", "lost", "memory", "nothing", "watched", "why_not", "why_not_dtype", "write"]
+__all__ = ["end_of", "lost", "memory", "nothing", "partitioned", "watched", "why_not", "why_not_dtype", "write"]
 
 # --- may a value be written here? -----------------------------------------------------------------------------------
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
-def why_not(tensor: Tensor, *, meta: bool = False) -> str | None:
-    """Why the core cannot fill this tensor, or None if it can (with ``meta``: could, if a meta tensor had memory)."""
+def why_not(tensor: Tensor, *, meta: bool = False, any_dtype: bool = False) -> str | None:
+    """Why the core cannot fill this tensor, or None if it can (with ``meta``: could, if a meta tensor had memory).
+
+    With ``any_dtype``: why nothing can be written into it.
+    """
     # First, because any other question would call the subclass's ``__torch_function__``.
     if type(tensor) not in (Tensor, torch.nn.Parameter) or _compat.is_wrapped(tensor):
         return f"must be a plain tensor with memory of its own, got {type(tensor).__name__}"
@@ -33,7 +36,7 @@ def why_not(tensor: Tensor, *, meta: bool = False) -> str | None:
         return f"must be dense (torch.strided), got layout {tensor.layout}"
     if tensor.is_nested:
         return "must be dense (torch.strided), got a nested tensor"
-    if tensor.dtype not in _DTYPES:
+    if tensor.dtype not in _DTYPES and not any_dtype:
         return why_not_dtype(tensor.dtype)
     if tensor.is_neg():
         return "must not be a negated view; tensor.resolve_neg() makes a copy that is not"
@@ -87,6 +90,16 @@ def lost(tensor: Tensor) -> str | None:
     if _compat.forward_level() >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:  # type: ignore[no-untyped-call]
         return "must not be a dual tensor of forward-mode gradients, whose tangent would stay as it is"
     return None
+
+
+def partitioned(tensor: Tensor) -> str | None:
+    """Why a parameter that DeepSpeed's ZeRO-3 keeps elsewhere is not filled; None of any other tensor."""
+    if tensor.numel() > 0 or not hasattr(tensor, "ds_id"):
+        return None
+    return (
+        "must have elements, got a parameter that DeepSpeed's ZeRO-3 has partitioned: fill it inside of "
+        "deepspeed.zero.GatheredParameters(..., modifier_rank=0)"
+    )
 
 
 # --- how it gets there ----------------------------------------------------------------------------------------------

@@ -65,7 +65,7 @@ import fastinit
 from fastinit._arguments import documented
 
 from ._generator import seed_of, word_of
-from ._tensor import lost, watched, why_not, write
+from ._tensor import lost, partitioned, watched, why_not, write
 
 __all__ = [
     "calculate_gain",
@@ -136,6 +136,8 @@ def _fill(
         if explicit:
             raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
         return theirs()
+    if explicit and (elsewhere := partitioned(tensor)) is not None:
+        raise ValueError(f"tensor {elsewhere}")
     reason = why_not(tensor)
     if explicit and (reason := reason or lost(tensor)) is not None:
         raise ValueError(f"tensor {reason}. Without seed= and stream=, torch.nn.init's own function does the work")
