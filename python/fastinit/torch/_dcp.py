@@ -168,6 +168,8 @@ class FastInitReader(StorageReader):
         which = selected(tensors, include, exclude)
         picked = set(itertools.chain.from_iterable(itertools.compress(tensors, which)))
         chosen = [target for target in targets if target.name in picked]
+        values = values_of(recipe, targets, chosen, source if isinstance(source, torch.nn.Module) else None)
+        chosen = [target for target in chosen if target.name in values]
         wanted = [] if buffers == "keep" else [buffer for buffer in own_buffers if buffer.name in picked]
         if module is None:
             refuse_inputs_by_name(names.values(), [name for target in chosen for name in target.names])
@@ -187,8 +189,6 @@ class FastInitReader(StorageReader):
                     f"{key}: only {kind} are filled; this entry would be left as it is, but it is on the meta device "
                     f"and has no values. Give exclude={names[key]!r} and load without it, or use init_module"
                 )
-        values = values_of(recipe, targets, chosen, source if isinstance(source, torch.nn.Module) else None)
-        chosen = [target for target in chosen if target.name in values]
         for target in chosen:
             _check_parameter(target)
         refuse_shared_memory(targets, chosen)
