@@ -645,7 +645,7 @@ GPT2, LLAMA, VIT = gpt2(), llama(), vit()
 RESNET = shapes.resnet50()
 # The same without the third convolution of each block.
 BASIC = {name: shape for name, shape in RESNET.items() if "conv3" not in name and "bn3" not in name}
-SHAPES = {"gpt2": GPT2, "llama": LLAMA, "vit": VIT, "resnet": RESNET}
+BY_NAME = {"gpt2": GPT2, "llama": LLAMA, "vit": VIT, "resnet": RESNET}
 
 
 def of(recipe: Recipe, shapes: dict[str, tuple[int, ...]], name: str) -> Initializer:
@@ -715,7 +715,7 @@ def test_a_state_dict_of_a_resnet_has_the_statistics_of_its_norms() -> None:
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_prefix_changes_no_law(name: str, prefix: str) -> None:
     """Patterns find no word of theirs in it."""
-    plain = SHAPES[name]
+    plain = BY_NAME[name]
     found = match(recipes.named(name, plain), plain)
     under = {prefix + parameter: shape for parameter, shape in plain.items()}
     moved = match(recipes.named(name, under), under)
@@ -724,7 +724,7 @@ def test_a_prefix_changes_no_law(name: str, prefix: str) -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_name_more_or_less_is_refused(name: str) -> None:
-    plain = SHAPES[name]
+    plain = BY_NAME[name]
     words = (
         rf"^recipe '{name}' is for .*, as PyTorch names their parameters; these parameters are not those of its list: "
     )
@@ -764,7 +764,7 @@ def test_a_name_more_or_less_is_refused(name: str) -> None:
 def test_shapes_have_to_go_together(name: str, parameter: str, shape: tuple[int, ...]) -> None:
     message = f"of another shape: .*{re.escape(repr(parameter))} with {re.escape(str(shape))}"
     with pytest.raises(ValueError, match=message):
-        recipes.named(name, {**SHAPES[name], parameter: shape})
+        recipes.named(name, {**BY_NAME[name], parameter: shape})
 
 
 def test_a_model_may_be_given_by_its_config() -> None:

@@ -241,6 +241,9 @@ def test_a_name_gives_the_laws_of_the_models_own_code(model: str) -> None:
     assert [row.name for row in report.rows] == [parameter for parameter, _ in theirs.named_parameters()]
     both = [{key: p.detach().numpy() for key, p in m.named_parameters()} for m in (theirs, ours)]
     for row in report.rows:
+        assert row.expected_mean is not None
+        assert row.expected_std is not None
+        assert row.initializer is not None
         for parameters in both:
             assert row.expected_mean is not None
             assert row.expected_std is not None
