@@ -6,6 +6,7 @@ Streams follow from names and order; what it does not take over is torch's as ev
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import importlib
 import math
@@ -77,6 +78,16 @@ def streams(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(Acceleration, "_stream", recorded)
     monkeypatch.setattr(Acceleration, "_fill", filled)
     return used
+
+
+def initialising(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function is part of an initialisation: the name of its caller says so."""
+
+    @functools.wraps(function)
+    def init_weights(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return init_weights
 
 
 def array(tensor: Tensor) -> NDArray[Any]:
@@ -339,6 +350,7 @@ FACTORIES: dict[str, tuple[Callable[..., Tensor], Callable[..., NDArray[Any]]]] 
 
 @pytest.mark.parametrize("dtype", [None, *DTYPES])
 @pytest.mark.parametrize("name", FACTORIES)
+@initialising
 def test_factories(name: str, dtype: torch.dtype | None) -> None:
     make, want = FACTORIES[name]
     for options in ({}, {"requires_grad": True}, {"device": "cpu", "layout": torch.strided, "pin_memory": False}):
@@ -354,6 +366,7 @@ def test_factories(name: str, dtype: torch.dtype | None) -> None:
         assert equal(second, want((6, 5), "#2", made.dtype))
 
 
+@initialising
 def test_factories_follow_the_defaults() -> None:
     torch.set_default_dtype(torch.float64)
     try:
@@ -378,6 +391,7 @@ def test_factories_follow_the_defaults() -> None:
         torch.set_default_device(None)
 
 
+@initialising
 def test_any_memory() -> None:
     """Strided, transposed, channels last, empty, 0-d: the values of the contiguous tensor, and nothing beside them."""
     with accelerate(seed=SEED):
@@ -395,6 +409,7 @@ def test_any_memory() -> None:
     assert equal(point, normal((), "#5"))
 
 
+@initialising
 def test_inference_mode() -> None:
     outside = torch.zeros(4)
     with torch.inference_mode(), accelerate(seed=SEED) as done:
@@ -410,6 +425,7 @@ def test_inference_mode() -> None:
     assert (done.calls, done.passed) == (0, 1)
 
 
+@initialising
 def test_autograd_sees_that_the_values_changed() -> None:
     x = torch.ones(3, requires_grad=True)
     y = torch.ones(3)
@@ -525,6 +541,7 @@ def dual() -> Tensor:
 
 @pytest.mark.parametrize("name", PASSED)
 @pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@initialising
 def test_falls_through(name: str) -> None:
     """With torch's bits, and torch's generator as torch leaves it."""
     torch.manual_seed(2)
@@ -539,6 +556,7 @@ def test_falls_through(name: str) -> None:
     assert got.tolist() == want.tolist()
 
 
+@initialising
 def test_draws_of_other_laws_are_torchs() -> None:
     laws: list[Callable[[], Tensor]] = [
         lambda: torch.empty(9).exponential_(),
@@ -588,6 +606,7 @@ MISTAKES: dict[str, Callable[[], Any]] = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
+@initialising
 def test_mistakes_get_torchs_errors(name: str) -> None:
     with pytest.raises(Exception) as plain:  # noqa: PT011
         MISTAKES[name]()
@@ -597,6 +616,7 @@ def test_mistakes_get_torchs_errors(name: str) -> None:
     assert done.calls == 0
 
 
+@initialising
 def test_a_refused_call_takes_no_stream() -> None:
     with accelerate(seed=SEED) as done:
         with pytest.raises(RuntimeError):
@@ -606,6 +626,7 @@ def test_a_refused_call_takes_no_stream() -> None:
     assert (done.calls, done.passed) == (1, 2)
 
 
+@initialising
 def test_without_a_seed_a_refused_call_has_torchs_bits() -> None:
     """The number that would have been its stream is still torch's to draw."""
     draws: list[Callable[[], Tensor]] = [
@@ -627,6 +648,7 @@ def test_without_a_seed_a_refused_call_has_torchs_bits() -> None:
         assert found[0] == found[1]
 
 
+@initialising
 def test_other_devices() -> None:
     with accelerate(seed=SEED) as done:
         assert torch.empty(3, device="meta").normal_().is_meta
@@ -654,6 +676,7 @@ class Told(untyped.Tensor):  # type: ignore[misc]
         return super().__torch_function__(func, kinds, args, kwargs or {})
 
 
+@initialising
 def test_subclasses_are_asked_as_ever() -> None:
     def ask() -> list[Any]:
         Told.told.clear()
@@ -680,6 +703,7 @@ def test_memory_that_was_freed() -> None:
         assert not done._fill(x, fastinit.normal, {})
 
 
+@initialising
 def test_a_clone_that_waits_for_the_first_write() -> None:
     x = torch.zeros(4)
     y = torch._lazy_clone(x)
@@ -807,6 +831,7 @@ def test_parts_of_a_parameter(streams: list[str]) -> None:
     assert streams == ["first.weight", *(f"first.weight#{k}" for k in range(2, 7))]
 
 
+@initialising
 def test_parameters_in_one_storage(streams: list[str]) -> None:
     flat = torch.zeros(20)
     module = nn.Module()
@@ -820,6 +845,7 @@ def test_parameters_in_one_storage(streams: list[str]) -> None:
     assert streams == ["b", "a", "#1", "b#2", "#2"]
 
 
+@initialising
 def test_unknown_tensors_go_by_order(streams: list[str]) -> None:
     tree = Tree()
     with accelerate(seed=SEED, module=tree):
@@ -968,6 +994,7 @@ def test_the_same_on_any_number_of_threads() -> None:
     assert len(set(weights)) == 1
 
 
+@initialising
 def test_seeds() -> None:
     for seed in (0, 2**64 - 1, np.uint64(5)):
         with accelerate(seed=seed):
@@ -982,6 +1009,7 @@ def test_seeds() -> None:
         accelerate(seed=0, module=torch.empty(3))  # type: ignore[arg-type]
 
 
+@initialising
 def test_without_a_seed_torch_governs() -> None:
     def draw() -> tuple[list[float], ...]:
         with accelerate() as done:
@@ -1080,6 +1108,7 @@ def test_what_others_replaced_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.undo()
 
 
+@initialising
 def test_nested_blocks() -> None:
     with accelerate(seed=SEED) as outer:
         a = torch.empty(3).normal_()
@@ -1097,6 +1126,7 @@ def test_nested_blocks() -> None:
     assert (outer.calls, inner.calls) == (8, 7)
 
 
+@initialising
 def test_a_block_can_run_again_and_inside_itself() -> None:
     block = accelerate(seed=SEED)
     for _ in range(2):
@@ -1123,6 +1153,7 @@ def test_a_decorator() -> None:
     assert equal(a.weight, c.weight)  # type: ignore[arg-type]
 
 
+@initialising
 def test_blocks_that_do_not_end_in_order() -> None:
     a, b = accelerate(seed=1), accelerate(seed=2)
     a.__enter__()
@@ -1134,6 +1165,7 @@ def test_blocks_that_do_not_end_in_order() -> None:
     b.__exit__(None, None, None)
 
 
+@initialising
 def test_install() -> None:
     uninstall()  # nothing to end
     try:
@@ -1187,6 +1219,7 @@ class Counting(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
+@initialising
 def test_beside_other_modes() -> None:
     with Counting() as outer, accelerate(seed=SEED) as done, Counting() as inner:
         layer = nn.Linear(3, 4)
@@ -1204,6 +1237,7 @@ def test_beside_other_modes() -> None:
 # --- threads and processes ------------------------------------------------------------------------------------------
 
 
+@initialising
 def draws() -> list[float]:
     with torch.no_grad():
         layer = nn.Linear(3, 3)

@@ -25,10 +25,12 @@ __all__ = [
     "BUFFER_METHODS",
     "INPUT_NAMES",
     "MODEL_METHOD",
+    "MODULE_CALLS",
     "PARAMETERS_MOVE",
     "TRUNCATED",
     "WRAPPERS",
     "DisableTorchFunction",
+    "base_of",
     "buffers_of",
     "calculate_correct_fan",
     "children_of",
@@ -148,6 +150,7 @@ def is_device_mode(mode: TorchFunctionMode) -> bool:
 # --- tensors and modules --------------------------------------------------------------------------------------------
 
 _check_attributes(torch.Tensor, "torch.Tensor", ("_version",), "to see whether a method has written a buffer")
+_check_attributes(torch.Tensor, "torch.Tensor", ("_base",), "to see what a tensor is a view of")
 _check_attributes(torch.UntypedStorage, "torch.UntypedStorage", ("_cdata",), "to see which tensors share memory")
 _check_attributes(
     Module(),
@@ -157,6 +160,7 @@ _check_attributes(
 )
 
 version: Callable[[Tensor], int] = operator.attrgetter("_version")
+base_of: Callable[[Tensor], Tensor | None] = operator.attrgetter("_base")
 storage_id: Callable[[torch.UntypedStorage], int] = operator.attrgetter("_cdata")
 parameters_of: Callable[[Module], dict[str, Parameter | None]] = operator.attrgetter("_parameters")
 buffers_of: Callable[[Module], dict[str, Tensor | None]] = operator.attrgetter("_buffers")
@@ -250,6 +254,11 @@ no_grad_fill: Callable[..., Tensor] = _of_accelerate("torch.nn.init._no_grad_fil
 _of_accelerate("torch.nn.init._no_grad_trunc_normal_", "to draw truncated normals")
 calculate_correct_fan: Callable[[Tensor, str], int] = _of_accelerate(
     "torch.nn.init._calculate_correct_fan", "to draw kaiming_uniform_"
+)
+# What is on the stack while a module runs.
+MODULE_CALLS: tuple[object, ...] = tuple(
+    _of_accelerate(f"torch.nn.Module.{name}", "to see that a module runs")
+    for name in ("_wrapped_call_impl", "_call_impl")
 )
 # Asked by whatever may give a parameter other memory: Module.to, to_empty and their kind.
 PARAMETERS_MOVE: Callable[..., Any] = _of_accelerate(

@@ -30,7 +30,7 @@ from . import _compat
 from ._generator import seed_of, word_of
 from ._names import Names
 from ._taken import TAKEN, Arguments, Function, Types, init_function, truncated_instead_of
-from ._tensor import memory, nothing, why_not
+from ._tensor import computed, memory, nothing, why_not
 
 __all__ = ["Acceleration", "accelerate", "install", "uninstall"]
 
@@ -260,7 +260,7 @@ class Acceleration(TorchFunctionMode):
         """Whether fastinit could do it. If not, nothing has happened. A fresh tensor has no name and no history."""
         begin = time.perf_counter()
         with _compat.DisableTorchFunction():
-            if why_not(tensor) is not None:
+            if why_not(tensor) is not None or (not fresh and computed(tensor)):
                 return False
             name = None if fresh or self._seed is None else self._names.of(tensor)
             out = memory(tensor)
@@ -288,8 +288,14 @@ class Acceleration(TorchFunctionMode):
             return f"#{number}"
         return name if number == 1 and "#" not in name else f"{name}#{number}"
 
+    def _knows(self, tensor: Tensor) -> bool:
+        """Whether the tensor is a parameter, or a part of one."""
+        with _compat.DisableTorchFunction():
+            return self._names.knows(tensor)
+
     def _leave(self, func: Function, args: tuple[Any, ...], kwargs: Arguments) -> Any:
-        self.passed += 1
+        if not torch.compiler.is_compiling():  # the compiler would compile anew whenever the number has changed
+            self.passed += 1
         return func(*args, **kwargs)
 
 

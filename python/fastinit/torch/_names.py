@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Iterable, Iterator
 
 from torch import Tensor
-from torch.nn import Module
+from torch.nn import Module, Parameter
 
 from . import _compat
 from ._tensor import why_not
@@ -41,6 +41,8 @@ class Names:
         self._slots: dict[int, list[Slot]] = {}  # by id of a parameter or module
         self._storages: dict[int, list[Slot]] = {}  # by address of a parameter's storage
         self._sweep_at = 1000
+        self._parts: dict[int, weakref.ref[Tensor]] = {}  # by id: tensors that are the memory of a parameter
+        self._sweep_parts_at = 1000
 
     def add_tree(self, root: Module) -> None:
         """All modules and parameters from ``root`` downwards."""
@@ -61,6 +63,26 @@ class Names:
         if known is None or known() is not child:  # a copy, or built before: nobody told of its parameters
             self.add_tree(child)
         self._add(self._slots, id(child), self._slot(parent, key))
+
+    def add_part(self, source: Tensor, part: Tensor) -> None:
+        """``part`` is ``source.data`` or ``source.detach()``, which matters if ``source`` is of a parameter."""
+        if type(source) is not Parameter and not self._is_part(source):
+            return
+        if len(self._parts) >= self._sweep_parts_at:
+            self._parts = {key: ref for key, ref in self._parts.items() if ref() is not None}
+            self._sweep_parts_at = 1000 + 2 * len(self._parts)
+        self._parts[id(part)] = weakref.ref(part)
+
+    def knows(self, tensor: Tensor) -> bool:
+        """Whether it is a parameter of any module, or a part of the memory of one."""
+        return self._is_part(tensor) or self.of(tensor) is not None
+
+    def _is_part(self, tensor: Tensor) -> bool:
+        with _compat.DisableTorchFunction():
+            base = _compat.base_of(tensor)
+        root = tensor if base is None else base
+        reference = self._parts.get(id(root))
+        return type(root) is Parameter or (reference is not None and reference() is root)
 
     def of(self, tensor: Tensor) -> str | None:
         """The name of the parameter that this tensor is, or whose memory it is a part of; None if there is none."""

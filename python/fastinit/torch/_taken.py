@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import functools
 import math
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 import fastinit
 
 from . import _compat
+from ._stage import initialises
 from ._tensor import watched
 
 if TYPE_CHECKING:
@@ -34,6 +37,14 @@ def _overridden(types: Types) -> bool:
     return any(kind is not Tensor for kind in types)
 
 
+def _always() -> bool:
+    return True
+
+
+def _never() -> bool:
+    return False
+
+
 def _method(keywords: dict[str, str], fill: Function) -> Taker:
     """``Tensor.normal_`` or ``uniform_``: torch's names of the two parameters and fastinit's."""
 
@@ -45,6 +56,7 @@ def _method(keywords: dict[str, str], fill: Function) -> Taker:
             and not _overridden(types)
             and not watched(by_modes=False)
             and not (torch.is_grad_enabled() and tensor.requires_grad)
+            and initialises(lambda: context._knows(tensor))
             and context._fill(tensor, fill, {keywords[name]: value for name, value in given.items()})
         ):
             return tensor
@@ -84,7 +96,7 @@ def _made(
 ) -> Tensor | None:
     """A new tensor, filled; None where torch has to do it, or to say what is wrong."""
     options = {name: value for name, value in kwargs.items() if name not in ("generator", "out") or value is not None}
-    if "generator" in options or "out" in options or watched(by_modes=False):
+    if "generator" in options or "out" in options or watched(by_modes=False) or not initialises(_never):
         return None
     tensor: Tensor = make(*args, **options)
     return tensor if context._fill(tensor, fill, parameters, fresh=True) else None
@@ -108,7 +120,12 @@ def _init(keywords: dict[str, str], fill: Function, torchs: Function) -> Taker:
             return context._leave(func, args, kwargs)
         tensor, generator = kwargs["tensor"], kwargs["generator"]
         parameters = {ours: kwargs[name] for name, ours in keywords.items()}
-        if generator is None and not watched(by_modes=False) and context._fill(tensor, fill, parameters):
+        if (
+            generator is None
+            and not watched(by_modes=False)
+            and initialises(_always)
+            and context._fill(tensor, fill, parameters)
+        ):
             return tensor
         return context._leave(torchs, (tensor, *parameters.values(), generator), {})
 
@@ -143,12 +160,12 @@ def truncated_instead_of(
 
     @functools.wraps(original)
     def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, *args: Any, **kwargs: Any) -> Any:
-        context = block()
+        context = None if torch.compiler.is_compiling() else block()
         if context is not None:
             generators = [value for value in (*args, *kwargs.values()) if value is not None]
             recorded = not no_grad and torch.is_grad_enabled() and tensor.requires_grad
             # torch divides by std and says so where it is 0.
-            if not generators and not recorded and std != 0 and not watched(by_modes=False):
+            if not generators and not recorded and std != 0 and not watched(by_modes=False) and initialises(_always):
                 parameters = {"mean": mean, "std": std, "low": a, "high": b, "bounds": "absolute"}
                 if context._fill(tensor, fastinit.truncated_normal, parameters):
                     return tensor
@@ -164,6 +181,32 @@ def _replaced(context: Acceleration, func: Function, types: Types, args: tuple[A
     return func(*args, **kwargs)
 
 
+def _part(context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments) -> Any:
+    """``p.data`` and ``p.detach()``: other tensors that mean the parameter."""
+    part = func(*args, **kwargs)
+    # Not by ``types``: torch puts a plain Parameter there when it asks for an attribute.
+    if not torch.compiler.is_compiling() and type(args[0]) in (Tensor, Parameter):
+        context._names.add_part(args[0], part)
+    return part
+
+
+def _of_orthogonal(
+    context: Acceleration, func: Function, types: Types, args: tuple[Any, ...], kwargs: Arguments
+) -> Any:
+    """Steps of ``orthogonal_`` that torch does not have for some DTensors."""
+    try:
+        return func(*args, **kwargs)
+    except RuntimeError as error:
+        if _overridden(types) and sys._getframe(2).f_code is _ORTHOGONAL:
+            raise RuntimeError(
+                "torch.nn.init.orthogonal_ cannot fill this tensor subclass: torch has no "
+                f"{func.__name__} for it. fastinit.torch.init_module fills DTensors, by a recipe with "
+                'Initializer("orthogonal")'
+            ) from error
+        raise
+
+
+_ORTHOGONAL = torch.nn.init.orthogonal_.__code__
 TAKEN: dict[Function, Taker] = {
     Tensor.normal_: _method({"mean": "mean", "std": "std"}, fastinit.normal),
     Tensor.uniform_: _method({"from": "low", "to": "high"}, fastinit.uniform),
@@ -172,6 +215,11 @@ TAKEN: dict[Function, Taker] = {
     torch.randn_like: _factory(torch.empty_like, fastinit.normal),
     torch.rand_like: _factory(torch.empty_like, fastinit.uniform),
     torch.normal: _take_normal,
+    Tensor.data.__get__: _part,  # type: ignore[attr-defined]
+    Tensor.detach: _part,
+    torch.detach: _part,
+    Tensor.t_: _of_orthogonal,
+    torch.linalg.qr: _of_orthogonal,
     Tensor.data.__set__: _replaced,  # type: ignore[attr-defined]
     _compat.PARAMETERS_MOVE: _replaced,
 }

@@ -15,7 +15,18 @@ from torch.autograd import forward_ad
 
 from . import _compat
 
-__all__ = ["end_of", "lost", "memory", "nothing", "partitioned", "watched", "why_not", "why_not_dtype", "write"]
+__all__ = [
+    "computed",
+    "end_of",
+    "lost",
+    "memory",
+    "nothing",
+    "partitioned",
+    "watched",
+    "why_not",
+    "why_not_dtype",
+    "write",
+]
 
 # --- may a value be written here? -----------------------------------------------------------------------------------
 
@@ -81,6 +92,15 @@ def watched(*, by_modes: bool) -> bool:
     )
 
 
+def computed(tensor: Tensor) -> bool:
+    """Whether autograd knows this tensor, or what it is a view of, as computed from others.
+
+    So is ``layer.weight`` under a parametrization: computed again at the next access, whatever is written there.
+    """
+    base = _compat.base_of(tensor)
+    return (tensor if base is None else base).grad_fn is not None
+
+
 def lost(tensor: Tensor) -> str | None:
     """Why a value must not be written into this tensor even if the caller insists: it would be lost, or wrong."""
     if _compat.trace() is not None:
@@ -89,6 +109,12 @@ def lost(tensor: Tensor) -> str | None:
         return "must not be filled under make_fx or torch.export, which would not record it"
     if _compat.forward_level() >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:  # type: ignore[no-untyped-call]
         return "must not be a dual tensor of forward-mode gradients, whose tangent would stay as it is"
+    if computed(tensor):
+        return (
+            "must not be computed from other tensors, as a parametrized weight is (weight_norm, spectral_norm ...), "
+            "whose values would vanish: fill the layer before it is parametrized, or fill another tensor and assign "
+            f"it (`layer.weight = value`), got a tensor with grad_fn {type(tensor.grad_fn).__name__}"
+        )
     return None
 
 

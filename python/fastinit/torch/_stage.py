@@ -1,0 +1,114 @@
+"""Whether a random draw is part of an initialisation: read from Python's stack, outwards from the draw.
+
+What a module draws when it runs must stay torch's: torch repeats it for gradients with its function modes off.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from types import CodeType, FrameType, FunctionType, ModuleType
+
+import torch.utils.checkpoint
+from torch.autograd.function import BackwardCFunction, Function
+from torch.nn import Module
+from torch.utils.data import get_worker_info
+
+from . import _compat
+
+__all__ = ["initialises"]
+
+
+def _function(value: object) -> FunctionType | None:
+    """The function of Python's that is called in the end; None of anything else."""
+    value = getattr(value, "__func__", value)
+    value = inspect.unwrap(value) if isinstance(value, FunctionType) else None
+    return value if isinstance(value, FunctionType) else None
+
+
+def _code(value: object) -> CodeType | None:
+    function = _function(value)
+    return None if function is None else function.__code__
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The names of a function and of those that are defined in it."""
+    yield code.co_name
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)
+
+
+def _names_in(module: ModuleType) -> Iterator[str]:
+    """The names of all functions of a module."""
+    for value in vars(module).values():
+        for member in vars(value).values() if isinstance(value, type) else (value,):
+            function = _function(member)
+            if function is not None and function.__globals__ is vars(module):
+                yield from _names(function.__code__)
+
+
+_RUN = [_code(call) for call in (*_compat.MODULE_CALLS, Function.apply, BackwardCFunction.apply)]
+_BUILD = _code(Module.apply)
+_CHECKPOINT = vars(torch.utils.checkpoint)
+_TORCH_INIT = vars(torch.nn.init)
+
+# What the name of a frame's function may say, and what settles it.
+_NOTHING, _BY_NAME, _BY_CODE, _BY_GLOBALS, _BY_FIRST_ARGUMENT = range(5)
+
+
+class _Signs(dict[str, int]):
+    """For each name of a function what to look at. (Code objects are slow to hash.)"""
+
+    def __missing__(self, name: str) -> int:
+        small = name.lower()
+        verb, noun = "init" in small or "reset" in small, "weight" in small or "param" in small
+        sign = self[name] = _BY_NAME if verb and noun else _NOTHING
+        return sign
+
+
+_SIGNS = _Signs(dict.fromkeys((*_names_in(torch.nn.init), *_names_in(torch.utils.checkpoint)), _BY_GLOBALS))
+_SIGNS.update({code.co_name: _BY_CODE for code in (*_RUN, _BUILD) if code is not None})
+_SIGNS.update({"__init__": _BY_FIRST_ARGUMENT, "forward": _BY_FIRST_ARGUMENT})
+
+
+def initialises(known: Callable[[], bool]) -> bool:
+    """Whether the draw that asks is part of an initialisation.
+
+    It is not, wherever it stands, while a module runs: in a call or a ``forward`` of one, an autograd function,
+    activation checkpointing, a data worker. Else it is one if ``known()``, or inside of ``torch.nn.init``, of the
+    constructor of a module, of ``Module.apply``, or of a function with a name such as ``reset_parameters``.
+    """
+    if get_worker_info() is not None:
+        return False
+    builds = False
+    unsure: list[FrameType] = []
+    frame: FrameType | None = sys._getframe(1)
+    signs = _SIGNS
+    while frame is not None:
+        if sign := signs[frame.f_code.co_name]:
+            if sign == _BY_NAME:
+                builds = True
+            elif sign == _BY_FIRST_ARGUMENT:
+                unsure.append(frame)
+            elif sign == _BY_GLOBALS:
+                if frame.f_globals is _CHECKPOINT:
+                    return False
+                builds = builds or frame.f_globals is _TORCH_INIT
+            elif frame.f_code in _RUN:
+                return False
+            elif frame.f_code is _BUILD:
+                builds = True
+        frame = frame.f_back
+    # Last, since to read a frame's variables keeps them alive until it ends (before Python 3.13).
+    for frame in unsure:
+        if frame.f_code.co_name == "forward" and _of_module(frame):
+            return False
+    return builds or known() or any(map(_of_module, unsure))
+
+
+def _of_module(frame: FrameType) -> bool:
+    """Whether the first argument is a module."""
+    names = frame.f_code.co_varnames
+    return bool(names) and isinstance(frame.f_locals.get(names[0]), Module)
