@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.autograd import forward_ad
+from torch.nn.utils import parametrize
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -547,6 +548,69 @@ def test_make_fx_sees_the_call(written: list[Tensor]) -> None:
     with pytest.raises(ValueError, match=r"^tensor must not be filled under make_fx or torch\.export"):
         make_fx(lambda x: init.normal_(x.clone(), seed=1))(torch.zeros(3))
     assert not written
+
+
+class Doubled(torch.nn.Module):
+    """A parametrization."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * 2
+
+
+def doubled(layer: torch.nn.Module) -> torch.nn.Module:
+    return parametrize.register_parametrization(layer, "weight", Doubled())
+
+
+COMPUTED: dict[str, Callable[[torch.nn.Module], Any]] = {
+    "weight_norm": torch.nn.utils.parametrizations.weight_norm,
+    "spectral_norm": torch.nn.utils.parametrizations.spectral_norm,
+    "orthogonal": torch.nn.utils.parametrizations.orthogonal,
+    "a parametrization": doubled,
+    "the old weight_norm": torch.nn.utils.weight_norm,
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+@pytest.mark.parametrize("name", COMPUTED)
+def test_a_computed_weight_is_refused_with_a_seed(name: str, written: list[Tensor]) -> None:
+    """What is written there is lost. Without a seed torch's own function does it, as ever."""
+    layer: Any = torch.nn.Linear(6, 6)
+    COMPUTED[name](layer)
+    layer.eval()  # or else each access to the weight of spectral_norm is a step of its iteration
+    before = layer.weight.tolist()
+    for function in ("normal_", "trunc_normal_", "kaiming_uniform_", "orthogonal_", "zeros_", "eye_"):
+        for weight in (layer.weight, layer.weight[1:], layer.weight.t()):
+            with pytest.raises(ValueError, match=r"^tensor must not be computed .* assign it .* grad_fn \w+$"):
+                call(function, weight, seed=1)
+    assert layer.weight.tolist() == before
+    torch.manual_seed(3)
+    torch.nn.init.normal_(layer.weight)
+    state = torch.get_rng_state()
+    torch.manual_seed(3)
+    init.normal_(layer.weight)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert not written
+
+
+def test_what_is_said_there_works() -> None:
+    """Before, or assigned."""
+    layer: Any = torch.nn.Linear(6, 6)
+    init.normal_(layer.weight, std=0.02, seed=1)
+    want = layer.weight.detach().clone()
+    torch.nn.utils.parametrizations.weight_norm(layer)
+    assert torch.allclose(layer.weight, want)
+    value = init.normal_(torch.empty(6, 6), std=0.5, seed=1)
+    layer.weight = value
+    assert torch.allclose(layer.weight, value)
+
+
+def test_views_of_parameters_are_filled(written: list[Tensor]) -> None:
+    weight = torch.nn.Parameter(torch.zeros(4, 3))
+    for view in (weight[:3], weight.T, weight.data, weight.detach(), weight.view(-1)[2:], weight[1].data):
+        assert init.normal_(view, seed=1) is view
+        assert written.pop() is view
+        assert init.uniform_(view) is view
+        assert written.pop() is view
 
 
 def test_torchs_own_functions_are_kept() -> None:

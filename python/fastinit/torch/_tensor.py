@@ -92,15 +92,6 @@ def watched(*, by_modes: bool) -> bool:
     )
 
 
-def computed(tensor: Tensor) -> bool:
-    """Whether autograd knows this tensor, or what it is a view of, as computed from others.
-
-    So is ``layer.weight`` under a parametrization: computed again at the next access, whatever is written there.
-    """
-    base = _compat.base_of(tensor)
-    return (tensor if base is None else base).grad_fn is not None
-
-
 def lost(tensor: Tensor) -> str | None:
     """Why a value must not be written into this tensor even if the caller insists: it would be lost, or wrong."""
     if _compat.trace() is not None:
@@ -109,12 +100,6 @@ def lost(tensor: Tensor) -> str | None:
         return "must not be filled under make_fx or torch.export, which would not record it"
     if _compat.forward_level() >= 0 and forward_ad.unpack_dual(tensor).tangent is not None:  # type: ignore[no-untyped-call]
         return "must not be a dual tensor of forward-mode gradients, whose tangent would stay as it is"
-    if computed(tensor):
-        return (
-            "must not be computed from other tensors, as a parametrized weight is (weight_norm, spectral_norm ...), "
-            "whose values would vanish: fill the layer before it is parametrized, or fill another tensor and assign "
-            f"it (`layer.weight = value`), got a tensor with grad_fn {type(tensor.grad_fn).__name__}"
-        )
     return None
 
 
@@ -125,6 +110,22 @@ def partitioned(tensor: Tensor) -> str | None:
     return (
         "must have elements, got a parameter that DeepSpeed's ZeRO-3 has partitioned: fill it inside of "
         "deepspeed.zero.GatheredParameters(..., modifier_rank=0)"
+    )
+
+
+def computed(tensor: Tensor) -> str | None:
+    """Why it would be lost, even if torch wrote it: autograd knows this tensor as computed from others.
+
+    So is ``layer.weight`` under a parametrization: the next access computes it again. A view of a leaf is none.
+    """
+    base = _compat.base_of(tensor)
+    step = (tensor if base is None else base).grad_fn
+    if step is None:
+        return None
+    return (
+        "must not be computed from others, as the weight of a parametrized layer is (weight_norm, spectral_norm ...): "
+        "what is written there is lost. Fill the layer before it is parametrized, or fill another tensor and assign "
+        f"it (`layer.weight = value`); got a tensor with grad_fn {type(step).__name__}"
     )
 
 

@@ -44,10 +44,10 @@ torch takes, and where torch records or transforms the call (``torch.compile``,
 modes). With ``seed`` or ``stream`` given, torch's function is not called: what
 fastinit cannot fill, or what would be lost (under ``torch.jit.trace``,
 ``make_fx``, ``torch.export``, in a dual tensor, in a tensor that vmap has
-wrapped), is an error. A call that ``torch.compile`` leaves to Python, one on a
-plain tensor under vmap or in a dual level, and one under modes that merely
-watch fill as ever; under ``torch.compile(fullgraph=True)``, torch's compiler
-refuses the call.
+wrapped, in a weight that a parametrization computes), is an error. A call that
+``torch.compile`` leaves to Python, one on a plain tensor under vmap or in a
+dual level, and one under modes that merely watch fill as ever; under
+``torch.compile(fullgraph=True)``, torch's compiler refuses the call.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ import fastinit
 from fastinit._arguments import documented
 
 from ._generator import seed_of, word_of
-from ._tensor import lost, partitioned, watched, why_not, write
+from ._tensor import computed, lost, partitioned, watched, why_not, write
 
 __all__ = [
     "calculate_gain",
@@ -141,8 +141,11 @@ def _fill(
     reason = why_not(tensor)
     if explicit and (reason := reason or lost(tensor)) is not None:
         raise ValueError(f"tensor {reason}. Without seed= and stream=, torch.nn.init's own function does the work")
+    why_computed = None if reason else computed(tensor)
+    if explicit and why_computed is not None:
+        raise ValueError(f"tensor {why_computed}")
     foreign = generator is not None and (not isinstance(generator, torch.Generator) or generator.device.type != "cpu")
-    if reason is not None or foreign:
+    if reason is not None or why_computed is not None or foreign:
         return theirs()
     if warning is not None:
         warnings.warn(warning, stacklevel=3)
