@@ -37,7 +37,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import fastinit
 from conftest import library
-from fastinit.torch import _compat, accelerate, install, uninstall
+from fastinit.torch import _compat, _stage, accelerate, install, uninstall
 from fastinit.torch._construct import Acceleration, _replacements
 
 accelerate_file = importlib.import_module("fastinit.torch._construct")
@@ -445,6 +445,202 @@ def test_constants_are_as_ever() -> None:
     assert layer.bias.tolist() == [0.0] * 5
     assert (done.calls, done.passed) == (0, 0)
     assert layer.weight.requires_grad
+
+
+# --- a part of an initialisation, or not ----------------------------------------------------------------------------
+
+
+class Drawing(nn.Module):
+    """Calls a function when it is built and when it runs."""
+
+    def __init__(self, draw: Callable[[], Any]) -> None:
+        super().__init__()
+        self.draw = draw
+        draw()
+
+    def forward(self) -> Any:
+        return self.draw()
+
+
+class NoModule:
+    """Draws when it is built and when it runs, and is no module."""
+
+    def __init__(self, draw: Callable[[], Any]) -> None:
+        self.draw = draw
+        draw()
+
+    def forward(self) -> Any:
+        return self.draw()
+
+
+def named(name: str, draw: Callable[[], Any]) -> None:
+    """Calls it from a function of that name."""
+    space: dict[str, Any] = {}
+    exec(f"def {name}(draw): return draw()", space)
+    space[name](draw)
+
+
+FREE: dict[str, Callable[[], Any]] = {
+    "randn": lambda: torch.randn(3),
+    "rand": lambda: torch.rand(3),
+    "randn_like": lambda: torch.randn_like(torch.ones(3)),
+    "rand_like": lambda: torch.rand_like(torch.ones(3)),
+    "torch.normal": lambda: torch.normal(0.0, 1.0, (3,)),
+    "normal_": lambda: torch.empty(3).normal_(),
+    "uniform_": lambda: torch.empty(3).uniform_(),
+}
+WHERE: dict[str, tuple[Callable[[Callable[[], Any]], Any], bool]] = {
+    "in the constructor of a module": (Drawing, True),
+    "in Module.apply": (lambda draw: nn.ReLU().apply(lambda module: draw()), True),
+    **{
+        name: (functools.partial(named, name), True)
+        for name in (
+            "reset_parameters",
+            "_reset_parameters",
+            "init_weights",
+            "_init_weights",
+            "weights_init",
+            "initialize_parameters",
+            "initParams",
+            "WEIGHT_INIT",
+        )
+    },
+    "at the level of the block": (lambda draw: draw(), False),
+    **{
+        name: (functools.partial(named, name), False)
+        for name in ("init_hidden", "reset_noise", "parameters", "forward")
+    },
+    "in another constructor": (NoModule, False),
+    "in another forward": (lambda draw: no_module(draw).forward(), False),
+    "in a call of a module": (lambda draw: call(draw)(), False),
+    "in forward": (lambda draw: call(draw).forward(), False),
+    "in a constructor in forward": (lambda draw: call(lambda: Drawing(draw))(), False),
+    "in an initialisation in forward": (lambda draw: call(lambda: named("init_weights", draw))(), False),
+    "under checkpoint": (
+        lambda draw: torch.utils.checkpoint.checkpoint(
+            lambda x: named("init_weights", draw), torch.ones(1), use_reentrant=False
+        ),
+        False,
+    ),
+}
+
+
+def call(draw: Callable[[], Any]) -> Any:
+    """A module that draws when it runs, and not when it is built."""
+    module: Any = Drawing(lambda: None)
+    module.draw = draw
+    return module
+
+
+def no_module(draw: Callable[[], Any]) -> NoModule:
+    """What draws when it runs, and not when it is built."""
+    other = NoModule(lambda: None)
+    other.draw = draw
+    return other
+
+
+@pytest.mark.parametrize("draw", FREE)
+@pytest.mark.parametrize("where", WHERE)
+def test_draws_on_free_tensors_where_something_is_initialised(where: str, draw: str) -> None:
+    run, taken = WHERE[where]
+    with accelerate(seed=SEED) as done:
+        run(FREE[draw])
+    assert (done.calls, done.passed) == ((1, 0) if taken else (0, 1))
+
+
+LAYER = nn.Linear(3, 4)
+OF_PARAMETERS: dict[str, Callable[[], Any]] = {
+    "a parameter": lambda: LAYER.weight.normal_(),
+    "a view": lambda: LAYER.weight[1:].uniform_(),
+    "a view of a view": lambda: LAYER.weight.view(-1)[3:].normal_(),
+    "data": lambda: LAYER.weight.data.normal_(),
+    "a view of data": lambda: LAYER.weight.data[1:].t().normal_(),
+    "data of a view": lambda: LAYER.weight[1].data.normal_(),
+    "data of data": lambda: LAYER.weight.data[1:].data.normal_(),
+    "detach": lambda: LAYER.weight.detach().normal_(),
+    "torch.detach": lambda: torch.detach(LAYER.weight).uniform_(),
+    "init": lambda: nn.init.normal_(LAYER.weight),
+    "init, a free tensor": lambda: nn.init.uniform_(torch.empty(3)),
+    "init, orthogonal_": lambda: nn.init.orthogonal_(LAYER.weight),
+    "init, trunc_normal_": lambda: nn.init.trunc_normal_(torch.empty(3)),
+}
+
+
+@pytest.mark.parametrize("draw", OF_PARAMETERS)
+@pytest.mark.parametrize("where", WHERE)
+def test_draws_on_parameters_wherever_nothing_runs(where: str, draw: str) -> None:
+    """The block was told of no module."""
+    run, _ = WHERE[where]
+    runs = where in ("in a call of a module", "under checkpoint") or " forward" in where.replace("another forward", "")
+    with torch.no_grad(), accelerate(seed=SEED) as done:
+        run(OF_PARAMETERS[draw])
+    assert done.calls == (not runs)
+    assert (done.passed > 0) == runs
+
+
+def test_what_stands_for_a_parameter_is_not_kept() -> None:
+    with accelerate(seed=SEED) as done:
+        for _ in range(5):
+            kept = [LAYER.weight.data for _ in range(400)]
+            assert len({id(data) for data in kept}) == 400
+        assert len(done._names._parts) < 1500
+        data = LAYER.weight.data
+        other = torch.empty(3)
+        done._names._parts[id(other)] = done._names._parts[id(data)]  # an address that is used again
+        other.normal_()
+    assert done.calls == 0
+
+
+def test_in_a_data_worker_nothing_is_initialised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_stage, "get_worker_info", lambda: "what a worker has")
+    with accelerate(seed=SEED) as done:
+        nn.Linear(3, 4)
+    assert (done.calls, done.passed) == (0, 2)
+
+
+class Weighted(nn.Module):
+    """A parametrization."""
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight * 2
+
+
+def test_a_computed_weight_is_torchs() -> None:
+    """What is written there vanishes, in torch too: not even the generator differs."""
+    layer = nn.Linear(3, 4)
+    nn.utils.parametrize.register_parametrization(layer, "weight", Weighted())
+    states = []
+    for block in (contextlib.nullcontext(), accelerate()):
+        torch.manual_seed(2)
+        with block as done:
+            nn.init.normal_(layer.weight)
+        states.append(torch.get_rng_state().tolist())
+    assert states[0] == states[1]
+    assert (done.calls, done.passed) == (0, 1)  # type: ignore[union-attr]
+
+
+@pytest.mark.filterwarnings("ignore:DTensor random operators:UserWarning")
+def test_orthogonal_on_a_tensor_of_many_processes() -> None:
+    """torch has it for square and tall matrices only."""
+    with sharded(torch.zeros(2, 6)) as wide, accelerate(seed=SEED):
+        with pytest.raises(RuntimeError, match=r"cannot fill this tensor subclass.*init_module") as ours:
+            nn.init.orthogonal_(wide)
+        assert isinstance(ours.value.__cause__, RuntimeError)
+        with pytest.raises(NotImplementedError):  # outside of it, torch's own
+            wide.t_()
+
+
+@contextlib.contextmanager
+def sharded(whole: Tensor) -> Iterator[Tensor]:
+    """A DTensor, in the only process of its mesh."""
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    torch.distributed.init_process_group("gloo", store=untyped.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = torch.distributed.device_mesh.init_device_mesh("cpu", (1,))
+        yield distribute_tensor(whole, mesh, [Shard(0)])
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 # --- what falls through ---------------------------------------------------------------------------------------------
@@ -1238,7 +1434,7 @@ def test_beside_other_modes() -> None:
 
 
 @initialising
-def draws() -> list[float]:
+def draws() -> Any:
     with torch.no_grad():
         layer = nn.Linear(3, 3)
         return [
@@ -1248,7 +1444,7 @@ def draws() -> list[float]:
         ]
 
 
-def end_and_draw() -> list[float]:
+def end_and_draw() -> Any:
     uninstall()
     torch.manual_seed(8)
     return draws()
@@ -1281,7 +1477,7 @@ def test_other_threads_have_no_block(begin: Callable[..., Any]) -> None:
 def test_threads_with_blocks_of_their_own() -> None:
     """Many short blocks at once: each thread gets its own seed's weights, and nothing of torch stays replaced."""
 
-    def build(seed: int) -> list[float]:
+    def build(seed: int) -> Any:
         with accelerate(seed=seed):
             return draws()
 

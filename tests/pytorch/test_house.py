@@ -36,7 +36,7 @@ FILES = sorted(FOLDER.glob("*.py"))
 # Of the language: what every class, function or property has.
 SPECIAL = {
     *dir(type), *dir(lambda: None), *dir(property), *dir(int), "__cause__", "__getattr__", "__path__",
-    "__all__",
+    "__all__", "_getframe",
 }  # fmt: skip
 
 

@@ -40,13 +40,21 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 class accelerate(contextlib.ContextDecorator):
     """In this block, fastinit draws the random initial values of CPU tensors.
 
-    For existing code, on this thread: module constructors,
-    ``reset_parameters``, ``torch.nn.init``, ``Tensor.normal_`` and
-    ``uniform_``, ``torch.randn``, ``rand``, ``randn_like``, ``rand_like``,
-    ``torch.normal`` with numbers, and timm's truncated normals, also under
-    names that were imported before. Everything else is left to torch: calls
-    with a generator, other devices and dtypes, tensor subclasses, arguments
-    that fastinit refuses, and code that torch records or transforms.
+    For existing code, on this thread: ``torch.nn.init`` and timm's truncated
+    normals, also under names that were imported before; ``normal_`` and
+    ``uniform_`` on parameters and parts of them; and, while something is
+    initialised, these on any tensor, ``torch.randn``, ``rand``,
+    ``randn_like``, ``rand_like`` and ``torch.normal`` with numbers.
+    Something is initialised in constructors of modules, in ``Module.apply``
+    and in functions whose names have "init" or "reset" with "weight" or
+    "param", such as ``reset_parameters``.
+
+    What runs is left to torch: forward passes, activation checkpointing,
+    autograd functions, data workers, and modules that are built there. So
+    outputs and gradients are those of plain torch. Also left to torch are
+    calls with a generator, other devices and dtypes, tensor subclasses,
+    computed tensors, arguments that fastinit refuses, and code that torch
+    records or transforms.
 
     Parameters
     ----------
@@ -149,14 +157,12 @@ def install(seed: int | None = None, *, module: Module | None = None) -> Acceler
     """``accelerate`` without a block: from this call on, until ``uninstall()``.
 
     It holds for this thread. A second call replaces the first; inside a block
-    of ``accelerate``, the block counts.
+    of ``accelerate``, the block counts. Training that follows draws as ever.
 
     Parameters
     ----------
     seed : int, optional
-        As in ``accelerate``. With a seed, the random tensors of later training
-        (noise, augmentation) come from fixed streams too, and worker processes
-        that are forked repeat each other's: leave it out where that matters.
+        As in ``accelerate``.
     module : torch.nn.Module, optional
         As in ``accelerate``.
 
@@ -222,8 +228,8 @@ class Acceleration(TorchFunctionMode):
     --------
     >>> import torch, fastinit.torch
     >>> with fastinit.torch.accelerate(seed=0) as done:
-    ...     w = torch.randn(3, 4)
-    ...     k = torch.randn(3, dtype=torch.complex64)
+    ...     w = torch.nn.init.normal_(torch.empty(3, 4))
+    ...     noise = torch.randn(3)  # not of an initialisation
     >>> done.calls, done.elements, done.passed
     (1, 12, 1)
     """
@@ -260,7 +266,7 @@ class Acceleration(TorchFunctionMode):
         """Whether fastinit could do it. If not, nothing has happened. A fresh tensor has no name and no history."""
         begin = time.perf_counter()
         with _compat.DisableTorchFunction():
-            if why_not(tensor) is not None or (not fresh and computed(tensor)):
+            if why_not(tensor) is not None or (not fresh and computed(tensor) is not None):
                 return False
             name = None if fresh or self._seed is None else self._names.of(tensor)
             out = memory(tensor)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from types import CodeType, FrameType, FunctionType, ModuleType
+from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
+from typing import Any
 
 import torch.utils.checkpoint
 from torch.autograd.function import BackwardCFunction, Function
@@ -20,16 +21,14 @@ from . import _compat
 __all__ = ["initialises"]
 
 
-def _function(value: object) -> FunctionType | None:
+def _function(value: object) -> Any:
     """The function of Python's that is called in the end; None of anything else."""
-    value = getattr(value, "__func__", value)
-    value = inspect.unwrap(value) if isinstance(value, FunctionType) else None
-    return value if isinstance(value, FunctionType) else None
+    known = isinstance(value, FunctionType | MethodType | staticmethod | classmethod)
+    return inspect.unwrap(value) if known else None  # type: ignore[arg-type]
 
 
 def _code(value: object) -> CodeType | None:
-    function = _function(value)
-    return None if function is None else function.__code__
+    return getattr(_function(value), "__code__", None)
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -45,7 +44,7 @@ def _names_in(module: ModuleType) -> Iterator[str]:
     for value in vars(module).values():
         for member in vars(value).values() if isinstance(value, type) else (value,):
             function = _function(member)
-            if function is not None and function.__globals__ is vars(module):
+            if getattr(function, "__globals__", None) is vars(module):
                 yield from _names(function.__code__)
 
 

@@ -136,16 +136,14 @@ def _fill(
         if explicit:
             raise TypeError(f"tensor must be a torch.Tensor, got {type(tensor).__name__}")
         return theirs()
-    if explicit and (elsewhere := partitioned(tensor)) is not None:
-        raise ValueError(f"tensor {elsewhere}")
     reason = why_not(tensor)
     if explicit and (reason := reason or lost(tensor)) is not None:
         raise ValueError(f"tensor {reason}. Without seed= and stream=, torch.nn.init's own function does the work")
-    why_computed = None if reason else computed(tensor)
-    if explicit and why_computed is not None:
-        raise ValueError(f"tensor {why_computed}")
+    vanishes = None if reason else partitioned(tensor) or computed(tensor)
+    if explicit and vanishes is not None:
+        raise ValueError(f"tensor {vanishes}")
     foreign = generator is not None and (not isinstance(generator, torch.Generator) or generator.device.type != "cpu")
-    if reason is not None or why_computed is not None or foreign:
+    if reason is not None or vanishes is not None or foreign:
         return theirs()
     if warning is not None:
         warnings.warn(warning, stacklevel=3)
