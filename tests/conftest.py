@@ -114,6 +114,8 @@ def call(name: str, out: Any, owner: Any = fastinit, **arguments: Any) -> Any:
         arguments.setdefault("value", 0.5)
     if name == "sparse":
         arguments.setdefault("sparsity", 0.5)
+    if name == "dirac":
+        arguments.setdefault("layout", "torch")
     return getattr(owner, name)(out, **arguments)
 
 

@@ -25,7 +25,6 @@ from . import initializers, structured
 from ._arguments import documented_by
 from ._fans import {_fans}
 from .initializers import {initializers}
-from .structured import {structured}
 
 if TYPE_CHECKING:
     from ._types import (

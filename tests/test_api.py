@@ -130,8 +130,8 @@ KEYWORDS = {
     "ones": TAIL,
     "random_bits": TAIL,
     "identity": TAIL,
-    "dirac": {"layout": "torch", **TAIL},
-    "orthogonal": {"layout": "torch", **TAIL},
+    "dirac": {"layout": None, **TAIL},
+    "orthogonal": {"layout": None, **TAIL},
     "sparse": TAIL,
 }
 

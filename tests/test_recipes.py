@@ -1127,7 +1127,7 @@ class Filler:
         ("he_normal", {"mode": "fan_out", "layout": None}, (4, 8, 3), "he_normal needs fan_out= or layout=: "),
         ("orthogonal", {}, (4, 8, 3), r"orthogonal needs layout= for 3 dimensions: layout='torch' reads the shape of "
          r"out as \(out, in, \*kernel\), layout='keras' as \(\*kernel, in, out\)$"),
-        ("dirac", {"groups": 2}, (4, 8, 3, 4), "dirac needs layout= for 4 dimensions: "),
+        ("dirac", {"groups": 2}, (4, 8, 3, 4), "dirac needs layout=: "),
     ],
 )  # fmt: skip
 def test_how_a_shape_is_read_must_be_said(name: str, arguments: Any, shape: tuple[int, ...], words: str) -> None:

@@ -86,22 +86,22 @@ def test_identity(shape: tuple[int, int], gain: float, dtype: np.dtype[Any]) -> 
 )
 def test_dirac(shape: tuple[int, ...], groups: int, dtype: np.dtype[Any]) -> None:
     want = reference.dirac(shape, dtype, groups)
-    check(lambda out, **box: fastinit.dirac(out, groups, **box), want)
+    check(lambda out, **box: fastinit.dirac(out, groups, layout="torch", **box), want)
     keras = np.moveaxis(want, (0, 1), (-1, -2))
     check(lambda out, **box: fastinit.dirac(out, groups, layout="keras", **box), np.ascontiguousarray(keras))
 
 
 def test_only_the_groups_of_the_box_are_looked_at() -> None:
     """A loop over all of these would not end."""
-    assert fastinit.dirac(np.empty((0, 4, 3)), 10**15).size == 0
+    assert fastinit.dirac(np.empty((0, 4, 3)), 10**15, layout="torch").size == 0
     n = 2**40
-    box = fastinit.dirac(np.full((3, 2, 1), 7.0), n, global_shape=(n, 2, 1), offset=(n - 5, 0, 0))
+    box = fastinit.dirac(np.full((3, 2, 1), 7.0), n, layout="torch", global_shape=(n, 2, 1), offset=(n - 5, 0, 0))
     assert box[:, :, 0].tolist() == [[1, 0]] * 3
 
 
 @pytest.mark.parametrize("groups", [1, 3])
 def test_a_dirac_convolution_passes_its_inputs_on(groups: int) -> None:
-    kernel = fastinit.dirac(np.empty((9, 3, 3, 5)), groups)
+    kernel = fastinit.dirac(np.empty((9, 3, 3, 5)), groups, layout="torch")
     x = np.random.default_rng(1).normal(size=(3, 8, 9))
     windows = np.lib.stride_tricks.sliding_window_view(x, (3, 5), axis=(1, 2))
     y = np.einsum("oikl,ihwkl->ohw", kernel, windows)
@@ -243,7 +243,7 @@ def test_seeds(name: str) -> None:
     assert fill(seed=4) == fill(seed=4, stream=0) == fill(seed=np.uint64(4), stream=np.int8(0))
     assert fill(seed=4, stream="a") != fill(seed=4, stream="b")
     assert fill() == fill(seed=31, stream=0)
-    fastinit.dirac(np.empty((2, 2, 2)))
+    fastinit.dirac(np.empty((2, 2, 2)), layout="torch")
     assert fill() == fill(seed=31, stream=1)
 
 
@@ -266,7 +266,9 @@ ERRORS: list[tuple[str, tuple[int, ...], dict[str, Any], type[Exception], list[s
     ("dirac", (4, 2, 3), {"groups": True}, TypeError, ["groups", "True"]),
     ("dirac", (4, 2, 3), {"groups": 2, "layout": "keras"}, ValueError, ["groups", "3"]),
     ("dirac", (4, 2, 3), {"layout": "tf"}, ValueError, ["layout", "tf", "keras"]),
-    ("dirac", (4, 2, 3), {"layout": None}, TypeError, ["layout", "None"]),
+    ("dirac", (4, 2, 3), {"layout": None}, ValueError, ["dirac needs layout=", "(out, in, *kernel)", "keras"]),
+    ("dirac", (4, 2, 3), {"layout": 3}, TypeError, ["layout", "3"]),
+    ("orthogonal", (4, 2, 3), {}, ValueError, ["orthogonal needs layout= for 3 dimensions", "keras"]),
     ("dirac", (4, 2, 3), {"seed": -1}, ValueError, ["seed", "-1"]),
     ("dirac", (4, 2, 3), {"stream": 1.5}, TypeError, ["stream", "1.5"]),
     ("dirac", (4, 2, 3), {"threads": 0}, ValueError, ["threads", "0"]),
@@ -296,14 +298,14 @@ def test_errors(
     name: str, shape: tuple[int, ...], arguments: dict[str, Any], error: type[Exception], words: list[str]
 ) -> None:
     out = np.full(shape, 7, np.float32)
-    if name == "sparse":
-        arguments = {"sparsity": 0.5, **arguments}
+    defaults: dict[str, dict[str, Any]] = {"sparse": {"sparsity": 0.5}, "dirac": {"layout": "torch"}}
+    arguments = {**defaults.get(name, {}), **arguments}
     refused(lambda: getattr(fastinit, name)(out, **arguments), error, words, out)
 
 
 @pytest.mark.parametrize("out", [[[1.0]], np.zeros((2, 2, 2), int), np.zeros((2, 2, 2), np.uint32)], ids=str)
 def test_dirac_out(out: Any) -> None:
-    refused(lambda: fastinit.dirac(out), TypeError, ["out"], out)
+    refused(lambda: fastinit.dirac(out, layout="torch"), TypeError, ["out"], out)
 
 
 def test_an_overlapping_out_is_left_alone() -> None:

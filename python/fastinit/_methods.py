@@ -8,7 +8,6 @@ from . import initializers, structured
 from ._arguments import documented_by
 from ._fans import FAN_IN, LEAKY_RELU, NO_SLOPE
 from .initializers import _ONE, _STD
-from .structured import _TORCH
 
 if TYPE_CHECKING:
     from ._types import (
@@ -474,7 +473,7 @@ class Methods:
         out: ArrayT,
         groups: Integer = 1,
         *,
-        layout: Layout = _TORCH,
+        layout: Layout | None = None,
         stream: Integer | str | None = None,
         global_shape: Integers | None = None,
         offset: Integers | None = None,
@@ -498,7 +497,7 @@ class Methods:
         out: ArrayT,
         gain: Real = 1.0,
         *,
-        layout: Layout = _TORCH,
+        layout: Layout | None = None,
         stream: Integer | str | None = None,
         global_shape: Integers | None = None,
         offset: Integers | None = None,

@@ -26,6 +26,7 @@ _fill: Callable[..., None] = _core.fill
 _stream_of: Callable[..., tuple[int, int]] = _core.stream_of
 
 _TORCH: Layout = "torch"
+_WAYS = "layout='torch' reads the shape of out as (out, in, *kernel), layout='keras' as (*kernel, in, out)"
 
 # Words of sparse at a time: they stay in a cache, and no temporary grows with the number of columns.
 _WORDS = 1 << 17
@@ -146,7 +147,7 @@ def dirac(
     out: ArrayT,
     groups: Integer = 1,
     *,
-    layout: Layout = _TORCH,
+    layout: Layout | None = None,
     seed: Integer | None = None,
     stream: Integer | str | None = None,
     global_shape: Integers | None = None,
@@ -173,8 +174,9 @@ def dirac(
 
     Other Parameters
     ----------------
-    layout : {"torch", "keras"}, default "torch"
-        The shape is (out, in, *kernel), or (*kernel, in, out).
+    layout : {"torch", "keras"}
+        The shape is (out, in, *kernel), or (*kernel, in, out). It has no
+        default.
     {unused}
     {common}
 
@@ -182,7 +184,8 @@ def dirac(
     ------
     TypeError, ValueError
         out has fewer than 3 or more than 5 dimensions; groups is not an int >=
-        1 that divides the number of output channels; layout is unknown.
+        1 that divides the number of output channels; layout is missing or
+        unknown.
         {errors}
 
     Notes
@@ -197,16 +200,18 @@ def dirac(
     Examples
     --------
     >>> import numpy as np, fastinit
-    >>> fastinit.dirac(np.empty((2, 2, 3), np.float32)).tolist()
+    >>> fastinit.dirac(np.empty((2, 2, 3), np.float32), layout="torch").tolist()
     [[[0.0, 1.0, 0.0], [0.0, 0.0, 0.0]], [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]
     >>> keras = fastinit.dirac(np.empty((3, 2, 2), np.float32), layout="keras")
     >>> np.array_equal(keras[1], np.eye(2))
     True
     """
     words, dtype = _core.memory(out)
+    shape, place = _box(words, "3, 4 or 5", range(3, 6), global_shape, offset)
+    if layout is None:
+        raise ValueError(f"dirac needs layout=: {_WAYS}")
     choice("layout", layout, LAYOUTS)
     _, one = _fits("1", 1.0, dtype)
-    shape, place = _box(words, "3, 4 or 5", range(3, 6), global_shape, offset)
     if layout != _TORCH:  # read it as torch does
         axes = (words.ndim - 1, words.ndim - 2, *range(words.ndim - 2))
         words = words.transpose(axes)
@@ -243,7 +248,7 @@ def orthogonal(
     out: ArrayT,
     gain: Real = 1.0,
     *,
-    layout: Layout = _TORCH,
+    layout: Layout | None = None,
     seed: Integer | None = None,
     stream: Integer | str | None = None,
     global_shape: Integers | None = None,
@@ -273,17 +278,18 @@ def orthogonal(
 
     Other Parameters
     ----------------
-    layout : {"torch", "keras"}, default "torch"
-        What a row is where there are more than two dimensions. "torch": the
-        first axis against all others. "keras": all others against the last
-        axis.
+    layout : {"torch", "keras"}, optional
+        What a row is where there are more than two dimensions; there it has no
+        default. "torch": the first axis against all others. "keras": all
+        others against the last axis.
     {common}
 
     Raises
     ------
     TypeError, ValueError
         out has fewer than two dimensions; gain is not a finite real number, or
-        overflows the dtype of out; layout is unknown.
+        overflows the dtype of out; layout is unknown, or missing where there
+        are more than two dimensions.
         {errors}
     MemoryError
         There is not enough memory: some 3 times 8 bytes for each element of
@@ -314,12 +320,15 @@ def orthogonal(
     True
     """
     words, dtype = _core.memory(out)
-    choice("layout", layout, LAYOUTS)
     shape, place = _box(words, "at least 2", range(2, 65), global_shape, offset)
+    if layout is not None:
+        choice("layout", layout, LAYOUTS)
+    elif words.ndim > 2:
+        raise ValueError(f"orthogonal needs layout= for {words.ndim} dimensions: {_WAYS}")
     factor, _ = _fits("gain", gain, dtype)
     # Checks what is left to check, and takes no stream.
     _fill(out, _core.CONSTANT, 0.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
-    cut = 1 if layout == _TORCH else words.ndim - 1
+    cut = words.ndim - 1 if layout == "keras" else 1
     n_rows, n_columns = math.prod(shape[:cut]), math.prod(shape[cut:])
     tall = n_rows >= n_columns
     # Nothing is computed for a box without elements.

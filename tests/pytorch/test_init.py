@@ -52,7 +52,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[..., Any], tuple[int, ...]]] = {
     "ones_": ({}, fastinit.ones, SHAPE),
     "zeros_": ({}, fastinit.zeros, SHAPE),
     "eye_": ({}, fastinit.identity, (4, 6)),
-    "dirac_": ({"groups": 2}, lambda x, **k: fastinit.dirac(x, 2, **k), SHAPE),
+    "dirac_": ({"groups": 2}, lambda x, **k: fastinit.dirac(x, 2, layout="torch", **k), SHAPE),
     "xavier_uniform_": ({"gain": 2.0}, lambda x, **k: fastinit.xavier_uniform(x, gain=2.0, layout="torch", **k), SHAPE),
     "xavier_normal_": ({"gain": 2.0}, lambda x, **k: fastinit.xavier_normal(x, gain=2.0, layout="torch", **k), SHAPE),
     "kaiming_uniform_": ({"a": 0.2}, lambda x, **k: fastinit.he_uniform(x, a=0.2, layout="torch", **k), SHAPE),
@@ -61,7 +61,7 @@ CASES: dict[str, tuple[dict[str, Any], Callable[..., Any], tuple[int, ...]]] = {
         lambda x, **k: fastinit.he_normal(x, mode="fan_out", nonlinearity="relu", layout="torch", **k),
         SHAPE,
     ),
-    "orthogonal_": ({"gain": 1.5}, lambda x, **k: fastinit.orthogonal(x, 1.5, **k), SHAPE),
+    "orthogonal_": ({"gain": 1.5}, lambda x, **k: fastinit.orthogonal(x, 1.5, layout="torch", **k), SHAPE),
     "sparse_": ({"sparsity": 0.3, "std": 0.2}, lambda x, **k: fastinit.sparse(x, 0.3, 0.2, **k), (10, 7)),
 }
 FIXED = ["constant_", "ones_", "zeros_", "eye_", "dirac_"]
@@ -203,9 +203,8 @@ def test_bfloat16_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
         fastinit.torch.init_module(four, {"*": fastinit.recipes.Initializer("normal")}, seed=0)
         shapes = {"identity": (4, 6), "orthogonal": (4, 6), "sparse": (4, 6), "dirac": (4, 6, 3)}
         five = torch.nn.ParameterDict({n: torch.empty(s, dtype=torch.bfloat16) for n, s in shapes.items()})
-        structures = {
-            n: fastinit.recipes.Initializer(n, **({"sparsity": 0.3} if n == "sparse" else {})) for n in shapes
-        }
+        more: dict[str, dict[str, object]] = {"sparse": {"sparsity": 0.3}, "dirac": {"layout": "torch"}}
+        structures = {n: fastinit.recipes.Initializer(n, more.get(n)) for n in shapes}
         fastinit.torch.init_module(five, structures, seed=0)
         layers.append(([bits(p) for m in (one, two, three, four, five) for p in m.parameters()], report.digest))
     assert layers[0] == layers[1]

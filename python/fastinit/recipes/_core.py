@@ -269,17 +269,8 @@ class Initializer:
 
     def _call(self, layout: str | None, shape: Shape) -> Mapping[str, Any]:
         """The arguments of a call for a tensor of that shape, with a layout where the function needs one."""
-        if not self._asks:
-            return self._arguments
         layout = self._layout if layout is None else layout
-        if layout is not None:
-            return {**self.arguments, "layout": layout}
-        if self.takes["layout"].default is not None and len(shape) > 2:  # the function would read it as torch does
-            raise ValueError(
-                f"{self.function} needs layout= for {len(shape)} dimensions: layout='torch' reads the shape of out as "
-                "(out, in, *kernel), layout='keras' as (*kernel, in, out)"
-            )
-        return self._arguments
+        return {**self._arguments, "layout": layout} if self._asks and layout is not None else self._arguments
 
     def fill(
         self,

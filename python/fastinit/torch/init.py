@@ -301,14 +301,15 @@ def dirac_(tensor: Tensor, groups: int = 1, *, seed: int | None = None, stream: 
     """The convolution kernel that passes its inputs on.
 
     As ``torch.nn.init.dirac_``, with ``seed`` and ``stream``, which change
-    nothing. Bits: the values are those of ``fastinit.dirac``.
+    nothing. Bits: the values are those of ``fastinit.dirac`` with
+    ``layout="torch"``.
     """
     return _fill(
         tensor,
         seed,
         stream,
         fastinit.dirac,
-        {"groups": groups},
+        {"groups": groups, "layout": "torch"},
         lambda: _torch.dirac_(tensor, groups),
         random=False,
     )
@@ -468,7 +469,8 @@ def orthogonal_(
 
     As ``torch.nn.init.orthogonal_``, with ``seed`` and ``stream``;
     ``seed=`` alone means stream 0: see ``help(fastinit.torch.init)``.
-    Bits: the values are those of ``fastinit.orthogonal``.
+    Bits: the values are those of ``fastinit.orthogonal`` with
+    ``layout="torch"``.
 
     It is computed in float64 and takes float16 and bfloat16 too.
     """
@@ -477,7 +479,7 @@ def orthogonal_(
         seed,
         stream,
         fastinit.orthogonal,
-        {"gain": gain},
+        {"gain": gain, "layout": "torch"},
         lambda: _torch.orthogonal_(tensor, gain, generator),
         generator=generator,
     )
