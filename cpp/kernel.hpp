@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "platform.hpp"
+
 // The hot loop is one function: gcc 12, left to itself, called the transform for every group, which cost the float32
 // normal 4 to 15 % of its speed.
 #if defined(_MSC_VER)

@@ -549,7 +549,7 @@ void check_references(const WalkTable& table, const char* path) {
   hold(worst_long <= 0x1p-60L, "the long double reference");
 }
 
-const WalkTable& table_of(const std::string& target) {
+const WalkTable& table_of([[maybe_unused]] const std::string& target) {
 #if defined(FASTINIT_X86_64)
   if (target == "avx512") return kWalkAvx512;
   if (target == "avx2") return kWalkAvx2;
