@@ -244,7 +244,9 @@ def test_every_initialiser(name: str, dtype: torch.dtype) -> None:
     """With torch's law: moments and range of its own values; and with its generator untouched."""
     if name == "orthogonal_" and dtype.itemsize == 2:
         pytest.skip("torch has none")
-    theirs, ours = nn.Parameter(torch.zeros(200, 150, dtype=dtype)), nn.Parameter(torch.zeros(200, 150, dtype=dtype))
+    # torch 2.11 draws truncated normals of 16 bits in that type, which bends their law: here it draws, then rounds.
+    kind = torch.float32 if dtype.itemsize == 2 else dtype
+    theirs, ours = nn.Parameter(torch.zeros(200, 150, dtype=kind)), nn.Parameter(torch.zeros(200, 150, dtype=dtype))
     torch.manual_seed(3)
     INITIALISERS[name](theirs)
     state = torch.get_rng_state()
@@ -254,7 +256,7 @@ def test_every_initialiser(name: str, dtype: torch.dtype) -> None:
     assert (done.calls, done.elements, done.passed) == (1, 30000, 0)
     assert torch.equal(torch.get_rng_state(), state)
     assert ours._version > version or ".data" in name
-    a, b = array(theirs).astype(np.float64), array(ours).astype(np.float64)
+    a, b = array(theirs.to(dtype)).astype(np.float64), array(ours).astype(np.float64)
     assert abs(a.mean() - b.mean()) < 7 * a.std() / math.sqrt(a.size)
     assert abs(a.std() - b.std()) < 7 * a.std() / math.sqrt(a.size)
     if "uniform" in name or "trunc" in name:

@@ -141,7 +141,7 @@ def test_without_an_essential_name_the_import_says_which(name: str, monkeypatch:
     take_away(monkeypatch, name, ESSENTIAL[name])
     message = (
         rf"fastinit\.torch needs {re.escape(name)} to \w.*, and torch {re.escape(torch.__version__)} has no such name; "
-        r"fastinit\.torch is tested with torch 2\.13"
+        r"fastinit\.torch is tested with torch 2\.11 to 2\.15"
     )
     with pytest.raises(ImportError, match=message):
         again()
@@ -218,8 +218,36 @@ except ImportError as error:
     (line,) = run.stdout.splitlines()
     assert line == (
         "fastinit.torch needs torch._C._get_tracing_state to see torch.jit.trace, and torch "
-        f"{torch.__version__} has no such name; fastinit.torch is tested with torch 2.13"
+        f"{torch.__version__} has no such name; fastinit.torch is tested with torch 2.11 to 2.15"
     )
+
+
+@pytest.mark.parametrize("version", ["2.10.0", "2.10.2+cu128", "2.9.1", "1.13.1"])
+def test_an_older_torch_is_refused_at_import(version: str) -> None:
+    """Also one that has all names: in 2.10 it is DTensors that are cut otherwise."""
+    code = f"""
+import torch
+torch.__version__ = {version!r}
+try:
+    import fastinit.torch
+except ImportError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, capture_output=True, text=True)
+    assert run.stdout == f"fastinit.torch needs torch 2.11 or newer, and this is torch {version}\n"
+
+
+@pytest.mark.parametrize("version", ["2.11.0", "2.11.0a0+gitf00", "2.11.0.dev20260101", "2.15.1+cpu", "3.0", "nightly"])
+def test_a_newer_torch_is_not_refused(version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", version)
+    again()
+
+
+def test_an_older_torch_is_refused_before_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "__version__", "2.10.0")
+    monkeypatch.delattr(torch._C, "_get_tracing_state")
+    with pytest.raises(ImportError, match=r"needs torch 2\.11 or newer, and this is torch 2\.10\.0"):
+        again()
 
 
 # --- public names ---------------------------------------------------------------------------------------------------

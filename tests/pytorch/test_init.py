@@ -824,8 +824,8 @@ def test_bfloat16_truncated_normals_beside_timms() -> None:
     torch.manual_seed(0)
     n = 1_000_000
     theirs = trunc_normal_(torch.empty(n, dtype=torch.bfloat16), std=0.02).float()
-    assert 0.0015 < float((theirs == -2).float().mean()) < 0.0025
-    assert 0.085 < float(theirs.std()) < 0.095
+    assert 0.0015 < float((theirs == -2).float().mean()) < 0.005  # more with torch 2.11, which draws in bfloat16
+    assert 0.085 < float(theirs.std()) < 0.14
     ours = init.trunc_normal_(torch.empty(n, dtype=torch.bfloat16), std=0.02, seed=0, stream="w").float()
     assert float(ours.abs().max()) < 0.02 * 6.5
     assert abs(float(ours.std()) - 0.02) < 6 * 0.02 / (2 * n) ** 0.5 + 0.02 * 2**-9  # and bfloat16's rounding

@@ -1,4 +1,4 @@
-"""Every private name of torch that this package uses.
+"""The oldest torch that this package works with, and every private name of torch that it uses.
 
 The names are looked up when this file is imported, since any release of torch may rename them. Without some of them
 nothing works, and the import fails; others serve one feature, which says so when it is used.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import operator
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -63,10 +64,20 @@ __all__ = [
     "version",
 ]
 
-_TESTED = "fastinit.torch is tested with torch 2.13"
+_OLDEST = 2, 11  # earlier ones cut DTensors otherwise, without a name by which to see it
+_TESTED = "fastinit.torch is tested with torch 2.11 to 2.15"
 _NONE = object()
 _absent: dict[str, list[str]] = {}  # by feature, "" for all of them: what it needs and this torch does not have
 
+
+def _check_version() -> None:
+    numbers = re.match(r"(\d+)\.(\d+)", torch.__version__)  # of what precedes 2.11.0, too, like 2.11.0a0+git
+    if numbers and tuple(map(int, numbers.groups())) < _OLDEST:
+        oldest = ".".join(map(str, _OLDEST))
+        raise ImportError(f"fastinit.torch needs torch {oldest} or newer, and this is torch {torch.__version__}")
+
+
+_check_version()
 
 # --- looking up -----------------------------------------------------------------------------------------------------
 
