@@ -203,8 +203,11 @@ def test_what_is_no_box_is_refused() -> None:
                 ValueError, match=r"placements must be Replicate, Shard or _StridedShard, got \(.*\(.*\)"
             ):
                 boxes(tensor)
+            parameter = nn.Parameter(tensor)
+            if type(parameter.placements[0]) is Shard:  # which torch 2.14 makes of subclasses of it, here
+                continue
             with pytest.raises(ValueError, match=r"parameter 'w'.*placements must be"):
-                init_module(nn.ParameterDict({"w": nn.Parameter(tensor)}), {"w": Initializer("zeros")}, seed=0)
+                init_module(nn.ParameterDict({"w": parameter}), {"w": Initializer("zeros")}, seed=0)
         lies = DTensor.from_local(torch.zeros(3, 3), mesh, [Shard(0)], shape=torch.Size((4, 3)), stride=(3, 1))
         with pytest.raises(ValueError, match=r"has shape \(2, 3\) at \(0,\), but its local tensor has shape \(3, 3\)"):
             boxes(lies)
