@@ -15,8 +15,8 @@ and so on have the names, arguments and distributions of
 An element is what ``fastinit`` puts at its index of the whole array, for a
 seed and a stream: each sharding, mesh and framework gets the same bits. These
 initialisers read shapes as JAX reads them, (*kernel, in, out), unless they say
-otherwise; in trees only matrices. docs/jax.md has the details. Tested with JAX 0.10.2 and Flax 0.12.8
-on CPU devices.
+otherwise; in trees only matrices. docs/jax.md has the details. Tested with JAX
+0.10 to 0.12 and Flax 0.12 on CPU devices.
 """
 
 from ._arrays import make_array

@@ -303,7 +303,7 @@ def _filler(target: Target, rule: Rule, given: Mapping[str, Any]) -> Callable[[T
 def _misplanned(name: str, tensor: Any) -> list[tuple[Tensor, tuple[int, ...]]] | None:
     """The boxes of a DTensor, if they are not what torch would read into it; None if they are.
 
-    torch 2.13 takes each local tensor for one box, computed by cutting from left to right. That is not where the
+    torch 2.11 to 2.15 take each local tensor for one box, computed by cutting from left to right. That is not where the
     elements are for strided placements of several ranges, nor for some uneven shards of FSDP over tensor parallelism.
     """
     try:
