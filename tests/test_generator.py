@@ -303,7 +303,6 @@ def _draw(generator: Generator, queue: Any) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.parametrize("seed", [7, None])
 def test_forked_processes_go_on_from_the_same_place(seed: Any) -> None:
     context = multiprocessing.get_context("fork")

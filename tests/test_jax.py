@@ -1328,7 +1328,8 @@ def test_by_a_key_it_is_jax_s_own(made: list[NDArray[Any]], ours: Any, theirs: A
     assert "callback" not in str(jax.make_jaxpr(lambda key: ours(key, (2, 3)))(keys[0]))
     on = NamedSharding(mesh(kind=AxisType.Explicit), P("b", None))
     with jax.set_mesh(on.mesh):  # as JAX's own needs it
-        for out in (on, on.spec):
+        # JAX 0.10.0 itself fails with a spec where the value is an array.
+        for out in (on, on.spec)[: 1 if jax.__version__ == "0.10.0" else 2]:
             assert (
                 ours(None, (2, 3), out_sharding=out).sharding == theirs(None, (2, 3), out_sharding=out).sharding == on
             )
@@ -1362,6 +1363,7 @@ def test_what_draws_nothing_stands_where_an_initialiser_can() -> None:
 # --- Flax -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning")  # Flax 0.12.6's own
 def test_a_linen_model() -> None:
     nn = pytest.importorskip("flax.linen")
     he = fastinit.jax.he_normal()
@@ -1394,6 +1396,7 @@ def test_a_linen_model() -> None:
     assert model.apply({"params": tree}, x).shape == (2, 5, 8)
 
 
+@pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning")  # Flax 0.12.6's own
 def test_an_nnx_model() -> None:
     nnx = pytest.importorskip("flax.nnx")
     he = fastinit.jax.he_normal()

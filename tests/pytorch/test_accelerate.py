@@ -1541,7 +1541,6 @@ def test_a_thread_that_ends_without_uninstall() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_fork() -> None:
     """A child of a thread with a block goes on in it; of one without, it has no block, and nothing is replaced."""
     original = torch.nn.init._no_grad_trunc_normal_
