@@ -167,6 +167,13 @@ class FastInitReader(StorageReader):
         tensors += [[name] for name in names.values() if name not in listed]
         which = selected(tensors, include, exclude)
         picked = set(itertools.chain.from_iterable(itertools.compress(tensors, which)))
+        for key, value in state.items():
+            if key not in fillable and names[key] in picked and _without_values(value):
+                kind = "the floating-point tensors of a state dict" if module is None else "a module's parameters"
+                raise ValueError(
+                    f"{key}: only {kind} are filled; this entry would be left as it is, but it is on the meta device "
+                    f"and has no values. Give exclude={names[key]!r} and load without it, or use init_module"
+                )
         chosen = [target for target in targets if target.name in picked]
         values = values_of(recipe, targets, chosen, source if isinstance(source, torch.nn.Module) else None)
         chosen = [target for target in chosen if target.name in values]
@@ -182,13 +189,6 @@ class FastInitReader(StorageReader):
                 'pass buffers="keep", if their values are right in the module and in the state dict that is loaded; or '
                 "exclude= them"
             )
-        for key, value in state.items():
-            if key not in fillable and names[key] in picked and _without_values(value):
-                kind = "the floating-point tensors of a state dict" if module is None else "a module's parameters"
-                raise ValueError(
-                    f"{key}: only {kind} are filled; this entry would be left as it is, but it is on the meta device "
-                    f"and has no values. Give exclude={names[key]!r} and load without it, or use init_module"
-                )
         for target in chosen:
             _check_parameter(target)
         refuse_shared_memory(targets, chosen)
