@@ -207,11 +207,11 @@ MODEL_METHOD = "_init_weights"
 
 def initialises_modules(module: Module) -> bool:
     """Whether it has that method. (Others have one of that name that takes no module.)"""
-    method = getattr(module, MODEL_METHOD, None)
-    if not callable(method):
+    # Not getattr of the module, which takes long to say no.
+    if not hasattr(type(module), MODEL_METHOD) and MODEL_METHOD not in vars(module):
         return False
     try:
-        inspect.signature(method).bind(module)
+        inspect.signature(getattr(module, MODEL_METHOD)).bind(module)
     except (TypeError, ValueError):
         return False
     return True

@@ -30,7 +30,7 @@ from . import _compat
 from ._generator import seed_of, word_of
 from ._names import Names
 from ._taken import TAKEN, Arguments, Function, Types, init_function, truncated_instead_of
-from ._tensor import computed, memory, nothing, why_not
+from ._tensor import memory, nothing, vanishes, why_not
 
 __all__ = ["Acceleration", "accelerate", "install", "uninstall"]
 
@@ -266,7 +266,7 @@ class Acceleration(TorchFunctionMode):
         """Whether fastinit could do it. If not, nothing has happened. A fresh tensor has no name and no history."""
         begin = time.perf_counter()
         with _compat.DisableTorchFunction():
-            if why_not(tensor) is not None or (not fresh and computed(tensor) is not None):
+            if why_not(tensor) is not None or (not fresh and vanishes(tensor) is not None):
                 return False
             name = None if fresh or self._seed is None else self._names.of(tensor)
             out = memory(tensor)

@@ -16,7 +16,7 @@ from torch import nn
 from fastinit.recipes import Initializer
 
 from . import _compat
-from ._parameters import Target, shape_of
+from ._parameters import Target
 
 __all__ = ["Owners", "described", "owners_of", "padding_of"]
 
@@ -38,7 +38,7 @@ def _owners(target: Target, owners: Owners) -> Iterator[tuple[nn.Module, str, Sh
     """Those of a parameter by all its names, each with the shape that it has there."""
     for one in (target, *target.aliases):
         for module, key in owners.get(id(one.tensor), ()):
-            yield module, key, shape_of(one.tensor)
+            yield module, key, one.shape
 
 
 # --- how modules read shapes ----------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def _readings(owners: Iterable[tuple[nn.Module, str, Shape]], by_fans: bool) -> 
 
 def described(initializer: Initializer, target: Target, owners: Owners) -> Initializer:
     """The same initialiser, with what the parameter's modules know where it does not say how shapes are read."""
-    shape, takes = shape_of(target.tensor), initializer.takes
+    shape, takes = target.shape, initializer.takes
     if initializer.is_described or ("fan_in" not in takes and len(shape) < 3):
         return initializer
     if len(shape) < 2:
@@ -206,7 +206,7 @@ def padding_of(target: Target, owners: Owners) -> int | None:
     for module, key, own_shape in _owners(target, owners):
         if not isinstance(module, _EMBEDDINGS) or key != "weight" or (index := module.padding_idx) is None:
             continue
-        shape = shape_of(target.tensor)
+        shape = target.shape
         if own_shape != shape or not -shape[0] <= index < shape[0]:
             raise ValueError(
                 f"padding_idx of its {type(module).__name__} is {index}, which is no row of the shape {shape}"

@@ -207,7 +207,7 @@ def init_module(
         with errors_of(target):
             _, held = boxes(target.filled)
         for piece, _ in held:
-            if why := why_not(piece):
+            if piece is not target.tensor and (why := why_not(piece)):  # or _check_parameter has asked
                 _refuse(target.name, piece, why)
             if overlaps_itself(piece):
                 _refuse(target.name, piece, "must have memory for each of its elements, got some that share it")

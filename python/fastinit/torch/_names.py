@@ -8,13 +8,13 @@ that is used again never gives a name.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from torch import Tensor
 from torch.nn import Module, Parameter
 
 from . import _compat
-from ._tensor import why_not
+from ._tensor import is_plain
 
 __all__ = ["Names"]
 
@@ -22,8 +22,8 @@ Slot = tuple["weakref.ref[Module]", str]  # a module, and the key under which it
 
 
 def _storage(tensor: Tensor) -> int:
-    """The address of the tensor's storage; 0 if it has none that can be filled."""
-    return tensor.untyped_storage().data_ptr() if why_not(tensor) is None else 0
+    """The address of the tensor's storage; 0 if it has none in the memory of the CPU."""
+    return tensor.untyped_storage().data_ptr() if is_plain(tensor) else 0
 
 
 def _covers(whole: Tensor, part: Tensor) -> bool:
@@ -138,8 +138,7 @@ class Names:
         return None
 
     def _owners(self, parameter: Tensor) -> list[tuple[Module, str]]:
-        slots = self._slots.get(id(parameter), ())
-        return [(module, key) for module, key in _living(slots) if _compat.parameters_of(module).get(key) is parameter]
+        return _holders(self._slots, parameter, _compat.parameters_of)
 
     def _name(self, parameter: Tensor, owners: list[tuple[Module, str]]) -> str:
         """The path from the topmost module. Of a parameter with several, what ``named_parameters`` calls it."""
@@ -154,13 +153,24 @@ class Names:
             if id(top) in seen:  # modules that hold each other
                 break
             seen.add(id(top))
-            slots = self._slots.get(id(top), ())
-            holders = [(m, key) for m, key in _living(slots) if _compat.children_of(m).get(key) is top]
+            holders = _holders(self._slots, top, _compat.children_of)
         if several:
             for name, other in top.named_parameters():
                 if other is parameter:
                     return name
         return ".".join(path)
+
+
+def _holders(
+    table: dict[int, list[Slot]], held: object, of: Callable[[Module], Mapping[str, object]]
+) -> list[tuple[Module, str]]:
+    """The modules that still hold a parameter or module, and their keys for it."""
+    found = []
+    for reference, key in table.get(id(held), ()):  # a plain loop: this is most of the time that a name takes
+        module = reference()
+        if module is not None and of(module).get(key) is held:
+            found.append((module, key))
+    return found
 
 
 def _living(slots: Iterable[Slot]) -> Iterator[tuple[Module, str]]:

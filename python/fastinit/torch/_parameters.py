@@ -35,6 +35,7 @@ class Target:
 
     def __init__(self, tensor: Tensor) -> None:
         self.tensor = tensor
+        self.shape = shape_of(tensor)
         self.own_names: list[str] = []
         self.place: Place | None = None  # where its elements lie, or those of them that this process holds
         self.new: Tensor | None = None  # what takes its place, if it has no memory yet
@@ -183,6 +184,8 @@ def overlapping(places: Iterable[Place | None]) -> Iterator[tuple[int, int]]:
 
 def overlaps_itself(tensor: Tensor) -> bool:
     """Whether elements may share memory: no dimension's step goes beyond all that the smaller steps reach."""
+    if tensor.is_contiguous():
+        return False
     reach = 0
     for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
         if size > 1:

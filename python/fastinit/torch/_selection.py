@@ -18,7 +18,7 @@ from fastinit.recipes._core import Filling, check_prefix, match_chosen, resolved
 from fastinit.recipes._values import Skip
 
 from ._fans import Owners, described, padding_of
-from ._parameters import Target, shape_of
+from ._parameters import Target
 from ._tensor import nothing, write
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def values_of(
     """
     every: dict[str, tuple[int, ...]] = {}
     for one in itertools.chain.from_iterable((target, *target.aliases) for target in targets):
-        every.update(dict.fromkeys(one.own_names, shape_of(one.tensor)))
+        every.update(dict.fromkeys(one.own_names, one.shape))
     first = {target.name: every[target.name] for target in targets}
     pairs = named(recipe, every, model=module) if isinstance(recipe, str) else recipe
     found = match_chosen(pairs, first, {target.name for target in chosen})
@@ -112,7 +112,7 @@ class Rule(NamedTuple):
 
 def rule_for(target: Target, pattern: str, value: Filling, owners: Owners) -> Rule:
     """What the recipe and the parameter's modules say together. Refuses what the fill would refuse."""
-    shape = shape_of(target.tensor)
+    shape = target.shape
     if isinstance(value, Initializer):
         value = described(value, target, owners)
         _try_fill(value, shape, target.tensor.dtype)
@@ -126,7 +126,7 @@ def errors_of(target: Target) -> Iterator[None]:
         yield
     except (TypeError, ValueError) as error:
         # What a function of the user raised is kept.
-        raise type(error)(f"parameter {target.name!r} of shape {shape_of(target.tensor)}: {error}") from error.__cause__
+        raise type(error)(f"parameter {target.name!r} of shape {target.shape}: {error}") from error.__cause__
 
 
 @functools.lru_cache(1024)  # of a model's layers, most are alike

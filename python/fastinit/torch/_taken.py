@@ -34,7 +34,10 @@ Taker = Callable[["Acceleration", Function, Types, tuple[Any, ...], Arguments], 
 
 def _overridden(types: Types) -> bool:
     """Whether an argument overrides torch's functions itself: a subclass, an fx proxy."""
-    return any(kind is not Tensor for kind in types)
+    for kind in types:  # noqa: SIM110 - in a third of the time of any()
+        if kind is not Tensor:
+            return True
+    return False
 
 
 def _always() -> bool:
@@ -109,7 +112,11 @@ def init_function(func: Function, arguments: Arguments) -> Taker | None:
     guards or disables initialisers, that is its function, not torch's. So what tells them apart is their arguments.
     """
     take = _INIT.get(frozenset(arguments))
-    return take if take and any(getattr(torch.nn.init, name) is func for name in _INIT_NAMES) else None
+    if take is not None:
+        for name in _INIT_NAMES:
+            if getattr(torch.nn.init, name) is func:
+                return take
+    return None
 
 
 def _init(keywords: dict[str, str], fill: Function, torchs: Function) -> Taker:

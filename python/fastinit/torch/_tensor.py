@@ -16,12 +16,12 @@ from torch.autograd import forward_ad
 from . import _compat
 
 __all__ = [
-    "computed",
     "end_of",
+    "is_plain",
     "lost",
     "memory",
     "nothing",
-    "partitioned",
+    "vanishes",
     "watched",
     "why_not",
     "why_not_dtype",
@@ -31,6 +31,17 @@ __all__ = [
 # --- may a value be written here? -----------------------------------------------------------------------------------
 
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def is_plain(tensor: Tensor) -> bool:
+    """Whether it is a dense tensor of torch's own type in the memory of the CPU."""
+    return (
+        type(tensor) in (Tensor, torch.nn.Parameter)
+        and not _compat.is_wrapped(tensor)
+        and tensor.is_cpu
+        and tensor.layout is torch.strided
+        and not tensor.is_nested
+    )
 
 
 def why_not(tensor: Tensor, *, meta: bool = False, any_dtype: bool = False) -> str | None:
@@ -103,30 +114,26 @@ def lost(tensor: Tensor) -> str | None:
     return None
 
 
-def partitioned(tensor: Tensor) -> str | None:
-    """Why a parameter that DeepSpeed's ZeRO-3 keeps elsewhere is not filled; None of any other tensor."""
-    if tensor.numel() > 0 or not hasattr(tensor, "ds_id"):
-        return None
-    return (
-        "must have elements, got a parameter that DeepSpeed's ZeRO-3 has partitioned: fill it inside of "
-        "deepspeed.zero.GatheredParameters(..., modifier_rank=0)"
-    )
+def vanishes(tensor: Tensor) -> str | None:
+    """Why a value would be lost even if torch wrote it.
 
-
-def computed(tensor: Tensor) -> str | None:
-    """Why it would be lost, even if torch wrote it: autograd knows this tensor as computed from others.
-
-    So is ``layer.weight`` under a parametrization: the next access computes it again. A view of a leaf is none.
+    Autograd knows the tensor as computed from others, as ``layer.weight`` is under a parametrization: the next access
+    computes it again. (A view of a leaf is not.) Or DeepSpeed's ZeRO-3 keeps the parameter's elements elsewhere.
     """
     base = _compat.base_of(tensor)
     step = (tensor if base is None else base).grad_fn
-    if step is None:
-        return None
-    return (
-        "must not be computed from others, as the weight of a parametrized layer is (weight_norm, spectral_norm ...): "
-        "what is written there is lost. Fill the layer before it is parametrized, or fill another tensor and assign "
-        f"it (`layer.weight = value`); got a tensor with grad_fn {type(step).__name__}"
-    )
+    if step is not None:
+        return (
+            "must not be computed from others, as the weight of a parametrized layer is (weight_norm, spectral_norm "
+            "...): what is written there is lost. Fill the layer before it is parametrized, or fill another tensor and "
+            f"assign it (`layer.weight = value`); got a tensor with grad_fn {type(step).__name__}"
+        )
+    if tensor.numel() == 0 and hasattr(tensor, "ds_id"):
+        return (
+            "must have elements, got a parameter that DeepSpeed's ZeRO-3 has partitioned: fill it inside of "
+            "deepspeed.zero.GatheredParameters(..., modifier_rank=0)"
+        )
+    return None
 
 
 # --- how it gets there ----------------------------------------------------------------------------------------------

@@ -89,9 +89,25 @@ class Twins:
         models = [model for model in reversed(list(whole.modules())) if _compat.initialises_modules(model)]
         self._models = [(model, set(map(id, model.modules()))) for model in models]
         self._shells: dict[tuple[int, Nonsense], tuple[nn.Module, Memo]] = {}
+        self._of_torch: dict[object, list[Answers]] = {}
 
     def ask(self, owner: nn.Module, keys: Sequence[str]) -> Iterator[Answers]:
         """What each method has to say of these buffers of a module, one method after the other."""
+        if not type(owner).__module__.startswith("torch.nn.modules."):
+            yield from self._ask(owner, keys)
+            return
+        # Of torch's own modules, type and shapes say it all: one norm speaks for the others of a network.
+        buffers = _compat.buffers_of(owner)
+        kind = (
+            type(owner),
+            *((key, shape_of(tensor), tensor.dtype) for key in keys if (tensor := buffers[key]) is not None),
+        )
+        if kind not in self._of_torch:
+            self._of_torch[kind] = list(self._ask(owner, keys))
+        for answers in self._of_torch[kind]:
+            yield {key: _clone(answer) if isinstance(answer, Tensor) else answer for key, answer in answers.items()}
+
+    def _ask(self, owner: nn.Module, keys: Sequence[str]) -> Iterator[Answers]:
         names = [name for name in _compat.BUFFER_METHODS if callable(getattr(owner, name, None))]
         asked = [(f"its {name}", _own(owner, name)) for name in names]
         asked += [

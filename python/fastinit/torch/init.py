@@ -65,7 +65,7 @@ import fastinit
 from fastinit._arguments import documented
 
 from ._generator import seed_of, word_of
-from ._tensor import computed, lost, partitioned, watched, why_not, write
+from ._tensor import lost, vanishes, watched, why_not, write
 
 __all__ = [
     "calculate_gain",
@@ -139,11 +139,11 @@ def _fill(
     reason = why_not(tensor)
     if explicit and (reason := reason or lost(tensor)) is not None:
         raise ValueError(f"tensor {reason}. Without seed= and stream=, torch.nn.init's own function does the work")
-    vanishes = None if reason else partitioned(tensor) or computed(tensor)
-    if explicit and vanishes is not None:
-        raise ValueError(f"tensor {vanishes}")
+    why_lost = None if reason else vanishes(tensor)
+    if explicit and why_lost is not None:
+        raise ValueError(f"tensor {why_lost}")
     foreign = generator is not None and (not isinstance(generator, torch.Generator) or generator.device.type != "cpu")
-    if reason is not None or vanishes is not None or foreign:
+    if reason is not None or why_lost is not None or foreign:
         return theirs()
     if warning is not None:
         warnings.warn(warning, stacklevel=3)
