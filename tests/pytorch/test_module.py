@@ -7,7 +7,6 @@ import doctest
 import functools
 import math
 import pathlib
-import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -986,18 +985,6 @@ def test_rotary_embeddings_of_any_kind_are_restored(kind: str) -> None:
 def test_docstrings() -> None:
     assert doctest.testmod(module_file).failed == 0
     assert doctest.testmod(recipes).failed == 0
-
-
-def test_the_examples_of_the_document() -> None:
-    text = (ROOT / "docs" / "torch.md").read_text()
-    section = re.split(r"^## ", text, flags=re.M)
-    (mine,) = [part for part in section if part.startswith("A module by recipe")]
-    blocks = re.findall(r"```python\n(.*?)```", mine, flags=re.S)
-    assert blocks
-    library("transformers")
-    scope: dict[str, Any] = {}
-    for block in blocks:
-        exec(block, scope)
 
 
 # --- names and memory that are not what they seem -------------------------------------------------------------------

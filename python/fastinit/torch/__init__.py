@@ -18,7 +18,8 @@ uninstall, Acceleration       torch would draw
 init_module, Report, Row      every parameter of a module by a recipe
 FastInitReader                the same through ``torch.distributed.checkpoint``
 
-Tested with PyTorch 2.11 to 2.15 on the CPU; docs/torch.md has the whole story.
+Tested with PyTorch 2.11 to 2.15 on the CPU. docs/torch.md has the details, with
+docs/modules.md (recipes) and docs/meshes.md.
 """
 
 from importlib import import_module
