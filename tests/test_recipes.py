@@ -24,10 +24,11 @@ from mpmath import mp, mpf  # type: ignore[import-untyped, unused-ignore]
 
 import fastinit
 from fastinit import recipes
+from fastinit._arguments import count
 from fastinit._tools import shapes
 from fastinit.recipes import RECIPES, Initializer, Recipe, computed, match, optional, skip
-from fastinit.recipes._core import check_prefix, count
 from fastinit.recipes._named import assign
+from fastinit.recipes._patterns import check_prefix
 
 ROOT5 = math.sqrt(5)
 # One of each law and each way to say the fans, with the shape of a tensor; all of them are drawn from.
@@ -73,7 +74,7 @@ def test_dir_shows_what_is_public_and_no_more() -> None:
 
 
 def test_there_is_a_law_for_every_function() -> None:
-    functions = set(recipes._core._functions())
+    functions = set(recipes._initializer.functions())
     known = {name for name in functions if getattr(fastinit, name).__name__ in recipes._moments.MOMENTS}
     assert known == functions
     assert {getattr(fastinit, name).__name__ for name in functions} == {

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import operator
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,15 +25,18 @@ __all__ = [
     "NO_SEQUENCES",
     "at_least_zero",
     "choice",
+    "count",
     "documented",
     "documented_by",
     "element_type",
     "expanded",
+    "few",
     "given",
     "integer",
     "integers",
     "positive",
     "shown",
+    "some",
     "stream_number",
     "typed",
     "with_margins",
@@ -57,6 +60,16 @@ def shown(value: object) -> str:
 def typed(value: object) -> str:
     """The same where the type is what is wrong."""
     return f"{shown(value)} of type {type(value).__name__}"
+
+
+def few(words: Sequence[str], most: int = 10) -> str:
+    """A list for an error message: of many, the first ones."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
+
+
+def some(names: Iterable[str]) -> str:
+    """The same of names, in quotes."""
+    return few(list(map(repr, names)))
 
 
 def given(**arguments: object) -> str:
@@ -104,6 +117,17 @@ def integer(value: object) -> int:
 
 # Python iterates over them and may find ints, but nobody means them as a sequence of ints.
 NO_SEQUENCES = (dict, set, frozenset, bytes, bytearray)
+
+
+def count(name: str, value: object) -> int:
+    """An int >= 1."""
+    try:
+        number = integer(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int >= 1, got {typed(value)}") from None
+    if number < 1:
+        raise ValueError(f"{name} must be an int >= 1, got {shown(value)}")
+    return number
 
 
 def integers(name: str, value: object) -> tuple[int, ...]:

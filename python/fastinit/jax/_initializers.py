@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from .. import _core
 from .._arguments import at_least_zero, choice, expanded, integer, positive, shown, typed, with_margins
 from ..recipes import Initializer
-from ..recipes._core import keywords, plain
+from ..recipes._initializer import keywords, plain
 from ..recipes._moments import Shape
 from ._arrays import LAYOUT, check_dtype, check_shape, check_sharding, filled, float_type, new_part
 

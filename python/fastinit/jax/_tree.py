@@ -13,9 +13,9 @@ from jax.sharding import PartitionSpec, Sharding
 
 import fastinit
 
-from .._arguments import shown, typed
-from ..recipes._core import check_prefix, some
+from .._arguments import shown, some, typed
 from ..recipes._named import assign
+from ..recipes._patterns import check_prefix
 from ..recipes._values import Skip
 from ._arrays import check_dtype, check_given, check_sharding, filled, float_type
 from ._initializers import check_tree_shape

@@ -21,10 +21,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._core import Initializer, Recipe, match
+    from ._initializer import Initializer
     from ._language import gpt2, llama
     from ._named import RECIPES, named
-    from ._values import computed, optional, skip
+    from ._patterns import Recipe, match, optional
+    from ._values import computed, skip
     from ._vision import resnet, vit
 
 __all__ = [
@@ -46,14 +47,14 @@ __all__ = [
 # ``import fastinit`` imports this file, and few need recipes: a name is imported when it is asked for.
 _FROM = {
     "RECIPES": "_named",
-    "Initializer": "_core",
-    "Recipe": "_core",
+    "Initializer": "_initializer",
+    "Recipe": "_patterns",
     "computed": "_values",
     "gpt2": "_language",
     "llama": "_language",
-    "match": "_core",
+    "match": "_patterns",
     "named": "_named",
-    "optional": "_values",
+    "optional": "_patterns",
     "resnet": "_vision",
     "skip": "_values",
     "vit": "_vision",

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from .._arguments import few
 from ._moments import Shape
 
 __all__ = ["ARCHITECTURES", "Architecture", "Fit"]
@@ -71,7 +72,7 @@ class Architecture:
         anchor = self.required[0].name
         before = [name.removesuffix(anchor) for name in shapes if f".{name}".endswith(f".{anchor}")]
         if not before:
-            return f"missing: {anchor!r}" + (f"; unknown: {_few([repr(name) for name in shapes])}" if shapes else "")
+            return f"missing: {anchor!r}" + (f"; unknown: {few(list(map(repr, shapes)), 3)}" if shapes else "")
         inner = min(before, key=len)
         bodies = [body for body in self.bodies if f".{inner}".endswith(f".{body}")]
         prefix = inner.removesuffix(bodies[0]) if bodies else inner
@@ -109,7 +110,7 @@ class Architecture:
         strangers = [repr(name) for name in shapes if name not in known]
         problems = {"unknown": strangers, "missing": missing, "of another shape": misshapen}
         if any(problems.values()):
-            return "; ".join(f"{what}: {_few(names)}" for what, names in problems.items() if names)
+            return "; ".join(f"{what}: {few(names, 3)}" for what, names in problems.items() if names)
         return Fit(prefix, found)
 
     def _present(self, body: Mapping[str, str], expanded: Callable[[str], list[str]]) -> Iterator[tuple[Line, ...]]:
@@ -140,10 +141,6 @@ def _agrees(way: Sequence[str], shape: Shape, sizes: dict[str, int]) -> bool:
             new[letter] = size // factor
     sizes.update(new)
     return True
-
-
-def _few(words: Sequence[str]) -> str:
-    return ", ".join(words[:3]) + (f" and {len(words) - 3} more" if len(words) > 3 else "")
 
 
 # --- the lists ------------------------------------------------------------------------------------------------------

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from .._arguments import positive, typed
+from .._arguments import count, positive, typed
 from ._architectures import Architecture
-from ._core import count
 
-__all__ = ["Own", "own"]
+__all__ = ["ModelValues", "read_model"]
 
 _LIBRARIES = ("timm", "torchvision", "transformers")
 # By which a model of these libraries initialises itself.
 _METHODS = ("_init_weights", "init_weights", "zero_init_last")
 
 
-class Own(NamedTuple):
+class ModelValues(NamedTuple):
     """The values of a model itself. None where they are not known: there is no default."""
 
     std: float = 0.02
@@ -24,7 +23,7 @@ class Own(NamedTuple):
     zero_init_last: bool = False
 
 
-def own(architecture: Architecture, model: Any) -> Own | str:
+def read_model(architecture: Architecture, model: Any) -> ModelValues | str:
     """The values of a model with the names of this architecture, or why it is initialised in another way."""
     if hasattr(model, "modules"):
         modules = list(model.modules())
@@ -38,7 +37,7 @@ def own(architecture: Architecture, model: Any) -> Own | str:
         if config.model_type not in architecture.model_types:
             known = ", ".join(map(repr, architecture.model_types)) or "none"
             return f"its config has the model_type {config.model_type!r}; the types of this recipe are {known}"
-    values = Own()
+    values = ModelValues()
     scales = set()
     for module in modules:
         library, name = _root(_class(type(module)).__module__), _class(type(module)).__name__

@@ -9,10 +9,11 @@ from typing import Any, cast
 
 from .._arguments import shown, typed
 from ._architectures import ARCHITECTURES
-from ._core import Filling, Initializer, Recipe, match, resolved
+from ._initializer import Initializer
 from ._language import gpt2, llama
-from ._models import Own, own
+from ._models import ModelValues, read_model
 from ._moments import Shape
+from ._patterns import Filling, Recipe, match, resolved
 from ._values import Skip
 from ._vision import resnet, vit
 
@@ -72,7 +73,7 @@ def named(name: str, shapes: Mapping[str, Shape], *, model: Any = None) -> Recip
     if name not in RECIPES:
         raise ValueError(f"{wanted}; got {shown(name)}")
     architecture = ARCHITECTURES[name]
-    values = Own() if model is None else own(architecture, model)
+    values = ModelValues() if model is None else read_model(architecture, model)
     if isinstance(values, str):
         raise _refused(name, f"this model has another initialisation: {values}")
     fit = architecture.fit(shapes)
@@ -95,16 +96,16 @@ def _refused(name: str, why: str) -> ValueError:
     )
 
 
-def _gpt2(shapes: Mapping[str, Shape], values: Own) -> Recipe:
+def _gpt2(shapes: Mapping[str, Shape], values: ModelValues) -> Recipe:
     blocks = sum(1 for name in shapes if name.endswith(".ln_1.weight"))
     return gpt2(values.n_layer or blocks, values.std, biases=any(name.endswith(".bias") for name in shapes))
 
 
-def _llama(shapes: Mapping[str, Shape], values: Own) -> Recipe:
+def _llama(shapes: Mapping[str, Shape], values: ModelValues) -> Recipe:
     return llama(values.std, biases=any(name.endswith(".bias") for name in shapes))
 
 
-def _vit(shapes: Mapping[str, Shape], values: Own) -> Recipe:
+def _vit(shapes: Mapping[str, Shape], values: ModelValues) -> Recipe:
     return vit(
         math.prod(shapes["patch_embed.proj.weight"][1:]),
         class_token="cls_token" in shapes,
@@ -113,7 +114,7 @@ def _vit(shapes: Mapping[str, Shape], values: Own) -> Recipe:
     )
 
 
-def _resnet(shapes: Mapping[str, Shape], values: Own) -> Recipe:
+def _resnet(shapes: Mapping[str, Shape], values: ModelValues) -> Recipe:
     """With the statistics of the norms, which are buffers in PyTorch, but tensors like others in a state dict."""
     bottleneck = "layer1.0.conv3.weight" in shapes
     plain = resnet(shapes["fc.weight"][1], zero_init_last=values.zero_init_last, bottleneck=bottleneck)
@@ -124,7 +125,7 @@ def _resnet(shapes: Mapping[str, Shape], values: Own) -> Recipe:
     )
 
 
-_MAKE: dict[str, Callable[[Mapping[str, Shape], Own], Recipe]] = {
+_MAKE: dict[str, Callable[[Mapping[str, Shape], ModelValues], Recipe]] = {
     "gpt2": _gpt2,
     "llama": _llama,
     "vit": _vit,

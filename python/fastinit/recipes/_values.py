@@ -1,7 +1,4 @@
-"""What a recipe may say of a parameter besides an ``Initializer``: leave it alone, or compute it by a function.
-
-And patterns that may match nothing.
-"""
+"""What a recipe may say of a parameter besides an ``Initializer``: leave it alone, or compute it by a function."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ from .._arguments import typed
 if TYPE_CHECKING:
     from .._types import BitGenerator
 
-__all__ = ["Computed", "Optional", "Skip", "computed", "optional", "skip"]
+__all__ = ["Computed", "Skip", "computed", "skip"]
 
 # What fastinit's functions take in each fill, and so what a function of the user gets.
 _GIVEN = ("seed", "stream", "global_shape", "offset", "threads", "bit_generator")
@@ -213,55 +210,4 @@ def computed(function: Callable[..., object]) -> Computed:
     return Computed(function)
 
 
-# --- patterns -------------------------------------------------------------------------------------------------------
-
-
-class Optional(str):
-    """What ``optional(pattern)`` returns."""
-
-    __slots__ = ()
-    __module__ = "fastinit.recipes"
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return optional, (str(self),)
-
-    def __repr__(self) -> str:
-        return f"optional({super().__repr__()})"
-
-
-def optional(pattern: str) -> str:
-    """A pattern of a recipe that may match no parameter.
-
-    Other patterns are refused if they are for nothing, since they may be
-    misspelt. One whose parameters all go to earlier patterns is refused all
-    the same.
-
-    Parameters
-    ----------
-    pattern : str
-        As in a recipe.
-
-    Returns
-    -------
-    str
-        Equal to the pattern.
-
-    Raises
-    ------
-    TypeError
-        pattern is not a str.
-
-    Examples
-    --------
-    >>> from fastinit.recipes import Initializer, match, optional
-    >>> recipe = {optional("*.bias"): Initializer("zeros"), "*": Initializer("normal", std=0.02)}
-    >>> match(recipe, ["fc.weight"])
-    {'fc.weight': ('*', Initializer('normal', std=0.02))}
-    """
-    if not isinstance(pattern, str):
-        raise TypeError(f"pattern must be a str, got {typed(pattern)}")
-    return Optional(pattern)
-
-
-for _public in (computed, optional):
-    _public.__module__ = "fastinit.recipes"  # for help, and for pickles that outlive the name of this file
+computed.__module__ = "fastinit.recipes"  # for help, and for pickles that outlive the name of this file

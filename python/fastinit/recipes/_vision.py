@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from .._arguments import at_least_zero
-from ._core import Initializer, Recipe, count
+from .._arguments import at_least_zero, count
+from ._initializer import Initializer
+from ._patterns import Recipe
 
 __all__ = ["resnet", "vit"]
 

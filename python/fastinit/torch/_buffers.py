@@ -11,8 +11,8 @@ from typing import Literal, NoReturn, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from fastinit._arguments import typed
-from fastinit.recipes._core import rule
+from fastinit._arguments import few, typed
+from fastinit.recipes._patterns import rule
 
 from . import _compat
 from ._parameters import Target, overlapping, overlaps_itself, place_of, plain_name
@@ -24,8 +24,6 @@ __all__ = ["Buffer", "Buffers", "attach", "buffers_of", "compute", "decide", "re
 
 Function: TypeAlias = Callable[[nn.Module], Tensor]
 Buffers: TypeAlias = Literal["keep"] | Mapping[str, Function | Literal["keep"]]
-
-_MANY = 10
 
 
 class Buffer:
@@ -100,7 +98,7 @@ def decide(chosen: Sequence[Buffer], every: Iterable[Buffer], buffers: Buffers |
     if lost := [buffer.described for buffer in chosen if buffer.kept and buffer.tensor.is_meta]:
         raise ValueError(
             'buffers="keep" is for buffers whose values are right already, but these have none, since they are on the '
-            f"meta device: {_listed(lost)}"
+            f"meta device: {few(lost)}"
         )
 
 
@@ -234,7 +232,7 @@ def _refuse_missing(missing: Sequence[Buffer]) -> NoReturn:
         buffer.described if failure is None else f"{buffer.described} ({failure.text})"
         for buffer, failure in zip(missing, failures, strict=True)
     ]
-    said = f"no method of their modules computes these buffers: {_listed(listed)}"
+    said = f"no method of their modules computes these buffers: {few(listed)}"
     if all(buffer.tensor.is_meta for buffer in missing):
         said += ", which are on the meta device; pass "
     else:
@@ -249,8 +247,3 @@ def _refuse_missing(missing: Sequence[Buffer]) -> NoReturn:
     causes = [failure for failure in failures if failure is not None and failure.error is not None]
     cause = min(causes, key=lambda failure: failure.rank).error if causes else None
     raise ValueError(said) from cause
-
-
-def _listed(described: Sequence[str]) -> str:
-    """A list for an error message: of many, the first ones."""
-    return ", ".join(described[:_MANY]) + (f" and {len(described) - _MANY} more" if len(described) > _MANY else "")

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-from fastinit.recipes._core import some
+from fastinit._arguments import some
 
 from . import _compat
 from ._buffers import Buffer

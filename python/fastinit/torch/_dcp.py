@@ -23,9 +23,8 @@ from torch.distributed.checkpoint.metadata import (
 from torch.distributed.checkpoint.planner import LoadPlan, LoadPlanner
 from torch.distributed.checkpoint.storage import StorageReader
 
-from fastinit._arguments import documented, typed
+from fastinit._arguments import documented, some, typed
 from fastinit.recipes import Recipe
-from fastinit.recipes._core import some
 
 from . import _compat
 from ._buffers import buffers_of, refuse_shared_buffers

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastinit import Summary
 from fastinit._arguments import stream_number
 from fastinit.recipes import Initializer
-from fastinit.recipes._core import Filling
+from fastinit.recipes._patterns import Filling
 from fastinit.recipes._values import Computed
 
 __all__ = ["Report", "Row", "expected", "measured"]

@@ -14,7 +14,8 @@ from torch import nn
 
 import fastinit
 from fastinit.recipes import Initializer, Recipe, named
-from fastinit.recipes._core import Filling, check_prefix, match_chosen, resolved, select, try_box
+from fastinit.recipes._initializer import try_box
+from fastinit.recipes._patterns import Filling, check_prefix, match_chosen, resolved, select
 from fastinit.recipes._values import Skip
 
 from ._fans import Owners, described, padding_of

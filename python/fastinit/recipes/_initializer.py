@@ -1,11 +1,7 @@
-"""An initialiser as data, and recipes: which parameter, by patterns of its name, gets which.
-
-A parameter is a name and a shape here, and an array is whatever ``fastinit`` fills: no framework is needed.
-"""
+"""An initialiser as data: a function of fastinit with its arguments. An array is whatever ``fastinit`` fills."""
 
 from __future__ import annotations
 
-import fnmatch
 import functools
 import inspect
 import math
@@ -13,9 +9,9 @@ import numbers
 import operator
 import re
 import struct
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,33 +19,15 @@ from numpy.typing import NDArray
 import fastinit
 
 from .. import _core, initializers, structured
-from .._arguments import NO_SEQUENCES, integer, integers, shown, typed
+from .._arguments import NO_SEQUENCES, integers, shown, typed
 from ._moments import MOMENTS, Shape
-from ._values import Computed, Optional, Skip
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .._types import BitGenerator
 
-__all__ = [
-    "Choose",
-    "Filling",
-    "Initializer",
-    "Recipe",
-    "Value",
-    "check_prefix",
-    "count",
-    "keywords",
-    "match",
-    "match_chosen",
-    "plain",
-    "resolved",
-    "rule",
-    "select",
-    "some",
-    "try_box",
-]
+__all__ = ["Initializer", "functions", "keywords", "plain", "try_box"]
 
 # What each fill says itself, and so no recipe may.
 _COMMON = ("out", "seed", "stream", "global_shape", "offset", "threads", "bit_generator")
@@ -61,7 +39,7 @@ _DIMENSIONS = {"identity": 2, "orthogonal": 2, "sparse": 2, "dirac": 3}
 
 
 @functools.cache
-def _functions() -> dict[str, inspect.Signature]:
+def functions() -> dict[str, inspect.Signature]:
     """The functions of fastinit that fill an array of floats, and their signatures."""
     names = sorted({*initializers.__all__, *structured.__all__} - {"random_bits"})
     return {name: inspect.signature(getattr(fastinit, name)) for name in names}
@@ -182,8 +160,8 @@ class Initializer:
         """A new one, all of it checked. ``own`` is what a subclass keeps beside the function and its arguments."""
         if not isinstance(function, str):
             raise TypeError(f"function must be the name of a function of fastinit, got {typed(function)}")
-        if function not in _functions():
-            raise ValueError(f"function must be one of {', '.join(_functions())}; got {shown(function)}")
+        if function not in functions():
+            raise ValueError(f"function must be one of {', '.join(functions())}; got {shown(function)}")
         if arguments is None:
             arguments = {}
         if not isinstance(arguments, Mapping):
@@ -193,7 +171,7 @@ class Initializer:
             raise TypeError(f"arguments must be given once, got {', '.join(twice)} in the mapping and by keyword")
         given = {name: plain(value) for name, value in {**arguments, **more}.items()}
         self = object.__new__(cls)
-        asks = "layout" in _functions()[function].parameters and all(given.get(name) is None for name in _FANS)
+        asks = "layout" in functions()[function].parameters and all(given.get(name) is None for name in _FANS)
         own = {"_function": function, "_arguments": MappingProxyType(given), "_asks": asks, **own}
         for name, value in own.items():
             object.__setattr__(self, name, value)
@@ -204,7 +182,7 @@ class Initializer:
         return self
 
     def _check_names(self) -> None:
-        takes = _functions()[self.function].parameters
+        takes = functions()[self.function].parameters
         allowed = [name for name in takes if name not in _COMMON]
         unknown = [name for name in self.arguments if name not in allowed]
         if unknown:
@@ -260,7 +238,7 @@ class Initializer:
     @property
     def takes(self) -> Mapping[str, inspect.Parameter]:
         """The parameters of the function."""
-        return _functions()[self.function].parameters
+        return functions()[self.function].parameters
 
     @property
     def is_described(self) -> bool:
@@ -394,7 +372,7 @@ class Initializer:
         (0.0, 0.125)
         """
         self.check(shape, np.dtype(np.float64), layout)
-        bound = _functions()[self.function].bind(None, **self._call(layout, shape))
+        bound = functions()[self.function].bind(None, **self._call(layout, shape))
         bound.apply_defaults()
         formula = MOMENTS[getattr(fastinit, self.function).__name__]  # of he_normal for its alias kaiming_normal
         return formula(bound.arguments, tuple(shape))
@@ -410,250 +388,3 @@ def try_box(initializer: Initializer, nothing: Any, shape: Shape, layout: str | 
         initializer.fill(nothing, seed=0, stream=0, global_shape=tuple(shape), offset=offset, layout=layout)
     except (TypeError, ValueError) as error:
         raise type(error)(f"{initializer!r}: {initializer._words(str(error))}") from None
-
-
-# --- recipes --------------------------------------------------------------------------------------------------------
-
-# What fills a parameter.
-Filling: TypeAlias = "Initializer | Computed"
-# What says it, once the parameter's shape is known.
-Choose: TypeAlias = "Callable[[str, tuple[int, ...], Mapping[str, tuple[int, ...]]], Filling | Skip]"
-Value: TypeAlias = "Filling | Skip | Choose"
-Recipe: TypeAlias = "Mapping[str, Value] | Sequence[tuple[str, Value]]"
-"""Patterns and values, in order. A pattern is compared with the whole name of a parameter, as by
-``fnmatch.fnmatchcase``: ``*`` is any text, with dots too, ``?`` one character, ``[abc]`` one of them. One that is the
-name of a parameter, character for character, is for that parameter alone. The first pattern that matches wins. One that
-matches nothing is refused, unless it is ``optional(pattern)``.
-
-A value is an ``Initializer``; ``skip``, for parameters that are left as they are; ``computed(function)``; or a function
-``choose(name, shape, siblings)`` that returns one of these. ``siblings`` has the shapes of the parameters of the same
-module, this one among them, by the last part of their names."""
-
-ValueT = TypeVar("ValueT", bound=Value)  # of a recipe of initialisers alone, that is what each name gets
-
-_WANTED = "recipe must be pairs of (pattern, value), or a mapping from patterns to values"
-_VALUE = (
-    f"{_WANTED}, where a value is an Initializer, skip, computed(function) or a function of (name, shape, siblings)"
-)
-
-
-def _check_value(pattern: str, value: object) -> None:
-    if isinstance(value, Initializer | Computed | Skip):
-        return
-    got = f"{_VALUE}; got {typed(value)} for {pattern!r}"
-    if not callable(value):
-        raise TypeError(got)
-    inner: Any = value
-    while isinstance(inner, functools.partial):
-        inner = inner.func
-    name = getattr(inner, "__name__", "")
-    if name in _functions() and inner is getattr(fastinit, name):
-        raise TypeError(f"{got}: Initializer({name!r}) stands for a function of fastinit")
-    try:
-        inspect.signature(value).bind("", (), {})
-    except TypeError as error:
-        raise TypeError(f"{got}: {error}") from None
-    except ValueError:  # one that is compiled may not say what it takes
-        pass
-
-
-def _pairs(recipe: Mapping[str, ValueT] | Sequence[tuple[str, ValueT]]) -> list[tuple[str, ValueT]]:
-    if isinstance(recipe, str) or not isinstance(recipe, Mapping | Sequence):
-        raise TypeError(f"{_WANTED}, got {typed(recipe)}")
-    pairs: list[Any] = list(recipe.items() if isinstance(recipe, Mapping) else recipe)
-    for pair in pairs:
-        if not (isinstance(pair, tuple | list) and len(pair) == 2):
-            raise TypeError(f"{_WANTED}, got {typed(pair)} in it")
-        if not isinstance(pair[0], str):
-            raise TypeError(f"{_WANTED}, got {typed(pair[0])} with {typed(pair[1])} in it")
-        _check_value(*pair)
-    return [(pattern, value) for pattern, value in pairs]
-
-
-def some(names: Iterable[str]) -> str:
-    """A list for an error message: of many, the first ones."""
-    names = list(names)
-    return ", ".join(map(repr, names[:10])) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
-
-
-def check_prefix(prefix: object) -> str:
-    """What comes before the names of a part of a model: "" or such as "head."."""
-    if not isinstance(prefix, str):
-        raise TypeError(f"prefix must be a str, got {typed(prefix)}")
-    if prefix and not prefix.endswith("."):
-        raise ValueError(f"prefix must be empty or end with a dot, as in 'head.', got {shown(prefix)}")
-    return prefix
-
-
-def count(name: str, value: object) -> int:
-    """An int >= 1, as the shipped recipes need it."""
-    try:
-        number = integer(value)
-    except TypeError:
-        raise TypeError(f"{name} must be an int >= 1, got {typed(value)}") from None
-    if number < 1:
-        raise ValueError(f"{name} must be an int >= 1, got {shown(value)}")
-    return number
-
-
-def rule(pattern: str, names: Collection[str]) -> Callable[[str], object]:
-    """Which names a pattern is for. One that is a name itself is for that alone, also where it has brackets."""
-    return pattern.__eq__ if pattern in names else re.compile(fnmatch.translate(pattern)).match
-
-
-def _chosen(names: Sequence[str], argument: str, patterns: object) -> set[str]:
-    """The names that include= or exclude= is about. A pattern for nothing is a mistake."""
-    wanted = f"{argument} must be a pattern of names or a sequence of them"
-    some_patterns = [patterns] if isinstance(patterns, str) else patterns
-    if not isinstance(some_patterns, Sequence) or isinstance(some_patterns, bytes):
-        raise TypeError(f"{wanted}, got {typed(patterns)}")
-    chosen: set[str] = set()
-    for pattern in some_patterns:
-        if not isinstance(pattern, str):
-            raise TypeError(f"{wanted}, got {typed(pattern)} in it")
-        hits = list(filter(rule(pattern, names), names))
-        if not hits:
-            raise ValueError(
-                f"{argument}: no name matches the pattern {pattern!r}; the names are {some(names) or 'none'}"
-            )
-        chosen.update(hits)
-    return chosen
-
-
-def select(
-    names: Iterable[str], include: str | Sequence[str] | None = None, exclude: str | Sequence[str] | None = None
-) -> list[str]:
-    """The names that match ``include`` (None: all) and do not match ``exclude``, in order."""
-    names = list(names)
-    included = set(names) if include is None else _chosen(names, "include", include)
-    excluded = set() if exclude is None else _chosen(names, "exclude", exclude)
-    return [name for name in names if name in included and name not in excluded]
-
-
-def match(
-    recipe: Mapping[str, ValueT] | Sequence[tuple[str, ValueT]],
-    names: Iterable[str],
-    *,
-    include: str | Sequence[str] | None = None,
-    exclude: str | Sequence[str] | None = None,
-) -> dict[str, tuple[str, ValueT]]:
-    """Which pattern and value each parameter gets: the first that matches.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Pairs of (pattern, value), or a mapping. A value is an ``Initializer``,
-        ``skip``, ``computed(function)``, or a function of (name, shape,
-        siblings) that chooses one.
-    names : iterable of str
-        Qualified names of all parameters.
-    include, exclude : str or sequence of str, optional
-        Patterns of names. Only parameters that match ``include`` (by default
-        all) and do not match ``exclude`` get anything.
-
-    Returns
-    -------
-    dict
-        From each name that gets something, in order, to (pattern, value).
-        Functions that choose are not called, since names have no shapes.
-
-    Raises
-    ------
-    TypeError
-        recipe, names, include or exclude is not what is described above.
-    ValueError
-        No pattern matches a parameter that is to get something; or a pattern
-        of the recipe is never the first to match, selected or not (but what is
-        ``optional`` may match nothing); or a pattern of include or exclude
-        matches nothing. The message names them.
-
-    Examples
-    --------
-    >>> from fastinit.recipes import Initializer, match
-    >>> match([("*.weigth", Initializer("zeros"))], ["fc.weight"])
-    Traceback (most recent call last):
-    ...
-    ValueError: recipe: no pattern matches the parameters 'fc.weight'; no parameter matches the patterns '*.weigth'
-    """
-    wanted = "names must be an iterable of str"
-    if isinstance(names, str) or not isinstance(names, Iterable):
-        raise TypeError(f"{wanted}, got {typed(names)}")
-    names = list(names)
-    for name in names:
-        if not isinstance(name, str):
-            raise TypeError(f"{wanted}, got {typed(name)} in it")
-    return match_chosen(recipe, names, set(select(names, include, exclude)))
-
-
-def match_chosen(
-    recipe: Mapping[str, ValueT] | Sequence[tuple[str, ValueT]], names: Iterable[str], chosen: Collection[str]
-) -> dict[str, tuple[str, ValueT]]:
-    """What ``match`` says, for a caller that has selected the names itself. ``names`` are those of all parameters."""
-    pairs = _pairs(recipe)
-    names = set(ordered := list(names))
-    rules = [rule(pattern, names) for pattern, _ in pairs]
-    found: dict[str, tuple[str, ValueT]] = {}
-    won: set[int] = set()
-    matched: set[int] = set()
-    without: list[str] = []
-    for name in ordered:
-        hits = [i for i, matches in enumerate(rules) if matches(name)]
-        matched.update(hits)
-        won.update(hits[:1])
-        if name not in chosen:
-            continue
-        if hits:
-            found[name] = pairs[hits[0]]
-        else:
-            without.append(name)
-    problems = []
-    if without:
-        problems.append(f"no pattern matches the parameters {some(without)}")
-    nothing = [
-        pattern for i, (pattern, _) in enumerate(pairs) if i not in matched and not isinstance(pattern, Optional)
-    ]
-    if nothing:
-        problems.append(f"no parameter matches the patterns {some(nothing)}")
-    hidden = [pattern for i, (pattern, _) in enumerate(pairs) if i in matched - won]
-    if hidden:
-        problems.append(f"earlier patterns win all the parameters of {some(hidden)}: put {some(hidden)} before them")
-    if problems:
-        raise ValueError(f"recipe: {'; '.join(problems)}")
-    return found
-
-
-def _module_of(name: str) -> tuple[str, str]:
-    module, _, last = name.rpartition(".")
-    return module, last
-
-
-def resolved(
-    found: Mapping[str, tuple[str, Value]], shapes: Mapping[str, Shape]
-) -> dict[str, tuple[str, Filling | Skip]]:
-    """What ``match`` says, where the functions that choose have chosen. ``shapes`` has all parameters, by all names."""
-    modules: dict[str, dict[str, tuple[int, ...]]] = {}
-    values: dict[str, tuple[str, Filling | Skip]] = {}
-    for name, (pattern, value) in found.items():
-        if not isinstance(value, Initializer | Computed | Skip):
-            if not modules:  # most recipes need none of it
-                for every, shape in shapes.items():
-                    module, last = _module_of(every)
-                    modules.setdefault(module, {})[last] = tuple(shape)
-            module, last = _module_of(name)
-            siblings = MappingProxyType(modules[module])
-            whose = f"recipe: the function for the pattern {str(pattern)!r}"
-            try:
-                chosen = value(name, siblings[last], siblings)
-            except Exception as error:
-                raise ValueError(
-                    f"{whose} raised {type(error).__name__}: {error}; for the parameter {name!r} of shape "
-                    f"{siblings[last]}, with the siblings {dict(siblings)}"
-                ) from error
-            if not isinstance(chosen, Initializer | Computed | Skip):
-                raise TypeError(
-                    f"{whose} must return an Initializer, skip or computed(function), got {typed(chosen)} for the "
-                    f"parameter {name!r}"
-                )
-            value = chosen
-        values[name] = pattern, value
-    return values
