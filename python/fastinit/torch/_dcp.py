@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import torch
 from torch import Tensor
@@ -27,7 +27,7 @@ from fastinit._arguments import documented, some, typed
 from fastinit.recipes import Recipe
 
 from . import _compat
-from ._buffers import buffers_of, refuse_shared_buffers
+from ._buffers import Buffer, buffers_of, refuse_shared_buffers
 from ._computed import refuse_inputs, refuse_inputs_by_name
 from ._fans import owners_of
 from ._parameters import (
@@ -146,8 +146,11 @@ class FastInitReader(StorageReader):
             raise TypeError(f"checkpoint_prefix must be a str, got {typed(checkpoint_prefix)}")
         if buffers not in (None, "keep"):
             raise ValueError(f'buffers must be None or "keep", got {typed(buffers)}')
-        module, container = unwrapped(source) if isinstance(source, torch.nn.Module) else (None, "")
-        state: Mapping[str, Any] = source.state_dict(keep_vars=True) if isinstance(source, torch.nn.Module) else source
+        module: torch.nn.Module | None = None
+        state, container = source, ""
+        if isinstance(source, torch.nn.Module):
+            module, container = unwrapped(source)
+            state = source.state_dict(keep_vars=True)
         if not isinstance(state, Mapping):
             raise TypeError(f"source must be a module or a state dict, got {typed(source)}")
         if module is None and buffers is not None:
@@ -168,13 +171,9 @@ class FastInitReader(StorageReader):
         picked = set(itertools.chain.from_iterable(itertools.compress(tensors, which)))
         for key, value in state.items():
             if key not in fillable and names[key] in picked and _without_values(value):
-                kind = "the floating-point tensors of a state dict" if module is None else "a module's parameters"
-                raise ValueError(
-                    f"{key}: only {kind} are filled; this entry would be left as it is, but it is on the meta device "
-                    f"and has no values. Give exclude={names[key]!r} and load without it, or use init_module"
-                )
+                _refuse_without_values(key, names[key], module is not None)
         chosen = [target for target in targets if target.name in picked]
-        values = values_of(recipe, targets, chosen, source if isinstance(source, torch.nn.Module) else None)
+        values = values_of(recipe, targets, chosen, module)
         chosen = [target for target in chosen if target.name in values]
         wanted = [] if buffers == "keep" else [buffer for buffer in own_buffers if buffer.name in picked]
         if module is None:
@@ -182,17 +181,12 @@ class FastInitReader(StorageReader):
         else:
             refuse_inputs(module, [*chosen, *wanted])
         if wanted:
-            raise ValueError(
-                f"a reader computes no buffers, and the module has {some(buffer.name for buffer in wanted)}: after "
-                "to_empty their values are memory that nobody has written. Use init_module, which computes them; or "
-                'pass buffers="keep", if their values are right in the module and in the state dict that is loaded; or '
-                "exclude= them"
-            )
+            _refuse_buffers(wanted)
         for target in chosen:
             _check_parameter(target)
         refuse_shared_memory(targets, chosen)
         refuse_shared_buffers(targets, chosen, own_buffers, [])
-        owners = owners_of(source) if isinstance(source, torch.nn.Module) else {}
+        owners = {} if module is None else owners_of(module)
         given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
         fills = {}
         for target in chosen:
@@ -260,6 +254,22 @@ def _is_float(value: object) -> bool:
 
 def _without_values(value: object) -> bool:
     return isinstance(value, Tensor) and (value.is_meta or torch.nn.parameter.is_lazy(value))
+
+
+def _refuse_without_values(key: str, name: str, in_module: bool) -> NoReturn:
+    kind = "a module's parameters" if in_module else "the floating-point tensors of a state dict"
+    raise ValueError(
+        f"{key}: only {kind} are filled; this entry would be left as it is, but it is on the meta device and has no "
+        f"values. Give exclude={name!r} and load without it, or use init_module"
+    )
+
+
+def _refuse_buffers(wanted: Sequence[Buffer]) -> NoReturn:
+    raise ValueError(
+        f"a reader computes no buffers, and the module has {some(buffer.name for buffer in wanted)}: after to_empty "
+        "their values are memory that nobody has written. Use init_module, which computes them; or pass "
+        'buffers="keep", if their values are right in the module and in the state dict that is loaded; or exclude= them'
+    )
 
 
 def _declared(value: object) -> TensorStorageMetadata | BytesStorageMetadata:
