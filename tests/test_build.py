@@ -59,8 +59,23 @@ def test_the_compiler_refuses_a_target(processor: str, flags: str, sentences: li
         assert f"error: static assertion failed: {sentence}" in text
 
 
+NEEDS_CMAKE = pytest.mark.skipif(
+    shutil.which("cmake") is None or shutil.which("ninja") is None, reason="needs CMake and Ninja"
+)
+
+
+@NEEDS_CMAKE
+def test_cmake_refuses_ofast(tmp_path: pathlib.Path) -> None:
+    """It links code that changes floating-point arithmetic in the whole process."""
+    status, text = said(
+        *("cmake", "-G", "Ninja", "-S", PROJECT, "-B", tmp_path, "-DFASTINIT_PYTHON=OFF", "-DCMAKE_CXX_FLAGS=-Ofast")
+    )
+    assert status != 0
+    assert "fastinit cannot be built with -Ofast" in text
+
+
 @pytest.mark.parametrize(("processor", "flags", "sentences"), REFUSED)
-@pytest.mark.skipif(shutil.which("cmake") is None or shutil.which("ninja") is None, reason="needs CMake and Ninja")
+@NEEDS_CMAKE
 def test_cmake_refuses_a_target(processor: str, flags: str, sentences: list[str], tmp_path: pathlib.Path) -> None:
     """Where CMake itself does not ask for better: on x86-64 it does."""
     status, text = said(
