@@ -173,6 +173,10 @@ def test_the_streams_of_gpt2() -> None:
         model = on_meta()
         return by_its_code(model, model)
 
+    def loaded() -> Any:
+        with fastinit.torch.accelerate(seed=0):
+            return transformers.GPT2LMHeadModel.from_pretrained(None, config=config, state_dict={})
+
     def by_recipe() -> Any:
         model = on_meta()
         fastinit.torch.init_module(model, "gpt2", seed=0)
@@ -182,7 +186,7 @@ def test_the_streams_of_gpt2() -> None:
     header, _, *rows = text[text.index("| way | `transformer.h.0") :].partition("\n\n")[0].split("\n")
     names = re.findall(r"`(transformer[^`]*)`", header)
     assert len(names) == 2
-    for row, way in zip(rows, (constructed, unnamed, named, by_recipe), strict=True):
+    for row, way in zip(rows, (constructed, unnamed, named, loaded, by_recipe), strict=True):
         weights = dict(way().named_parameters())
         streams = [cell.strip(" `") for cell in row.split("|")[2:4]]
         for name, stream, std in zip(names, streams, (0.02, 0.01), strict=True):  # 0.01 = 0.02 / sqrt(2 n_layer)
