@@ -18,11 +18,9 @@ from ._moments import Shape
 from ._values import Computed, Skip
 
 __all__ = [
-    "Choose",
     "Filling",
     "Optional",
     "Recipe",
-    "Value",
     "check_prefix",
     "match",
     "match_chosen",
