@@ -182,7 +182,7 @@ class Initializer:
         return self
 
     def _check_names(self) -> None:
-        takes = functions()[self.function].parameters
+        takes = self.takes
         allowed = [name for name in takes if name not in _COMMON]
         unknown = [name for name in self.arguments if name not in allowed]
         if unknown:
