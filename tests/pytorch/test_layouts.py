@@ -269,6 +269,17 @@ def test_what_nobody_says_is_refused(build: Callable[[], nn.Module], initializer
     assert all(torch.equal(a, b) for a, b in zip(module.parameters(), before, strict=True))
 
 
+@pytest.mark.parametrize(
+    "build", [lambda: nn.MultiheadAttention(8, 2), lambda: nn.LSTM(8, 8), lambda: nn.Conv1d(8, 8, 3)]
+)
+def test_of_what_a_subclass_adds_its_type_says_nothing(build: Callable[[], Any]) -> None:
+    layer = build()
+    layer.table = nn.Parameter(torch.full((31, 2), 7.0))  # as of relative positions
+    with pytest.raises(ValueError, match=re.escape(f", does not say how its shape is read: {AXES}")):
+        fill(layer, {"table": HE, "*": Initializer("ones")})
+    assert (layer.table == 7).all()
+
+
 def test_a_state_dict_has_no_modules_that_could_say_it() -> None:
     state = nn.Linear(3, 4, bias=False).state_dict()
     with pytest.raises(ValueError, match=re.escape(f"no module says how its shape is read: {AXES}")):

@@ -100,7 +100,9 @@ def _read_attention(module: nn.Module, key: str, shape: Shape) -> Reading | None
     """(3 * out, in): of one of the three projections. And those that are not packed, (out, in)."""
     if not isinstance(module, nn.MultiheadAttention) or len(shape) != 2:
         return None
-    return Reading(shape[1], shape[0] // 3 if key == "in_proj_weight" else shape[0])
+    if key == "in_proj_weight":
+        return Reading(shape[1], shape[0] // 3)
+    return Reading(shape[1], shape[0]) if key in ("q_proj_weight", "k_proj_weight", "v_proj_weight") else None
 
 
 def _read_transformers_conv1d(module: nn.Module, key: str, shape: Shape) -> Reading | None:
