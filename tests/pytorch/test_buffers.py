@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import math
+import random
 import re
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -144,10 +146,13 @@ def test_methods_are_asked_on_a_copy() -> None:
                 self.drawn.fill_(4.0)
                 self.drawn += self.count  # which it has written itself
                 torch.rand(3)
+                np.random.rand()  # noqa: NPY002
+                random.random()
 
     module: Any = Both()
     module.drawn = module.drawn.to("meta")
     state = torch.get_rng_state()
+    others = str(np.random.get_state(legacy=False)), random.getstate()  # noqa: NPY002
     module.never = on_meta(functools.partial(Broken, "nothing"))
     before = [(tensor, tensor._version) for tensor in (module.scale, *module.inner.parameters(), module.count)]
     with pytest.raises(ValueError, match=r"'never.table' of Broken"):
@@ -161,6 +166,7 @@ def test_methods_are_asked_on_a_copy() -> None:
     assert module.count is before[-1][0]
     assert 9.0 not in module.scale.tolist() + module.inner.weight.flatten().tolist()
     assert torch.equal(state, torch.get_rng_state())
+    assert others == (str(np.random.get_state(legacy=False)), random.getstate())  # noqa: NPY002
 
 
 def test_a_buffer_that_follows_from_one_without_values_is_missing() -> None:
@@ -221,6 +227,23 @@ def test_the_caller_computes_buffers() -> None:
     assert old.tolist() == [1.0, 0.0, 1.0]
 
 
+def test_buffers_have_memory_of_their_own() -> None:
+    """Whatever a function returns: one tensor for all, one that is the caller's, one element seen as many."""
+    table = torch.zeros(3)
+    returned: list[Callable[[nn.Module], Tensor]] = [
+        lambda _: table,
+        lambda _: torch.zeros(1).expand(3),
+        lambda _: torch.zeros(6)[::2],
+    ]
+    for mask in returned:
+        modules: Any = on_meta(lambda: nn.ModuleList([Net(mask=True), Net(mask=True)]))
+        init_module(modules, NORMAL, seed=0, buffers={"*.mask": mask})
+        modules[0].mask[0] += 1
+        assert modules[0].mask.tolist() == [1.0, 0.0, 0.0]
+        assert modules[1].mask.tolist() == table.tolist() == [0.0, 0.0, 0.0]
+        assert modules[0].mask.is_contiguous()
+
+
 class Broken(nn.Module):
     """Buffers that no method computes: one fails, one writes another shape, one writes nothing, one removes it."""
 
@@ -275,6 +298,11 @@ def test_a_buffer_that_nobody_computes_is_named(kind: str, build: Any) -> None:
         ),
         ({"mask": lambda m: torch.ones(3, dtype=torch.int8)}, ValueError, "got shape .* and dtype torch.int8 on cpu"),
         ({"mask": lambda m: torch.ones(3, device="meta")}, ValueError, "on meta"),
+        (
+            {"mask": lambda m: torch.ones(3).to_sparse()},
+            ValueError,
+            "'mask' must return a tensor that can be kept: it must be dense",
+        ),
         ({"mask": lambda m: torch.ones(3), "x*": torch.ones}, ValueError, r"no buffer matches the patterns 'x\*'"),
     ],
 )

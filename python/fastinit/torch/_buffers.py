@@ -166,7 +166,10 @@ def _returned(name: str, old: Tensor, value: object) -> Tensor:
             f"buffers: the function for {name!r} must return a tensor of shape {tuple(old.shape)} and dtype "
             f"{old.dtype} on the CPU, got shape {tuple(value.shape)} and dtype {value.dtype} on {value.device}"
         )
-    return value.detach()
+    if why := why_not(value.detach(), any_dtype=True):
+        raise ValueError(f"buffers: the function for {name!r} must return a tensor that can be kept: it {why}")
+    # The caller may have returned it for other buffers too, or a part of a tensor, or of the buffer itself.
+    return value.detach().clone(memory_format=torch.contiguous_format)
 
 
 def _find_memory(buffer: Buffer) -> None:

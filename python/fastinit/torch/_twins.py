@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import copy
 import math
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -74,11 +76,16 @@ Answers: TypeAlias = Mapping[str, Tensor | Failure | None]
 
 @contextlib.contextmanager
 def asking() -> Iterator[None]:
-    """A block in which modules are asked. torch's random state is afterwards as before."""
+    """A block in which modules are asked. The random states of torch, NumPy and Python are afterwards as before."""
     # Such a block makes each call of torch slower.
     new_ones = contextlib.nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
-    with new_ones, torch.no_grad(), torch.random.fork_rng(devices=[]):
-        yield
+    of_numpy, of_python = np.random.get_state(legacy=False), random.getstate()  # noqa: NPY002
+    try:
+        with new_ones, torch.no_grad(), torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        random.setstate(of_python)
 
 
 class Twins:
