@@ -464,6 +464,14 @@ class Drawing(nn.Module):
         return self.draw()
 
 
+class Packed(nn.Module):
+    """A constructor that takes the module as one of its arguments."""
+
+    def __init__(*args: Any, **_: Any) -> None:
+        nn.Module.__init__(args[0])
+        args[1]()
+
+
 class NoModule:
     """Draws when it is built and when it runs, and is no module."""
 
@@ -480,6 +488,15 @@ def named(name: str, draw: Callable[[], Any]) -> None:
     space: dict[str, Any] = {}
     exec(f"def {name}(draw): return draw()", space)
     space[name](draw)
+
+
+def without_arguments(draw: Callable[[], Any]) -> None:
+    """Calls it from a function named as that of a module, which gets nothing."""
+
+    def forward() -> Any:
+        return draw()
+
+    forward()
 
 
 FREE: dict[str, Callable[[], Any]] = {
@@ -507,11 +524,13 @@ WHERE: dict[str, tuple[Callable[[Callable[[], Any]], Any], bool]] = {
             "WEIGHT_INIT",
         )
     },
+    "in a constructor of packed arguments": (Packed, True),
     "at the level of the block": (lambda draw: draw(), False),
     **{
         name: (functools.partial(named, name), False)
         for name in ("init_hidden", "reset_noise", "parameters", "forward")
     },
+    "forward without arguments": (without_arguments, False),
     "in another constructor": (NoModule, False),
     "in another forward": (lambda draw: no_module(draw).forward(), False),
     "in a call of a module": (lambda draw: call(draw)(), False),

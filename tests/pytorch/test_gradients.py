@@ -269,6 +269,21 @@ def forward_called_directly() -> Callable[[], Any]:
     return lambda: with_gradients(module.forward(x), x)
 
 
+class Packed(Noisy):
+    """Takes the module as one of its arguments, as wrappers do."""
+
+    def forward(*args: Any, scale: Any = None) -> Tensor:
+        """As ever."""
+        module, x = args
+        h = module.layer(x)
+        return torch.as_tensor(nn.Linear(8, 8)(h) * module.noise(h))
+
+
+def forward_of_packed_arguments() -> Callable[[], Any]:
+    module, x = Packed(), ones()
+    return lambda: with_gradients(module.forward(x), x)
+
+
 def hooks() -> Callable[[], Any]:
     """What hooks draw before, after and behind a module."""
     module, x = nn.Linear(8, 8), ones()
@@ -371,6 +386,7 @@ RUNS: dict[str, Callable[[], Callable[[], Any]]] = {
     "Function with setup_context": functools.partial(function_that_recomputes, RecomputedInNewStyle),
     "functional_call": functional_call,
     "forward": forward_called_directly,
+    "forward(*args)": forward_of_packed_arguments,
     "hooks": hooks,
     "VAE": vae,
     "lazy modules": lazy_modules,

@@ -109,5 +109,10 @@ def initialises(known: Callable[[], bool]) -> bool:
 
 def _of_module(frame: FrameType) -> bool:
     """Whether the first argument is a module."""
-    names = frame.f_code.co_varnames
-    return bool(names) and isinstance(frame.f_locals.get(names[0]), Module)
+    code = frame.f_code
+    if code.co_argcount:
+        return isinstance(frame.f_locals.get(code.co_varnames[0]), Module)
+    if code.co_flags & inspect.CO_VARARGS:  # forward(*args)
+        packed = frame.f_locals.get(code.co_varnames[code.co_kwonlyargcount])
+        return isinstance(packed, tuple) and isinstance(next(iter(packed), None), Module)
+    return False
