@@ -1164,3 +1164,21 @@ def test_nested_and_sparse_tensors_that_are_excluded(group: None) -> None:
     for name in report.left:
         with pytest.raises(ValueError, match=f"parameter '{name}'"):
             init_module(module, {"*": Initializer("ones")}, seed=0, include=name)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
+def test_what_was_compiled_by_torchscript_is_refused_by_name() -> None:
+    """Its tensors are other objects at each access, so that neither ties nor rows of padding show."""
+    jit: Any = torch.jit
+    for scripted in (jit.script(nn.Embedding(4, 3, padding_idx=1)), jit.trace(nn.Linear(3, 3), torch.zeros(3))):
+        for module, where in ((scripted, "the module"), (nn.Sequential(nn.Linear(3, 3), scripted), "'1'")):
+            before = [parameter.detach().clone() for parameter in module.parameters()]
+            for call in (init_module, fastinit.torch.FastInitReader):
+                with pytest.raises(ValueError, match=f"^{where} was compiled by TorchScript.* before torch.jit.script"):
+                    call(module, NORMAL, seed=0)
+            assert all(torch.equal(a, b) for a, b in zip(module.parameters(), before, strict=True))
+        with fastinit.torch.accelerate(seed=0, module=scripted) as done:  # it has no names there
+            for parameter in scripted.parameters():
+                nn.init.normal_(parameter)
+            nn.Sequential(scripted)
+        assert done.calls == len(list(scripted.parameters()))

@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from torch import Tensor
+from torch.jit import ScriptModule
 from torch.nn import Module, Parameter
 
 from . import _compat
@@ -47,7 +48,8 @@ class Names:
     def add_tree(self, root: Module) -> None:
         """All modules and parameters from ``root`` downwards."""
         for module in root.modules():
-            self._add_held(module)
+            if not isinstance(module, ScriptModule):  # whose parameters are other objects at each access
+                self._add_held(module)
 
     def add_parameter(self, owner: Module, key: str, parameter: Tensor) -> None:
         """``owner`` holds, or is about to hold, this parameter."""

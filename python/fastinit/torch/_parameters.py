@@ -72,6 +72,13 @@ def unwrapped(module: nn.Module) -> tuple[nn.Module, str]:
 
     Those may be inside wrappers of torch.compile or activation checkpointing, and have such wrappers inside.
     """
+    for path, inner in module.named_modules():
+        if isinstance(inner, torch.jit.ScriptModule):
+            raise ValueError(
+                f"{repr(path) if path else 'the module'} was compiled by TorchScript, and no longer says which "
+                "parameters are one, how they are used, or what is padding: fill the module before torch.jit.script "
+                "or torch.jit.trace"
+            )
     wrappers = [[wrapper.removesuffix(".")] for wrapper in _compat.WRAPPERS]
     before, inner = "", module
     while True:
