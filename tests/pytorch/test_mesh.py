@@ -419,6 +419,44 @@ def test_tied_names_are_selected_as_one_in_a_reader() -> None:
             FastInitReader(source, RECIPE, seed=0, exclude="head.*")
 
 
+class Own(nn.Module):
+    """A module whose state dict is its own affair: other names, copies, a part."""
+
+    def __init__(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        super().__init__()
+        self.one, self.other = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.change = change
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """Changed."""
+        return self.change(super().state_dict(*args, **kwargs))
+
+
+OTHER_STATES: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "names": lambda state: {name.replace("other", "another"): tensor for name, tensor in state.items()},
+    "copies": lambda state: {n: tensor.clone() if n.startswith("other") else tensor for n, tensor in state.items()},
+    "a part": lambda state: {name: tensor for name, tensor in state.items() if not name.startswith("other")},
+    "exchanged": lambda state: state | {"other.weight": state["one.weight"], "one.weight": state["other.weight"]},
+}
+
+
+@pytest.mark.parametrize("how", OTHER_STATES)
+def test_a_parameter_that_the_state_dict_does_not_have_as_such_is_refused(how: str) -> None:
+    """It would be passed over, or get other values than by init_module."""
+    module = Own(OTHER_STATES[how])
+    with pytest.raises(ValueError, match=r"calls .*'other\.weight'.* in its state_dict\(\) is not .* exclude= them"):
+        FastInitReader(module, {"*": Initializer("normal")}, seed=3)
+    if how == "names":
+        with pytest.raises(ValueError, match=r"calls 'another\.weight', 'another\.bias' in"):
+            FastInitReader(module, {"*": Initializer("normal")}, seed=3, exclude="other.*")
+    if how != "exchanged":
+        exclude = ["other.*", "another.*"] if how == "names" else "other.*"
+        load(module.state_dict(), FastInitReader(module, {"*": Initializer("normal")}, seed=3, exclude=exclude))
+        expected = nn.ModuleDict({"one": nn.Linear(3, 3)})
+        init_module(expected, {"*": Initializer("normal")}, seed=3)
+        assert torch.equal(module.one.weight, expected["one"].weight)
+
+
 def test_data_parallel_is_the_model_in_a_reader() -> None:
     expected, wrapped = nn.Linear(3, 3), nn.DataParallel(nn.Linear(3, 3))
     init_module(expected, RECIPE, seed=6)

@@ -92,10 +92,11 @@ class FastInitReader(StorageReader):
     Raises
     ------
     TypeError, ValueError
-        As ``init_module``; or a selected entry that the reader does not fill
-        has no values that it could keep, since it is on the meta device; or a
-        selected tensor is tied to a view of its memory of another shape or
-        other strides.
+        As ``init_module``; or the module's ``state_dict()`` does not have a
+        selected parameter as it is and under its name; or a selected entry
+        that the reader does not fill has no values that it could keep, since
+        it is on the meta device; or a selected tensor is tied to a view of its
+        memory of another shape or other strides.
 
     Notes
     -----
@@ -166,9 +167,12 @@ class FastInitReader(StorageReader):
         own_buffers = [] if module is None else buffers_of(module, prefix)
         tensors = [target.names for target in targets] + [buffer.names for buffer in own_buffers]
         listed = set(itertools.chain.from_iterable(tensors))
-        tensors += [[name] for name in names.values() if name not in listed]
+        strangers = _strangers(module, prefix, {names[key]: value for key, value in fillable.items()})
+        tensors += [[name] for name in dict.fromkeys((*names.values(), *strangers)) if name not in listed]
         which = selected(tensors, include, exclude)
         picked = set(itertools.chain.from_iterable(itertools.compress(tensors, which)))
+        if lost := [name for name in strangers if name in picked]:
+            _refuse_strangers(lost)
         for key, value in state.items():
             if key not in fillable and names[key] in picked and _without_values(value):
                 _refuse_without_values(key, names[key], module is not None)
@@ -248,12 +252,27 @@ class FastInitReader(StorageReader):
         return plans
 
 
+def _strangers(module: torch.nn.Module | None, prefix: str, state: Mapping[str, Tensor]) -> list[str]:
+    """The names that are not of the same parameter in the module, if there is one, and in its state dict."""
+    if module is None:
+        return []
+    own = {prefix + plain_name(name): tensor for name, tensor in module.named_parameters(remove_duplicate=False)}
+    return [name for name in dict.fromkeys((*own, *state)) if own.get(name) is not state.get(name)]
+
+
 def _is_float(value: object) -> bool:
     return isinstance(value, Tensor) and (value.is_floating_point() or value.is_complex())
 
 
 def _without_values(value: object) -> bool:
     return isinstance(value, Tensor) and (value.is_meta or torch.nn.parameter.is_lazy(value))
+
+
+def _refuse_strangers(names: Sequence[str]) -> NoReturn:
+    raise ValueError(
+        f"what the module calls {some(names)} in named_parameters() and in its state_dict() is not the same: a reader "
+        "would pass over them, or fill them under other names. Use init_module, or exclude= them"
+    )
 
 
 def _refuse_without_values(key: str, name: str, in_module: bool) -> NoReturn:
