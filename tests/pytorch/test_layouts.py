@@ -351,6 +351,10 @@ def test_orthogonal_of_a_convolution_and_of_a_matrix() -> None:
     assert torch.allclose(matrix @ matrix.T, torch.eye(4).double(), atol=1e-6)
     (row,) = fill(holding(3, 4), {"*": Initializer("orthogonal")}).rows  # both layouts are one
     assert row.initializer == Initializer("orthogonal")
+    conv, linear = nn.Conv2d(4, 6, 1, bias=False), nn.Linear(4, 6, bias=False)
+    linear.weight = nn.Parameter(conv.weight.detach().view(6, 4))  # which says less of it
+    (row,) = fill(nn.ModuleList([conv, linear]), {"*": Initializer("dirac")}).rows
+    assert row.initializer == Initializer("dirac", groups=1, layout="torch")
     grouped = nn.Conv2d(4, 4, 3, groups=2, bias=False)
     (row,) = fill(grouped, {"*": Initializer("orthogonal", layout="torch")}).rows
     assert row.initializer == Initializer("orthogonal", layout="torch")
@@ -369,6 +373,15 @@ class Tied(nn.Module):
         self.head.weight = self.embed.weight
 
 
+class Scaled(nn.Module):
+    """An embedding that does not come from PyTorch's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.num_embeddings, self.embedding_dim, self.padding_idx = 10, 4, 3
+        self.weight = nn.Parameter(torch.empty(10, 4))
+
+
 def arange(out: Any, *, offset: Any, **_: Any) -> None:
     out[...] = 1 + offset[0] + np.arange(len(out))[:, None]
 
@@ -378,6 +391,7 @@ PADDED: dict[str, Callable[[], nn.Module]] = {
     "embedding": lambda: nn.Embedding(10, 4, padding_idx=3),
     "negative": lambda: nn.Embedding(10, 4, padding_idx=-7),
     "bag": lambda: nn.EmbeddingBag(10, 4, padding_idx=3),
+    "not PyTorch's": Scaled,
     "tied": Tied,
     "bfloat16": lambda: Tied(torch.bfloat16),
 }
@@ -427,10 +441,24 @@ def test_a_row_of_padding_that_cannot_be() -> None:
     one.weight = nn.Parameter(torch.empty(5, 4))  # a smaller vocabulary
     with pytest.raises(ValueError, match=r"padding_idx of its Embedding is 9, which is no row of the shape \(5, 4\)"):
         fill(one)
+    one.padding_idx = 5  # the first that is none
+    with pytest.raises(ValueError, match=r"is 5, which is no row of the shape \(5, 4\)"):
+        fill(one)
+    other: Any = nn.Linear(4, 5, bias=False)
+    other.padding_idx = 3  # of labels, perhaps: nothing says that it is an embedding
+    assert fill(other).rows[0].padding_idx is None
+    flat: Any = nn.Module()
+    flat.embed = nn.Embedding(10, 4, padding_idx=1)
+    flat.w = nn.Parameter(flat.embed.weight.detach().view(20, 2))  # of which the embedding's row is two
+    with pytest.raises(ValueError, match=r"padding_idx of its Embedding is 1, which is no row of the shape \(20, 2\)"):
+        fill(flat)
     several = tied(nn.Embedding(10, 4, padding_idx=1), nn.Embedding(10, 4, padding_idx=0))
     with pytest.raises(ValueError, match="the embeddings that share it have different rows of padding, 1, 0"):
         fill(several)
     assert fill(tied(nn.Embedding(10, 4, padding_idx=1), nn.Embedding(10, 4))).rows[0].padding_idx == 1
+    last: Any = tied(nn.Embedding(10, 4, padding_idx=9), nn.Embedding(10, 4, padding_idx=9))
+    last.other.padding_idx = -1  # the same row
+    assert fill(last).rows[0].padding_idx == 9
 
 
 # --- on meshes, and by the reader -----------------------------------------------------------------------------------

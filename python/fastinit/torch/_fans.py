@@ -202,11 +202,20 @@ def _with(initializer: Initializer, *more: tuple[str, Any]) -> Initializer:
 _EMBEDDINGS = (nn.Embedding, nn.EmbeddingBag)
 
 
+def _padding_idx(module: nn.Module, shape: Shape) -> int | None:
+    """That of an embedding. What only calls itself one must have a shape that agrees, and a number for the row."""
+    if isinstance(module, _EMBEDDINGS):
+        return module.padding_idx
+    size = getattr(module, "num_embeddings", None), getattr(module, "embedding_dim", None)
+    index = getattr(module, "padding_idx", None)
+    return index if type(index) is int and size == shape else None
+
+
 def padding_of(target: Target, owners: Owners) -> int | None:
     """The row that is 0, since an embedding says that it is padding."""
     found: dict[int, str] = {}
     for module, key, own_shape in _owners(target, owners):
-        if not isinstance(module, _EMBEDDINGS) or key != "weight" or (index := module.padding_idx) is None:
+        if key != "weight" or (index := _padding_idx(module, own_shape)) is None:
             continue
         shape = target.shape
         if own_shape != shape or not -shape[0] <= index < shape[0]:
