@@ -260,17 +260,22 @@ class Broken(nn.Module):
             raise RuntimeError("no luck")
         if self.kind == "shape":
             self.table = torch.ones(4)
+        if self.kind == "dtype":
+            self.table = torch.ones(3, dtype=torch.float64)
+        if self.kind == "layout":
+            self.table = torch.ones(3).to_sparse()
         if self.kind == "none":
             self.table = None
 
 
 @pytest.mark.parametrize("build", [lambda f: f(), on_meta], ids=["real", "meta"])
-@pytest.mark.parametrize("kind", ["fails", "shape", "none", "nothing", "copy"])
+@pytest.mark.parametrize("kind", ["fails", "shape", "dtype", "layout", "none", "nothing", "copy"])
 def test_a_buffer_that_nobody_computes_is_named(kind: str, build: Any) -> None:
     module = nn.Sequential(build(functools.partial(Broken, kind)), nn.Linear(2, 2), nn.BatchNorm1d(2))
     garble(module[2])
     before = [(tensor, tensor._version) for tensor in (*module.parameters(), *module.buffers())]
     why = {"fails": r" \(its reset_parameters raised RuntimeError: no luck\)", "shape": r" \(its .* shape .*4.*3"}
+    why |= {"dtype": r" \(its .* dtype .*float64 instead of .*float32", "layout": r" \(its .* layout .*sparse"}
     words = rf"^no method of their modules computes these buffers: '0.table' of Broken{why.get(kind, '[.,]')}"
     with pytest.raises(ValueError, match=words) as caught:
         init_module(module, NORMAL, seed=0)
@@ -471,6 +476,25 @@ def test_the_model_that_initialises_its_modules_is_not_written_to() -> None:
     assert (module.embeddings.weight == 9).all()
 
 
+def test_of_two_models_the_inner_one_initialises_what_it_holds() -> None:
+    """As in transformers, where each has a configuration of its own."""
+
+    class Model(nn.Module):
+        def __init__(self, value: float, inner: nn.Module) -> None:
+            super().__init__()
+            self.value, self.inner = value, inner
+
+        def _init_weights(self, module: Any) -> None:
+            if "table" in dict(module.named_buffers(recurse=False)):
+                nn.init.constant_(module.table, self.value)
+
+    holder: Any = nn.Module()
+    holder.register_buffer("table", torch.zeros(2))
+    module = Model(1.0, nn.Sequential(Model(2.0, holder)))
+    init_module(garble(module), {}, seed=0)
+    assert holder.table.tolist() == [2.0, 2.0]
+
+
 def test_of_several_errors_the_user_sees_the_one_that_says_most() -> None:
     class Several(nn.Module):
         def __init__(self) -> None:
@@ -655,6 +679,10 @@ def test_a_parameter_that_is_tied_to_such_a_one_is_refused_too() -> None:
     module: Any = nn.Sequential(nn.Linear(4, 4, bias=False), parametrizations.orthogonal(nn.Linear(4, 4)))
     module[0].weight = module[1].parametrizations.weight.original
     with pytest.raises(ValueError, match=r"from the tensors '0\.weight'"):
+        init_module(module, NORMAL, seed=0, exclude="1.bias", buffers="keep")
+    # Another parameter, in the same memory.
+    module[0].weight = nn.Parameter(module[1].parametrizations.weight.original.detach())
+    with pytest.raises(ValueError, match=r"from the tensors '1\.parametrizations\.weight\.original'"):
         init_module(module, NORMAL, seed=0, exclude="1.bias", buffers="keep")
 
 
