@@ -399,6 +399,34 @@ def test_wrappers_hide_no_class() -> None:
     assert not net.layer1[0].bn2.weight.any()  # as in timm
 
 
+def test_each_config_in_a_model_counts() -> None:
+    """Of a head and a body that were put together: the names are Llama's, and no one law is right."""
+    model = kin("Llama", pad_token_id=0)()
+    model.model = kin("Gemma", pad_token_id=0)().model
+    with pytest.raises(ValueError, match="model_type 'gemma'"):
+        init_module(model, "llama", seed=0)
+    model.model = kin("Llama", pad_token_id=0, initializer_range=0.5)().model
+    with pytest.raises(ValueError, match=r"its configs have different values of initializer_range, 0\.02 and 0\.5"):
+        init_module(model, "llama", seed=0)
+
+
+def test_layer_scales_of_different_values_are_refused() -> None:
+    model = vit(init_values=1e-5)()
+    model.blocks[0].ls2.init_values = 0.1
+    with pytest.raises(ValueError, match="the value of the layer scales is not known"):
+        init_module(model, "vit", seed=0)
+
+
+def test_the_config_says_the_depth_even_if_layers_are_gone() -> None:
+    """As the model's own initialisation reads it."""
+    model = gpt("GPT2LMHeadModel")()
+    depth = len(model.transformer.h)
+    model.transformer.h = model.transformer.h[:1]
+    rows = {row.name: row for row in init_module(model, "gpt2", seed=0).rows}
+    assert depth > 1
+    assert rows["transformer.h.0.mlp.c_proj.weight"].expected_std == pytest.approx(0.02 / math.sqrt(2 * depth))
+
+
 # --- the same elsewhere ---------------------------------------------------------------------------------------------
 
 

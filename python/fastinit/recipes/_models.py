@@ -37,6 +37,9 @@ def read_model(architecture: Architecture, model: Any) -> ModelValues | str:
         if config.model_type not in architecture.model_types:
             known = ", ".join(map(repr, architecture.model_types)) or "none"
             return f"its config has the model_type {config.model_type!r}; the types of this recipe are {known}"
+    for what in ("initializer_range", "n_layer"):
+        if len(different := sorted({repr(getattr(config, what, None)) for config in configs})) > 1:
+            return f"its configs have different values of {what}, {' and '.join(different)}"
     values = ModelValues()
     scales = set()
     for module in modules:
