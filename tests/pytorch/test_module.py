@@ -21,6 +21,7 @@ import fastinit
 torch = pytest.importorskip("torch")
 
 from torch import Tensor, nn  # noqa: E402
+from torch.autograd import forward_ad  # noqa: E402
 
 import fastinit.torch  # noqa: E402
 from conftest import library  # noqa: E402
@@ -822,6 +823,33 @@ def test_flattened_parameters_are_refused(original: bool) -> None:
             with pytest.raises(ValueError, match=r"parameter '.*' was flattened .*FullyShardedDataParallel"):
                 init_module(module, NORMAL, seed=0)
         assert all(map(torch.equal, wrapped.parameters(), before))
+
+
+def test_parameters_that_a_module_does_not_list_are_refused() -> None:
+    """They would be neither filled nor left."""
+
+    class Partly(nn.Sequential):
+        def named_parameters(self, *args: Any, **options: Any) -> Any:
+            return ((name, p) for name, p in super().named_parameters(*args, **options) if name != "1.bias")
+
+    net = Partly(nn.Linear(2, 2), nn.Linear(2, 2))
+    before = [p.detach().clone() for p in net.parameters()]
+    with pytest.raises(ValueError, match=r"^parameters '1\.bias' are in the module, and not in its named_param"):
+        init_module(net, NORMAL, seed=0)
+    assert all(torch.equal(p, old) for p, old in zip(net.parameters(), before, strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
+def test_a_dual_tensor_is_refused() -> None:
+    """Its tangent would stay."""
+    net = nn.Linear(2, 2, bias=False)
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(torch.ones(2, 2), torch.ones(2, 2))  # type: ignore[no-untyped-call]
+        del net.weight
+        net._parameters["weight"] = dual
+        with pytest.raises(ValueError, match=r"^parameter 'weight' must not be a dual tensor"):
+            init_module(net, NORMAL, seed=0)
+        assert (dual == 1).all()
 
 
 def test_a_dtensor_that_cannot_be_filled_is_named() -> None:

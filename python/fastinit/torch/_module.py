@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from fastinit import Summary, summary
-from fastinit._arguments import documented, typed
+from fastinit._arguments import documented, some, typed
 from fastinit.recipes import Recipe
 from fastinit.recipes._values import Computed
 
@@ -36,7 +36,7 @@ from ._parameters import (
 from ._report import Report, Row, expected, measured
 from ._selection import Rule, check_arguments, errors_of, rule_for, selected, values_of
 from ._sharding import boxes, is_dtensor
-from ._tensor import memory, why_not, write
+from ._tensor import lost, memory, why_not, write
 
 if TYPE_CHECKING:
     from fastinit._types import BitGenerator
@@ -196,12 +196,13 @@ def init_module(
 
     decide(wanted, all_buffers, buffers)
     refuse_inputs(module, [*chosen, *(buffer for buffer in wanted if not buffer.kept)])
+    owners = owners_of(module)
+    _refuse_unlisted(module, prefix, {id(one.tensor) for target in targets for one in (target, *target.aliases)})
     for target in chosen:
         _check_parameter(target)
     refuse_shared_memory(targets, chosen)
     refuse_shared_buffers(targets, chosen, all_buffers, wanted)
     materialise(chosen)
-    owners = owners_of(module)
     pieces, rules = [], []
     for target in chosen:
         with errors_of(target):
@@ -251,6 +252,21 @@ def _refuse(name: str, tensor: Tensor, why: str) -> None:
     raise ValueError(f"parameter {name!r} {why}; exclude={name!r} leaves it alone")
 
 
+def _refuse_unlisted(module: nn.Module, prefix: str, listed: Collection[int]) -> None:
+    """A module may list fewer parameters than it has: those would be neither filled nor left."""
+    unlisted = [
+        prefix + plain_name(f"{path}.{key}" if path else key)
+        for path, owner in module.named_modules()
+        for key, tensor in _compat.parameters_of(owner).items()
+        if tensor is not None and id(tensor) not in listed
+    ]
+    if unlisted:
+        raise ValueError(
+            f"parameters {some(unlisted)} are in the module, and not in its named_parameters(), by which init_module "
+            "names what it fills: fill the modules that list them, each with its prefix="
+        )
+
+
 def _check_parameter(target: Target) -> None:
     if _compat.is_flattened(target.tensor):
         raise ValueError(
@@ -258,7 +274,7 @@ def _check_parameter(target: Target) -> None:
             "fill the module before it is wrapped, or use fully_shard"
         )
     if not is_dtensor(target.tensor):  # or its pieces are asked
-        why = why_not(target.tensor, meta=True)
+        why = why_not(target.tensor, meta=True) or lost(target.tensor)
     else:
         why = "must be dense (torch.strided), got a sparse DTensor" if has_no_storage(target.tensor) else None
     if why := why or nothing_to_fill(target.tensor):
