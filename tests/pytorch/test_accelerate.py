@@ -1614,6 +1614,19 @@ def test_what_a_forked_child_does() -> None:
     assert not accelerate_file._lock.locked()
 
 
+def test_a_function_that_calls_its_argument_tensor_too() -> None:
+    """torch.nn.init's are told from it by who they are, and by their other arguments."""
+
+    def own(tensor: Tensor, val: float = 0.0) -> Tensor:
+        return tensor
+
+    w = torch.empty(3)
+    with accelerate(seed=0) as done:
+        assert torch.overrides.handle_torch_function(own, (w,), tensor=w) is w
+        assert torch.overrides.handle_torch_function(own, (w,), tensor=w, val=1.0) is w
+    assert done.calls == done.passed == 0
+
+
 # --- transformers' own switches -------------------------------------------------------------------------------------
 
 

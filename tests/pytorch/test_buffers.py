@@ -449,6 +449,20 @@ def test_an_attribute_that_cannot_be_copied_is_no_obstacle() -> None:
     assert module.table.tolist() == [4.0] * 3
 
 
+def test_a_method_of_transformers_name_that_takes_no_module() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(3)
+
+        def _init_weights(self) -> None:
+            raise AssertionError
+
+    model = garble(Own())
+    init_module(model, NORMAL, seed=0)
+    assert equal(buffers_of(model), buffers_of(Own()))
+
+
 def test_the_model_that_initialises_its_modules_is_not_written_to() -> None:
     """transformers' xLSTM fills its own embeddings in its ``_init_weights``, whatever module it is asked about."""
 
