@@ -15,6 +15,7 @@ import os
 import pathlib
 import time
 import traceback
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -254,6 +255,12 @@ def function_that_recomputes(kind: Any) -> Callable[[], Any]:
     return run
 
 
+def function_without_a_frame() -> Callable[[], Any]:
+    """As in torch 2.14, where no frame of Python's stands between ``apply`` and ``forward``."""
+    x = ones()
+    return lambda: [Recomputed.forward(types.SimpleNamespace(), x), RecomputedInNewStyle.forward(x)[0]]
+
+
 def functional_call() -> Callable[[], Any]:
     module, x = Noisy(NOISE["init.normal_"]), ones()
     values = {name: p.detach().clone().requires_grad_() for name, p in module.named_parameters()}
@@ -386,6 +393,7 @@ RUNS: dict[str, Callable[[], Callable[[], Any]]] = {
     "Function with setup_context": functools.partial(function_that_recomputes, RecomputedInNewStyle),
     "functional_call": functional_call,
     "forward": forward_called_directly,
+    "Function, without a frame": function_without_a_frame,
     "forward(*args)": forward_of_packed_arguments,
     "hooks": hooks,
     "VAE": vae,

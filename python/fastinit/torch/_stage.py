@@ -102,9 +102,19 @@ def initialises(known: Callable[[], bool]) -> bool:
         frame = frame.f_back
     # Last, since to read a frame's variables keeps them alive until it ends (before Python 3.13).
     for frame in unsure:
-        if frame.f_code.co_name == "forward" and _of_module(frame):
+        if frame.f_code.co_name == "forward" and (_of_module(frame) or _of_autograd_function(frame)):
             return False
     return builds or known() or any(map(_of_module, unsure))
+
+
+def _of_autograd_function(frame: FrameType) -> bool:
+    """Whether it is the ``forward`` of one. (Since torch 2.14 ``Function.apply`` is no frame.)"""
+    kinds: list[Any] = [Function]
+    for kind in kinds:
+        if _code(vars(kind).get("forward")) is frame.f_code:
+            return True
+        kinds += kind.__subclasses__()
+    return False
 
 
 def _of_module(frame: FrameType) -> bool:
