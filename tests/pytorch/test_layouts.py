@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import math
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ import fastinit
 
 torch = pytest.importorskip("torch")
 
+from test_module import rank_of  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 import fastinit.torch  # noqa: E402
@@ -462,21 +462,6 @@ def test_a_row_of_padding_that_cannot_be() -> None:
 
 
 # --- on meshes, and by the reader -----------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def rank_of(rank: int, size: int) -> Iterator[None]:
-    """This process as one of several, none of which ever hears of another."""
-    from torch.distributed import destroy_process_group, init_process_group
-    from torch.distributed.tensor.debug import _clear_sharding_prop_cache
-    from torch.testing._internal.distributed.fake_pg import FakeStore
-
-    init_process_group("fake", store=FakeStore(), rank=rank, world_size=size)
-    try:
-        yield
-    finally:
-        destroy_process_group()
-        _clear_sharding_prop_cache()  # type: ignore[no-untyped-call]
 
 
 class Model(Tied):
