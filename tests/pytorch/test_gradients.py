@@ -29,7 +29,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from conftest import library
-from fastinit.torch import accelerate, install, uninstall
+from fastinit.torch import _stage, accelerate, install, uninstall
 
 untyped: Any = torch  # for what mypy does not know
 
@@ -261,6 +261,41 @@ def function_without_a_frame() -> Callable[[], Any]:
     return lambda: [Recomputed.forward(types.SimpleNamespace(), x), RecomputedInNewStyle.forward(x)[0]]
 
 
+def of_another_name(x: Tensor) -> Tensor:
+    return x * nn.init.normal_(torch.empty_like(x)) * torch.randn_like(x)
+
+
+class Renamed(torch.autograd.Function):
+    """Its ``forward`` is a function of another name."""
+
+    forward = staticmethod(of_another_name)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keeps nothing."""
+
+
+class Mixin:
+    """Not an autograd function, but one may have its ``forward`` from it."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        """Draws."""
+        return x * nn.init.normal_(torch.empty_like(x)) * torch.randn_like(x)
+
+
+class Mixed(Mixin, torch.autograd.Function):
+    """Its ``forward`` is its base's."""
+
+    setup_context = Renamed.setup_context
+
+
+def functions_by_their_bodies() -> Callable[[], Any]:
+    """As in torch 2.14 again, where no name and no class of its own gives such a ``forward`` away."""
+    x = ones()
+    return lambda: [Renamed.forward(x), Mixed.forward(x)]
+
+
 def functional_call() -> Callable[[], Any]:
     module, x = Noisy(NOISE["init.normal_"]), ones()
     values = {name: p.detach().clone().requires_grad_() for name, p in module.named_parameters()}
@@ -427,6 +462,17 @@ def test_what_is_built_before_it_runs_in_one_block() -> None:
 
 
 # --- compiled -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_forward_of_any_name(block: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds: list[Any] = [Renamed, Mixed]
+    same_as_plain(lambda: lambda: [kind.apply(ones()) for kind in kinds], BLOCKS[block])
+    monkeypatch.setattr(_stage, "_APPLY_IS_A_FRAME", False)
+    same_as_plain(functions_by_their_bodies, BLOCKS[block])
+    with BLOCKS[block]() as done:
+        nn.Linear(2, 2)
+    assert (done.calls, done.passed) == (2, 0)
 
 
 @pytest.mark.parametrize("block", BLOCKS)

@@ -6,6 +6,7 @@ What a module draws when it runs must stay torch's: torch repeats it for gradien
 from __future__ import annotations
 
 import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, FunctionType, MethodType, ModuleType
@@ -52,6 +53,11 @@ _RUN = [_code(call) for call in (*_compat.MODULE_CALLS, Function.apply, Backward
 _BUILD = _code(Module.apply)
 _CHECKPOINT = vars(torch.utils.checkpoint)
 _TORCH_INIT = vars(torch.nn.init)
+
+# Up to torch 2.13. Later the functions have to be known by their own code.
+_APPLY_IS_A_FRAME = _code(Function.apply) is not None
+_seen: list[Any] = []  # the classes of autograd functions, when these were collected:
+_other_forwards: dict[str, list[CodeType]] = {}  # the ``forward`` functions of other names, by name
 
 # What the name of a frame's function may say, and what settles it.
 _NOTHING, _BY_NAME, _BY_CODE, _BY_GLOBALS, _BY_FIRST_ARGUMENT = range(5)
@@ -100,20 +106,47 @@ def initialises(known: Callable[[], bool]) -> bool:
             elif frame.f_code is _BUILD:
                 builds = True
         frame = frame.f_back
+    if any(map(_of_autograd_function, unsure)) or (not _APPLY_IS_A_FRAME and _runs_another_forward()):
+        return False
     # Last, since to read a frame's variables keeps them alive until it ends (before Python 3.13).
     for frame in unsure:
-        if frame.f_code.co_name == "forward" and (_of_module(frame) or _of_autograd_function(frame)):
+        if frame.f_code.co_name == "forward" and _of_module(frame):
             return False
     return builds or known() or any(map(_of_module, unsure))
 
 
+def _functions() -> list[Any]:
+    """All classes of autograd functions that there are."""
+    kinds: list[Any] = []
+    generation: list[Any] = [Function]
+    while generation:
+        kinds += generation
+        generation = list(itertools.chain.from_iterable(map(type.__subclasses__, generation)))  # as fast as can be
+    return kinds
+
+
 def _of_autograd_function(frame: FrameType) -> bool:
-    """Whether it is the ``forward`` of one. (Since torch 2.14 ``Function.apply`` is no frame.)"""
-    kinds: list[Any] = [Function]
-    for kind in kinds:
-        if _code(vars(kind).get("forward")) is frame.f_code:
+    """Whether it is the ``forward`` of one, under that name."""
+    if frame.f_code.co_name != "forward":
+        return False
+    return any(_code(getattr(kind, "forward", None)) is frame.f_code for kind in _functions())
+
+
+def _runs_another_forward() -> bool:
+    """Whether the ``forward`` of an autograd function runs that is a function of another name."""
+    kinds = _functions()
+    if kinds != _seen:  # to ask each of them takes several times as long as to list them
+        codes = [_code(getattr(kind, "forward", None)) for kind in kinds]
+        _other_forwards.clear()
+        for code in codes:
+            if code is not None and code.co_name != "forward":
+                _other_forwards.setdefault(code.co_name, []).append(code)
+        _seen[:] = kinds
+    frame = sys._getframe(1) if _other_forwards else None
+    while frame is not None:
+        if any(code is frame.f_code for code in _other_forwards.get(frame.f_code.co_name, ())):
             return True
-        kinds += kind.__subclasses__()
+        frame = frame.f_back
     return False
 
 
