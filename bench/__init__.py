@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from . import clock, plots, questions, report, rows
-from .processes import Processes, RemoteClock
+from .processes import Processes, RemoteClock, hears_ctrl_c_once
 
 __all__ = ["main"]
 
@@ -128,7 +128,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             report.write_json(args.json, heading, tables)
 
     interrupted = False
-    with Processes(setting, effort, args.timeout) as processes:
+    with hears_ctrl_c_once(), Processes(setting, effort, args.timeout) as processes:
         try:
             heading |= report.heading(setting, effort, *processes.versions())
             for key, value in heading.items():

@@ -33,6 +33,24 @@ def _deaf_to_ctrl_c() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
+@contextlib.contextmanager
+def hears_ctrl_c_once() -> Iterator[None]:
+    """The first Ctrl-C interrupts, further ones are passed over: they must not stop what ends the processes."""
+    heard = False
+
+    def interrupt(*_: object) -> None:
+        nonlocal heard
+        if not heard:
+            heard = True
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class Process:
     """The process of a library, or of fastinit, which starts when it is first asked for something."""
 

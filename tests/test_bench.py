@@ -331,8 +331,10 @@ HEARS_CTRL_C = (  # a shell's background jobs start with it ignored
 
 
 def test_ctrl_c_prints_what_has_been_measured(tmp_path: Path) -> None:
-    """It reaches all processes at once, as from a terminal."""
-    torch = TORCH.format(normal="os.killpg(os.getpgrp(), signal.SIGINT) if self.n == 80 else None", kaiming="pass")
+    """It reaches all processes at once, as from a terminal, and again and again, as from somebody in a hurry."""
+    torch = TORCH.format(
+        normal="[os.killpg(os.getpgrp(), signal.SIGINT) for _ in range(9999) if self.n == 80]", kaiming="pass"
+    )
     fakes = modules(tmp_path, sitecustomize=ALONE.replace('"torch", ', ""), torch=torch)
     printed, data = run(tmp_path, HEARS_CTRL_C, *TINY, "--only", "normal,small,cache", code=130, first=fakes)
     assert [table["name"] for table in data["tables"]] == ["normal", "small"]
