@@ -87,7 +87,7 @@ def check_module(module: pathlib.Path) -> list[str]:
 def check(file: pathlib.Path) -> list[str]:
     if file.suffix == ".so":
         return check_module(file)
-    kernels = re.fullmatch(r"kernels_(\w+)\.cpp\.o", file.name)
+    kernels = re.fullmatch(r"target_(\w+)\.cpp\.o", file.name)
     if kernels is None:
         return instructions_above(file, "baseline")
     target = kernels[1]
@@ -98,7 +98,7 @@ def main(arguments: list[str]) -> int:
     files = []
     for place in map(pathlib.Path, arguments):
         files += (
-            sorted(place.glob("CMakeFiles/*/cpp/*.o")) + sorted(place.glob("_core*.so")) if place.is_dir() else [place]
+            sorted(place.glob("CMakeFiles/*/cpp/**/*.o")) + sorted(place.glob("_core*.so")) if place.is_dir() else [place]
         )
     wrong = [line for file in files for line in check(file)]
     print(*wrong, f"{len(files)} files looked at, {len(wrong)} faults", sep="\n")

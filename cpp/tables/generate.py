@@ -169,7 +169,7 @@ def as_header() -> str:
 
 
 def as_source(made: dict[str, tuple[int, list[list[float]]]]) -> str:
-    out = [NOTE, '#include "quantile_tables.hpp"', "", "namespace fastinit {", ""]
+    out = [NOTE, '#include "tables/quantile_tables.hpp"', "", "namespace fastinit {", ""]
     for table, (struct, name, kind, *_) in STRUCTS.items():
         suffix = "f" if kind == "float" else ""
         out.append(f"const {struct} {name} = {{{{")

@@ -1,5 +1,5 @@
 // Made by generate.py; do not edit.
-#include "quantile_tables.hpp"
+#include "tables/quantile_tables.hpp"
 
 namespace fastinit {
 

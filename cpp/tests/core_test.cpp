@@ -20,14 +20,14 @@
 #include <unistd.h>
 #endif
 
-#include "dispatch.hpp"
-#include "environment.hpp"
-#include "fill.hpp"
-#include "memory.hpp"
-#include "parameters.hpp"
-#include "rounding.hpp"
-#include "summary.hpp"
-#include "threads.hpp"
+#include "engine/dispatch.hpp"
+#include "engine/environment.hpp"
+#include "engine/fill.hpp"
+#include "engine/memory.hpp"
+#include "engine/parameters.hpp"
+#include "engine/summary.hpp"
+#include "engine/threads.hpp"
+#include "kernels/rounding.hpp"
 
 using namespace fastinit;
 

@@ -11,7 +11,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "parameters.hpp"
+#include "engine/parameters.hpp"
 
 namespace fastinit {
 namespace {

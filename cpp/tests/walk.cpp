@@ -18,10 +18,10 @@
 #include <thread>
 #include <vector>
 
-#include "dispatch.hpp"
-#include "law.hpp"
-#include "parameters.hpp"
-#include "walk.hpp"
+#include "engine/dispatch.hpp"
+#include "engine/parameters.hpp"
+#include "tests/law.hpp"
+#include "tests/walk.hpp"
 
 namespace fastinit {
 extern const WalkTable kWalkPortable;

@@ -2,7 +2,7 @@
 // quantile's ratio in float64. A KernelTable will not do: kernels make their own words.
 #pragma once
 
-#include "kernel.hpp"
+#include "kernels/contract.hpp"
 
 namespace fastinit {
 

@@ -1,6 +1,6 @@
 // Given words through the transforms of the target "avx2", with its instructions.
-#include "vector_avx2.hpp"
-#include "walk_target.hpp"
+#include "kernels/vector_avx2.hpp"
+#include "tests/walk_target.hpp"
 
 namespace fastinit {
 extern const WalkTable kWalkAvx2;

@@ -1,6 +1,6 @@
 // Given words through the transforms of the target "avx512", with its instructions.
-#include "vector_avx512.hpp"
-#include "walk_target.hpp"
+#include "kernels/vector_avx512.hpp"
+#include "tests/walk_target.hpp"
 
 namespace fastinit {
 extern const WalkTable kWalkAvx512;

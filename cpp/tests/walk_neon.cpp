@@ -1,6 +1,6 @@
 // Given words through the transforms of the target "neon", with its instructions.
-#include "vector_neon.hpp"
-#include "walk_target.hpp"
+#include "kernels/vector_neon.hpp"
+#include "tests/walk_target.hpp"
 
 namespace fastinit {
 extern const WalkTable kWalkNeon;

@@ -1,6 +1,6 @@
 // Given words through the transforms of the target "portable", with its instructions.
-#include "vector_portable.hpp"
-#include "walk_target.hpp"
+#include "kernels/vector_portable.hpp"
+#include "tests/walk_target.hpp"
 
 namespace fastinit {
 extern const WalkTable kWalkPortable;

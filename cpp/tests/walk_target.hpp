@@ -1,8 +1,8 @@
 // Given words through a target's transforms and stores. Included once by each walk_*.cpp after its vector vocabulary.
 #pragma once
 
-#include "kernel_loop.hpp"
-#include "walk.hpp"
+#include "kernels/loop.hpp"
+#include "tests/walk.hpp"
 
 namespace fastinit {
 namespace {

@@ -20,10 +20,10 @@
 #include <string>
 #include <vector>
 
-#include "dispatch.hpp"
-#include "environment.hpp"
-#include "fill.hpp"
-#include "parameters.hpp"
+#include "engine/dispatch.hpp"
+#include "engine/environment.hpp"
+#include "engine/fill.hpp"
+#include "engine/parameters.hpp"
 
 using namespace fastinit;
 

@@ -1,14 +1,14 @@
 // The block loop: ties a generator, a transform and an element type together and lists every combination in the
-// target's table. Included once by each kernels_*.cpp after its vector vocabulary; everything in it is private to that
+// target's table. Included once by each target_*.cpp after its vector vocabulary; everything in it is private to that
 // file, so that no instruction of one target can reach code which another one runs.
 #pragma once
 
 #include <cstring>
 
-#include "generators.hpp"
-#include "scatter.hpp"
-#include "summary_loop.hpp"
-#include "transforms.hpp"
+#include "kernels/generators.hpp"
+#include "kernels/scatter.hpp"
+#include "kernels/summary_loop.hpp"
+#include "kernels/transforms.hpp"
 
 // Before a loop that is not to be unrolled: measured to be faster in Loop::groups.
 #if defined(__clang__)

@@ -2,7 +2,7 @@
 // docs/stream-format.md writes them. Each has the same shape: constants at construction, then operator()(words, values).
 #pragma once
 
-#include "kernel.hpp"
+#include "kernels/contract.hpp"
 #include "tables/quantile_tables.hpp"
 
 namespace fastinit {

@@ -1,4 +1,4 @@
-#include "summary.hpp"
+#include "engine/summary.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -7,8 +7,8 @@
 #include <limits>
 #include <vector>
 
-#include "environment.hpp"
-#include "pool.hpp"
+#include "engine/environment.hpp"
+#include "engine/pool.hpp"
 
 namespace fastinit {
 namespace {

@@ -1,6 +1,6 @@
 // The kernels for the target "avx512". CMakeLists.txt gives this file, and no other, the target's instructions.
-#include "vector_avx512.hpp"
-#include "kernel_loop.hpp"
+#include "kernels/vector_avx512.hpp"
+#include "kernels/loop.hpp"
 
 namespace fastinit {
 extern const KernelTable kKernelsAvx512;

@@ -4,7 +4,7 @@
 
 #include <array>
 
-#include "kernel.hpp"
+#include "kernels/contract.hpp"
 
 namespace fastinit {
 

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "box.hpp"
-#include "kernel.hpp"
+#include "engine/box.hpp"
+#include "kernels/contract.hpp"
 
 namespace fastinit {
 

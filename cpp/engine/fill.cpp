@@ -1,13 +1,13 @@
-#include "fill.hpp"
+#include "engine/fill.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
 
-#include "environment.hpp"
-#include "memory.hpp"
-#include "pool.hpp"
+#include "engine/environment.hpp"
+#include "engine/memory.hpp"
+#include "engine/pool.hpp"
 
 namespace fastinit {
 namespace {

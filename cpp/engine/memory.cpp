@@ -1,4 +1,4 @@
-#include "memory.hpp"
+#include "engine/memory.hpp"
 
 #include <cstdint>
 #include <limits>

@@ -5,8 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "box.hpp"
-#include "kernel.hpp"
+#include "engine/box.hpp"
+#include "kernels/contract.hpp"
 
 namespace fastinit {
 

@@ -1,4 +1,4 @@
-#include "parameters.hpp"
+#include "engine/parameters.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -8,9 +8,10 @@
 #include <stdexcept>
 #include <string>
 
-#include "environment.hpp"
-#include "vector_portable.hpp"
-#include "transforms.hpp"
+#include "engine/environment.hpp"
+#include "kernels/vector_portable.hpp"
+// after its vocabulary
+#include "kernels/transforms.hpp"
 
 namespace fastinit {
 namespace {

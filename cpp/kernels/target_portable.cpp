@@ -1,6 +1,6 @@
 // The kernels for the target "portable". CMakeLists.txt gives this file, and no other, the target's instructions.
-#include "vector_portable.hpp"
-#include "kernel_loop.hpp"
+#include "kernels/vector_portable.hpp"
+#include "kernels/loop.hpp"
 
 namespace fastinit {
 extern const KernelTable kKernelsPortable;

@@ -1,4 +1,4 @@
-#include "dispatch.hpp"
+#include "engine/dispatch.hpp"
 
 #include <atomic>
 #include <cstdlib>

@@ -20,15 +20,15 @@
 #include <utility>
 #include <vector>
 
-#include "dispatch.hpp"
-#include "environment.hpp"
-#include "fill.hpp"
-#include "memory.hpp"
-#include "parameters.hpp"
-#include "pool.hpp"
-#include "summary.hpp"
-#include "threads.hpp"
-#include "views.hpp"
+#include "engine/dispatch.hpp"
+#include "engine/environment.hpp"
+#include "engine/fill.hpp"
+#include "engine/memory.hpp"
+#include "engine/parameters.hpp"
+#include "engine/pool.hpp"
+#include "engine/summary.hpp"
+#include "engine/threads.hpp"
+#include "python/views.hpp"
 
 namespace fastinit {
 namespace {

@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "kernel.hpp"
+#include "kernels/contract.hpp"
 
 namespace fastinit {
 

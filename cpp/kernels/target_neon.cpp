@@ -1,6 +1,6 @@
 // The kernels for the target "neon". CMakeLists.txt gives this file, and no other, the target's instructions.
-#include "vector_neon.hpp"
-#include "kernel_loop.hpp"
+#include "kernels/vector_neon.hpp"
+#include "kernels/loop.hpp"
 
 namespace fastinit {
 extern const KernelTable kKernelsNeon;

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "rounding.hpp"
+#include "kernels/rounding.hpp"
 
 namespace fastinit {
 namespace {

@@ -1,4 +1,4 @@
-#include "box.hpp"
+#include "engine/box.hpp"
 
 #include <algorithm>
 

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#include "kernel.hpp"
+#include "kernels/contract.hpp"
 
 namespace fastinit {
 namespace {

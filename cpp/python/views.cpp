@@ -1,4 +1,4 @@
-#include "views.hpp"
+#include "python/views.hpp"
 
 #include <pybind11/numpy.h>
 
@@ -11,7 +11,7 @@
 #include <limits>
 #include <optional>
 
-#include "box.hpp"
+#include "engine/box.hpp"
 
 namespace fastinit {
 namespace {

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "platform.hpp"
+#include "kernels/platform.hpp"
 
 // The hot loop is one function: gcc 12, left to itself, called the transform for every group, which cost the float32
 // normal 4 to 15 % of its speed.

@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "kernel.hpp"
+#include "kernels/contract.hpp"
 
 namespace fastinit {
 namespace {
