@@ -221,8 +221,10 @@ DIGEST_CASES: dict[str, tuple[str, tuple[float, ...]]] = {
     "far_below": ("absolute", (0.0, 1.0, -INF, -7.0)),
     "tiny": ("normal", (0.0, 1e-39)),
     "tinier": ("normal", (0.0, 1e-310)),
+    "small_uniform": ("uniform", (-1e-38, 1e-38)),
+    "free_uniform": ("uniform", (-0.05123, 0.05123)),
 }
-DIGEST_FIRSTS = (0, 3, 2**33 - 500, 2**63 - 3001)
+DIGEST_FIRSTS = (0, 3, 2**33 - 500, 2**42 - 500, 2**63 - 3001)
 DIGEST_LENGTHS = (1, 7, 64, 1021, 3001)
 LINES = (pathlib.Path(__file__).parent / "digests.txt").read_text().splitlines()
 DIGESTS = [(*row[:3], row[3:]) for row in (line.split() for line in LINES[1:])]

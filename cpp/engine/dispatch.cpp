@@ -20,6 +20,7 @@ namespace fastinit {
 extern const KernelTable kKernelsPortable;
 #if defined(FASTINIT_X86_64)
 extern const KernelTable kKernelsAvx2;
+extern const KernelTable kKernelsAvx2Vaes;
 extern const KernelTable kKernelsAvx512;
 #elif defined(FASTINIT_AARCH64)
 extern const KernelTable kKernelsNeon;
@@ -60,7 +61,7 @@ constexpr bool has(unsigned word, int bit) { return word >> bit & 1; }
 
 // Intel's Software Developer's Manual, volume 2A, CPUID, and volume 1, 13.3 (XCR0).
 struct Cpu {
-  bool avx2 = false, avx512 = false;
+  bool avx2 = false, avx2_vaes = false, avx512 = false;
 
   Cpu() {
     const unsigned last_leaf = cpuid(0, 0).a;
@@ -75,7 +76,8 @@ struct Cpu {
     avx2 = saves_ymm && avx && fma && aes && f16c && has(seven.b, 5);
     const bool f = has(seven.b, 16), dq = has(seven.b, 17), bw = has(seven.b, 30), vl = has(seven.b, 31);
     const bool vbmi2 = has(seven.c, 6), vaes = has(seven.c, 9);
-    avx512 = avx2 && saves_zmm && f && dq && bw && vl && vbmi2 && vaes;
+    avx2_vaes = avx2 && vaes;
+    avx512 = avx2_vaes && saves_zmm && f && dq && bw && vl && vbmi2;
   }
 };
 
@@ -89,7 +91,10 @@ struct Target {
 std::vector<Target> targets() {
 #if defined(FASTINIT_X86_64)
   const Cpu cpu;
-  return {{&kKernelsAvx512, cpu.avx512}, {&kKernelsAvx2, cpu.avx2}, {&kKernelsPortable, true}};
+  return {{&kKernelsAvx512, cpu.avx512},
+          {&kKernelsAvx2Vaes, cpu.avx2_vaes},
+          {&kKernelsAvx2, cpu.avx2},
+          {&kKernelsPortable, true}};
 #elif defined(FASTINIT_AARCH64) && defined(__linux__)
   return {{&kKernelsNeon, (getauxval(AT_HWCAP) & HWCAP_AES) != 0}, {&kKernelsPortable, true}};
 #elif defined(FASTINIT_AARCH64)

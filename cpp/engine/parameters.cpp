@@ -98,14 +98,14 @@ void need_in_range(const char* name, double x, double largest, ElementType type)
 
 constexpr double kQuarter = 0x1.5956b87528a49p-1;  // the quantile at p = 1/4
 
-// The transforms' own functions, one number at a time: the ratio of quantile and h, the quantile at p = f 2^-66, and at
+// The transforms' own functions, one number at a time: the ratio of quantile and h, the quantile at p = f 2^-64, and at
 // p = 1/2 - c.
 double ratio_at(double f) {
-  const F64 t = place_in_piece<Wide>(bits(splat(f)));
-  return gather_polynomial<Wide>(kNormalF64, bits(splat(f)), t).lane[0];
+  const U64 of = bits(splat(f));
+  return Quantile<Wide>::any_piece(of, place_in_piece(of)).lane[0];
 }
-double tail_quantile(double f) { return ratio_at(f) * std::fma(f, -0x1p-66, 0.5); }
-double central_quantile(double c) { return ratio_at(std::fma(c, -0x1p66, 0x1.fffffffffffffp64)) * c; }
+double tail_quantile(double f) { return ratio_at(f) * std::fma(f, -0x1p-64, 0.5); }
+double central_quantile(double c) { return ratio_at(std::fma(c, -0x1p64, 0x1.fffffffffffffp62)) * c; }
 double far_quantile(double tail) { return far_quantile(splat(tail)).lane[0]; }
 double minus_log(double r, double y) { return minus_log(splat(r), splat(y)).lane[0]; }
 
@@ -133,9 +133,9 @@ Probability probability_beyond(double x) {
     const double c = halve(0.0, 0.25, [x](double h) { return central_quantile(h) < x; }).high;
     return {0.5 - c, c};
   }
-  constexpr double kLowest = 0x1p-70;
+  constexpr double kLowest = 0x1p-72;
   if (x > tail_quantile(kLowest)) return {0, 0.5};
-  const double q = halve(kLowest, 0x1p64, [x](double f) { return tail_quantile(f) > x; }).high * 0x1p-66;
+  const double q = halve(kLowest, 0x1p62, [x](double f) { return tail_quantile(f) > x; }).high * 0x1p-64;
   return {q, 0.5 - q};
 }
 
@@ -150,44 +150,38 @@ struct Window {
 template <class Word>
 constexpr double kWords = sizeof(Word) == 4 ? 0x1p32 : 0x1p64;
 
-// Windows as narrow as this many probabilities have h times 2^64 and std by 2^64 instead, or pace would be subnormal.
-constexpr double kNarrow = 0x1p-60;
+// The greatest number below 2^(B-1), where the table ends: p = 1/2.
+template <class Word>
+constexpr double kTop = sizeof(Word) == 4 ? 0x1.fffffep30 : 0x1.fffffffffffffp62;
+
+// Of the normal and of the symmetric form: values are a ratio, `width` in the middle of the window, times a word. Where
+// the coefficients would come near to subnormal numbers, they are multiplied by a power of two, and the word is divided.
 template <class Real, class Word>
-void set_h(Constants<Real, Word>& constants, double d, double pace, double median_0, double median_1) {
-  const double unit = d < kNarrow ? 0x1p64 : 1;
-  constants.pace = Real(pace * unit);
-  constants.median[0] = Real(median_0 * unit);
-  constants.median[1] = Real(median_1 * unit);
-  constants.scale = Real(constants.scale / Real(unit));
+void set_scale(Constants<Real, Word>& constants, double width) {
+  constexpr bool narrow = sizeof(Word) == 4;
+  const bool small = width < (narrow ? 0x1p-60 : 0x1p-900);
+  constants.unit = small ? Real(narrow ? 0x1p-64 : 0x1p-256) : Real(1);
+  constants.scale = width * (1 / double(constants.unit) / kWords<Word>);
 }
 
-// p = q .. 1/2 on both sides. f may not reach 2^(B+1), where the table ends: p = 1/2. The largest number below that is the
-// top; start and step keep f within it. (That moves f by its last place or so, for a ratio that hardly changes there.)
+// p = q .. 1/2 on both sides. f may not pass the top; start and step keep it within. (That moves f by its last place or
+// so, for a ratio that hardly changes there.)
 template <class Real, class Word>
-void set_symmetric(Constants<Real, Word>& constants, const Probability& beyond) {
-  const auto [q, c] = beyond;
-  constexpr double n = kWords<Word>;
-  constexpr Real last = Real(n / 2);
-  const Real top = std::nextafter(Real(2 * n), Real(0));
-  const Real start = std::min(Real(q * (4 * n) + 4 * c), top);
-  Real step = std::min(Real(8 * c), (top - start) / last);
-  while (std::fma(last, step, start) > top) step = std::nextafter(step, Real(0));
+void set_symmetric(Constants<Real, Word>& constants, double std, const Probability& beyond) {
+  constexpr Real top = Real(kTop<Word>);
+  const Real start = std::min(Real(beyond.q * kWords<Word>), top);
+  Real step = std::min(Real(2 * beyond.c), (top - start) / top);
+  while (std::fma(top, step, start) > top) step = std::nextafter(step, Real(0));
   constants.start[0] = start;
   constants.step = step;
-  set_h(constants, c, 2 * c / n, c / n, 0);
+  set_scale(constants, std * (2 * beyond.c));
 }
 
-// The same with q = 0, c = 1/2: no bounds. The largest number below 4 is the step that set_symmetric would find.
-template <class Real, class Word>
-void set_unbounded(Constants<Real, Word>& constants) {
-  constants.start[0] = 2;
-  constants.step = 4 - 2 * std::numeric_limits<Real>::epsilon();
-  constants.median[0] = Real(0.5 / kWords<Word>);
-  constants.pace = Real(1 / kWords<Word>);
-}
+// Windows as narrow as this many probabilities have h times 2^64 and the ratio by 2^64, or pace would be subnormal.
+constexpr double kNarrow = 0x1p-60;
 
 template <class Real, class Word>
-void set_near(Constants<Real, Word>& constants, const Window& window) {
+void set_near(Constants<Real, Word>& constants, double std, const Window& window) {
   constexpr double n = kWords<Word>;
   constexpr double last_word = sizeof(Word) == 4 ? 0x1p32 - 1 : 0x1p64 - 2048;
   const auto [qa, ca] = probability_beyond(std::fabs(window.a));
@@ -195,13 +189,16 @@ void set_near(Constants<Real, Word>& constants, const Window& window) {
   const bool straddles = window.a < 0;
   const double d = straddles ? ca + cb : window.a < kQuarter ? cb - ca : qa - qb;
   const double w0 = straddles && d > 0 ? std::fmin(std::nearbyint(ca / d * n), last_word) : 0;
-  const double g = d / (2 * n);
+  const double g = d / (2 * n), unit = d < kNarrow ? 0x1p64 : 1;
   constants.flip = window.flip ? Word(~Word(0)) : 0;
   constants.lower_words = Word(w0);
-  constants.start[0] = Real(qa * (4 * n) + 2 * d);
-  constants.start[1] = Real(qb * (4 * n) + 2 * d);
-  constants.step = Real(4 * d);
-  set_h(constants, d, d / n, std::fma(-d, w0 / n, ca) + g, straddles ? std::fma(d, w0 / n, -ca) + g : ca + g);
+  constants.start[0] = Real(qa * n + d / 2);
+  constants.start[1] = Real(qb * n + d / 2);
+  constants.step = Real(d);
+  constants.median[0] = Real((std::fma(-d, w0 / n, ca) + g) * unit);
+  constants.median[1] = Real((straddles ? std::fma(d, w0 / n, -ca) + g : ca + g) * unit);
+  constants.pace = Real(d / n * unit);
+  constants.scale = std / unit;
 }
 
 double log_beyond(double x) {
@@ -233,9 +230,8 @@ void set_bounds(Plan& plan, double bottom, double top) {
   plan.parameters.narrow.bottom = float(bottom), plan.parameters.narrow.top = float(top);
   plan.parameters.wide.bottom = bottom, plan.parameters.wide.top = top;
 }
-void set_affine(Plan& plan, double scale, double shift) {
-  plan.parameters.narrow.scale = float(scale), plan.parameters.narrow.shift = float(shift);
-  plan.parameters.wide.scale = plan.parameters.far.scale = scale;
+void set_shift(Plan& plan, double shift) {
+  plan.parameters.narrow.shift = float(shift);
   plan.parameters.wide.shift = plan.parameters.far.shift = shift;
 }
 
@@ -251,6 +247,23 @@ void plan_constant(Plan& plan, double value, ElementType type) {
   set_constant(plan, value, type);
 }
 
+// Slope, unit, and the form. Words are odd numbers up to 2^(B-1): their factor 2^-(B-1) belongs to the slope, where that
+// is exact. Values rise with the word, so that the first and the last one tell whether any is beyond the bounds.
+template <class Real, class Word>
+Transform set_uniform(Constants<Real, Word>& constants, double half) {
+  constexpr Real end = Real(kWords<Word> / 2);  // the last word, rounded
+  const Real slope = Real(half) / end;
+  if (slope * end != Real(half)) {
+    constants.slope = Real(half);
+    constants.unit = 1 / end;
+    return Transform::kSmall;
+  }
+  constants.slope = slope;
+  const bool free = std::fma(-end, slope, constants.shift) >= constants.bottom &&
+                    std::fma(end, slope, constants.shift) <= constants.top;
+  return free ? Transform::kFree : Transform::kUniform;
+}
+
 void plan_uniform(Plan& plan, double low, double high, ElementType type) {
   const Format& format = format_of(type);
   need_in_range("low", low, format.largest, type);
@@ -261,9 +274,13 @@ void plan_uniform(Plan& plan, double low, double high, ElementType type) {
   if (bottom > top) {
     refuse(std::string("no ") + format.name + " lies in [low, high): got low=" + text(low) + ", high=" + text(high));
   }
-  plan.transform = Transform::kUniform;
-  set_affine(plan, high / 2 - low / 2, high / 2 + low / 2);
+  set_shift(plan, high / 2 + low / 2);
   set_bounds(plan, bottom, top);
+  const double half = high / 2 - low / 2;
+  plan.transform = type == ElementType::kFloat64 ? set_uniform(plan.parameters.wide, half)
+                                                 : set_uniform(plan.parameters.narrow, half);
+  // 16-bit values are rounded afterwards, and then their bounds always matter.
+  if (format.precision < 24 && plan.transform == Transform::kFree) plan.transform = Transform::kUniform;
 }
 
 // The quantile ends at 6.34 for 32-bit words and at 9.16 for 64-bit words.
@@ -278,10 +295,12 @@ void plan_normal(Plan& plan, double mean, double std, ElementType type) {
     refuse(std::string("std is too large for ") + format.name + ", which ends at " + text(format.largest) +
            ": got mean=" + text(mean) + ", std=" + text(std));
   }
-  plan.transform = Transform::kNormal;
-  set_affine(plan, std, mean);
-  set_unbounded(plan.parameters.narrow);
-  set_unbounded(plan.parameters.wide);
+  set_shift(plan, mean);
+  set_bounds(plan, -kInfinity, kInfinity);
+  set_scale(plan.parameters.narrow, std);
+  set_scale(plan.parameters.wide, std);
+  const bool small = type == ElementType::kFloat64 ? plan.parameters.wide.unit != 1 : plan.parameters.narrow.unit != 1;
+  plan.transform = small ? Transform::kSymmetric : Transform::kNormal;  // without bounds they are the same
 }
 
 void plan_truncated(Plan& plan, const Arguments& arguments, bool in_units_of_std, ElementType type) {
@@ -312,22 +331,23 @@ void plan_truncated(Plan& plan, const Arguments& arguments, bool in_units_of_std
   const double alpha = in_units_of_std ? low : (low - mean) / std;
   const double beta = in_units_of_std ? high : (high - mean) / std;
   const Window window = beta <= 0 ? Window{-beta, -alpha, true} : Window{alpha, beta, false};
-  set_affine(plan, std, mean);
+  set_shift(plan, mean);
   set_bounds(plan, bottom, top);
   if (window.a >= 4) {
     plan.transform = Transform::kFar;
+    plan.parameters.far.scale = std;
     set_far(plan.parameters, window);
   } else if (window.a == -window.b) {
     plan.transform = Transform::kSymmetric;
     const Probability beyond = probability_beyond(window.b);
-    set_symmetric(plan.parameters.narrow, beyond);
-    set_symmetric(plan.parameters.wide, beyond);
+    set_symmetric(plan.parameters.narrow, std, beyond);
+    set_symmetric(plan.parameters.wide, std, beyond);
   } else {
     plan.transform = Transform::kNear;
     if (type == ElementType::kFloat64) {
-      set_near(plan.parameters.wide, window);
+      set_near(plan.parameters.wide, std, window);
     } else {
-      set_near(plan.parameters.narrow, window);
+      set_near(plan.parameters.narrow, std, window);
     }
   }
 }

@@ -23,35 +23,34 @@ namespace fastinit {
 enum class Generator { kArs, kPhilox };
 constexpr int kGenerators = 2;
 
-// kSymmetric, kNear and kFar are the forms of the truncated normal.
-enum class Transform { kUniform, kNormal, kSymmetric, kNear, kFar };
-constexpr int kTransforms = 5;
+// kUniform keeps its values between the bounds, kFree need not; kSmall is for widths whose product with a power of two
+// would be subnormal. kSymmetric, kNear and kFar are the forms of the truncated normal.
+enum class Transform { kUniform, kFree, kSmall, kNormal, kSymmetric, kNear, kFar };
+constexpr int kTransforms = 7;
 
 enum class ElementType { kFloat32, kFloat64, kFloat16, kBfloat16 };
 constexpr int kElementTypes = 4;
 
-// Vectors that a generator and a transform work on at once. An AES round and a step of a polynomial wait several cycles
-// for the one before; the other vector can fill them. The number is a choice by measurement (docs/performance.md).
-constexpr int kGroup = 2;
-
 struct Stream {
   std::uint64_t seed;
   std::uint64_t stream;
+  Generator generator = Generator::kArs;
 };
 
 // Names as in docs/stream-format.md. Real and Word are float and uint32_t, or double and uint64_t.
 template <class Real, class Word>
 struct Constants {
-  Real scale = 1;  // half, or std
-  Real shift = 0;  // mid, or mean
-  Real bottom = 0, top = 0;
-  // Near form; [0] is the lower side, [1] the upper one.
-  Word flip = 0;
-  Word lower_words = 0;
-  Real start[2] = {0, 0};
-  Real median[2] = {0, 0};
-  Real step = 0;
-  Real pace = 0;
+  double scale = 1;         // of the ratio R
+  Real unit = 1;            // of a word: a power of two
+  Real slope = 1;           // of a uniform's word
+  Real shift = 0;           // mid, or mean
+  Real bottom = 0, top = 0; // bounds
+  Real start[2] = {0, 0};   // f of the window's end; [0] is the lower side, [1] the upper one
+  Real step = 1;            // f from a word to the next
+  Real median[2] = {0, 0};  // near form: h of the word next to the median, for either side
+  Real pace = 0;            // near form: h from a word to the next
+  Word lower_words = 0;     // near form: how many words are on the lower side
+  Word flip = 0;            // near and far form: all ones where the window is reflected
 };
 
 // Far form: computed in double for every element type.
@@ -113,9 +112,9 @@ using Digest = std::uint64_t (*)(const unsigned char* data, std::size_t n, std::
 
 struct KernelTable {
   const char* target;
-  Kernel fill[kGenerators][kTransforms][kElementTypes];
-  Kernel bits[kGenerators][2];  // 32-bit words, 64-bit words
-  Kernel constant[3];           // elements of 2, 4, 8 bytes
+  Kernel fill[kTransforms][kElementTypes];
+  Kernel bits[2];      // 32-bit words, 64-bit words
+  Kernel constant[3];  // elements of 2, 4, 8 bytes
   KnownAnswer known_answer;
   SumUp moments[kElementTypes];
   Digest digest[3];  // elements of 2, 4, 8 bytes

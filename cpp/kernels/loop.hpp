@@ -1,6 +1,13 @@
-// The block loop: ties a generator, a transform and an element type together and lists every combination in the
-// target's table. Included once by each target_*.cpp after its vector vocabulary; everything in it is private to that
-// file, so that no instruction of one target can reach code which another one runs.
+// The block loop: ties words, a transform and an element type together and lists every combination in the target's
+// table. Included once by each target_*.cpp after its vector vocabulary; everything in it is private to that file, so
+// that no instruction of one target can reach code which another one runs.
+//
+//   word     32 bits; float64 takes two
+//   block    four words: what a generator makes of a number
+//   vector   kLanes32 words, the values made of them, or as many bytes
+//   group    kGroup vectors: a transform works on them at once
+//   batch    the words of kBatch vectors are made first, and then their values
+//   tile     rows of elements: what a kernel is asked for (contract.hpp)
 #pragma once
 
 #include <cstring>
@@ -22,13 +29,17 @@
 namespace fastinit {
 namespace {
 
+// A step of a polynomial waits several cycles for the one before; the other vectors of a group fill them.
+constexpr int kGroup = 4;
+constexpr int kBatch = 32;
+
 // Each element type: how many words it uses, how a group of values is stored.
 struct Float32 {
   using Element = std::uint32_t;
   static constexpr int kBytes = 4, kWords = 1;
-  template <bool bypass, class F>
-  static void put_group(unsigned char* out, const F (&values)[kGroup]) {
-    for (int i = 0; i < kGroup; ++i) put<bypass>(out + i * kVectorBytes, values[i]);
+  template <bool bypass, class V, int group>
+  static FASTINIT_INLINE void put_group(unsigned char* out, const V (&values)[group]) {
+    for (int i = 0; i < group; ++i) put<bypass>(out + i * kVectorBytes, values[i]);
   }
 };
 struct Float64 : Float32 {
@@ -38,9 +49,9 @@ struct Float64 : Float32 {
 struct Float16 {
   using Element = std::uint16_t;
   static constexpr int kBytes = 2, kWords = 1;
-  template <bool bypass>
-  static void put_group(unsigned char* out, const F32 (&values)[kGroup]) {
-    for (int i = 0; i < kGroup; i += 2) {
+  template <bool bypass, int group>
+  static FASTINIT_INLINE void put_group(unsigned char* out, const F32 (&values)[group]) {
+    for (int i = 0; i < group; i += 2) {
       put<bypass>(out + i / 2 * kVectorBytes, pack_float16(values[i], values[i + 1]));
     }
   }
@@ -48,199 +59,212 @@ struct Float16 {
 struct Bfloat16 {
   using Element = std::uint16_t;
   static constexpr int kBytes = 2, kWords = 1;
-  template <bool bypass>
-  static void put_group(unsigned char* out, const F32 (&values)[kGroup]) {
-    for (int i = 0; i < kGroup; i += 2) {
+  template <bool bypass, int group>
+  static FASTINIT_INLINE void put_group(unsigned char* out, const F32 (&values)[group]) {
+    for (int i = 0; i < group; i += 2) {
       put<bypass>(out + i / 2 * kVectorBytes, pack_bfloat16(values[i], values[i + 1]));
     }
   }
 };
 
-// Words as they are.
-struct Bits {
-  struct Working {
-    using U = U32;
-    using F = U32;
-  };
-  explicit Bits(const Parameters&) {}
-  FASTINIT_INLINE void operator()(const U32 (&words)[kGroup], U32 (&values)[kGroup]) const {
-    for (int v = 0; v < kGroup; ++v) values[v] = words[v];
+// A group of vectors of words from a buffer to `out`.
+template <class T, class E, bool bypass, int group>
+FASTINIT_INLINE void transform_group(const T& transform, const unsigned char* from, unsigned char* out) {
+  typename T::Working::U words[group];
+  for (int i = 0; i < group; ++i) {
+    const U32 loaded = load(from + i * kVectorBytes);
+    if constexpr (T::Working::kBits == 64) {
+      words[i] = pairs(loaded);
+    } else {
+      words[i] = loaded;
+    }
   }
-};
+  typename T::Value values[group];
+  transform(words, values);
+  E::template put_group<bypass>(out, values);
+}
 
-inline U32 as_words(U32 words, const Narrow*) { return words; }
-inline U32 as_words(U32 words, const Bits::Working*) { return words; }
-inline U64 as_words(U32 words, const Wide*) { return pairs(words); }
-
-template <class G, class T, class E>
+template <class T, class E>
 class Loop {
-  G generator_;
+  Words words_;
   T transform_;
 
   // Elements of a block and of a group.
-  static constexpr int kBlock = 4 / E::kWords;
-  static constexpr int kOfGroup = kGroupWords / E::kWords;
+  static constexpr int kOfBlock = 4 / E::kWords;
+  static constexpr int kOfGroup = kGroup * kLanes32 / E::kWords;
+  static constexpr int kGroupBytes = kOfGroup * E::kBytes;
+  static constexpr int kGroupsOfBatch = kBatch / kGroup;
 
-  // The words of a few groups are made first and then their values: measured to be faster than in turn, and than with
-  // either loop unrolled.
-  static constexpr int kGroups = 4;
-
+  // n groups from element `first` on. A generator makes whole vectors of words, so that the first one may begin before.
   template <bool bypass>
-  FASTINIT_NOINLINE void groups(std::uint64_t block, std::size_t n, unsigned char* out) const {
-    using Working = typename T::Working;
-    // Copies that no store to `out` can change, so that they stay in registers.
-    const G generator = generator_;
+  FASTINIT_NOINLINE void groups(std::uint64_t first, std::size_t n, unsigned char* out) const {
+    // A copy that no store to `out` can change, so that it stays in registers.
     const T transform = transform_;
+    alignas(64) unsigned char buffer[(kBatch + 1) * kVectorBytes];
     while (n > 0) {
-      const std::size_t here = n < kGroups ? n : kGroups;
-      U32 blocks[kGroups][kGroup];
+      const std::size_t here = n < kGroupsOfBatch ? n : kGroupsOfBatch;
+      const std::uint64_t block = first / kOfBlock;
+      const std::size_t before = 4 * (block % kVectorBlocks) + first % kOfBlock * E::kWords;  // words
+      words_.neighbours(words_.generator, block - block % kVectorBlocks, here * kGroup + (before > 0), buffer);
+      const unsigned char* from = buffer + 4 * before;
       FASTINIT_ROLLED
-      for (std::size_t g = 0; g < here; ++g, block += kGroupBlocks) generator.group(block, 1, blocks[g]);
-      FASTINIT_ROLLED
-      for (std::size_t g = 0; g < here; ++g, out += kOfGroup * E::kBytes) {
-        typename Working::U words[kGroup];
-        for (int i = 0; i < kGroup; ++i) words[i] = as_words(blocks[g][i], static_cast<const Working*>(nullptr));
-        typename Working::F values[kGroup];
-        transform(words, values);
-        E::template put_group<bypass>(out, values);
+      for (std::size_t g = 0; g < here; ++g, from += kGroup * kVectorBytes, out += kGroupBytes) {
+        transform_group<T, E, bypass, kGroup>(transform, from, out);
       }
-      n -= here;
+      n -= here, first += here * kOfGroup;
     }
   }
 
   // Any stretch, through a buffer: for the ends of a fill, where elements are not whole groups.
   FASTINIT_NOINLINE void part(std::uint64_t first, std::size_t n, unsigned char* out) const {
-    constexpr std::size_t kRoom = kGroups * kOfGroup;
+    constexpr std::size_t kRoom = kGroupsOfBatch * kOfGroup;
     alignas(64) unsigned char buffer[kRoom * E::kBytes];
-    std::uint64_t block = first / kBlock;
-    std::size_t skip = std::size_t(first % kBlock);
     while (n > 0) {
-      const std::size_t here = n < kRoom - skip ? n : kRoom - skip;
-      groups<false>(block, (skip + here + kOfGroup - 1) / kOfGroup, buffer);
-      std::memcpy(out, buffer + skip * E::kBytes, here * E::kBytes);
-      out += here * E::kBytes;
-      n -= here;
-      block += kRoom / kBlock;
-      skip = 0;
-    }
-  }
-
-  // kBlock groups that lie in a buffer one after another, transposed: column c goes to out + c * stride.
-  template <bool bypass>
-  static FASTINIT_INLINE void put_columns(const unsigned char* buffer, unsigned char* out, std::ptrdiff_t stride) {
-    constexpr int kGroupBytes = kOfGroup * E::kBytes;
-    for (int i = 0; i < kGroupBytes; i += kVectorBytes) {
-      U32 columns[kBlock];
-      for (int g = 0; g < kBlock; ++g) columns[g] = load(buffer + g * kGroupBytes + i);
-      transpose(columns, typename E::Element());
-      for (int c = 0; c < kBlock; ++c) put<bypass>(out + c * stride + i, columns[c]);
+      const std::size_t here = n < kRoom ? n : kRoom;
+      groups<false>(first, (here + kOfGroup - 1) / kOfGroup, buffer);
+      std::memcpy(out, buffer, here * E::kBytes);
+      first += here, n -= here, out += here * E::kBytes;
     }
   }
 
  public:
-  // How many columns at once: a few groups have as many, whatever the elements.
-  static constexpr int kColumns = kGroups;
+  Loop(const Words& words, const Parameters& parameters) : words_(words), transform_(parameters) {}
 
-  Loop(const Stream& stream, const Parameters& parameters) : generator_(stream), transform_(parameters) {}
+  // Whole groups go straight to `out`, in long stretches from a cache line on where one begins with an element.
+  void operator()(std::uint64_t first, std::size_t n, unsigned char* out, bool bypass) const {
+    const std::size_t past = reinterpret_cast<std::uintptr_t>(out) % kCacheLine;
+    std::size_t head = 0;
+    bypass = bypass && past % E::kBytes == 0;
+    if (n >= 4 * std::size_t(kOfGroup) && past % E::kBytes == 0) head = (kCacheLine - past) % kCacheLine / E::kBytes;
+    if (head > 0) {
+      part(first, head, out);
+      first += head, n -= head, out += head * E::kBytes;
+    }
+    const std::size_t whole = n / kOfGroup;
+    if (bypass && n >= 4 * std::size_t(kOfGroup)) {
+      groups<true>(first, whole, out);
+      finish_bypassing();
+    } else {
+      groups<false>(first, whole, out);
+    }
+    part(first + whole * kOfGroup, n - whole * kOfGroup, out + whole * kGroupBytes);
+  }
 
-  // kTileAcross bytes of each of some columns. A vector has a block of each of some rows, kBlock rows apart, so that
-  // transposing 128 bits of kBlock vectors by themselves makes vectors of columns. Writing a few vectors after a few are
-  // computed was measured to be nearly as fast as a contiguous fill; a buffer of rows and then its columns was not.
-  FASTINIT_NOINLINE void columns(const Tile& tile, bool bypass) const {
-    using Working = typename T::Working;
-    const G generator = generator_;
-    const T transform = transform_;
-    constexpr int kUnitBytes = kGroupBlocks * kBlock * E::kBytes;  // of one column in kBlock groups
-    static_assert(kTileAcross % kUnitBytes == 0 && kColumns % kBlock == 0);
-    constexpr int kUnits = int(kTileAcross) / kUnitBytes;
-    const std::uint64_t step = tile.row_index;  // blocks from a row to the kBlock-th after it
-    const std::ptrdiff_t stride = tile.stride;
-    std::uint64_t blocks[kBlock];  // of the first rows
-    Slide slides[kBlock];          // to where each begins in its block
-    for (int k = 0; k < kBlock; ++k) {
-      const std::uint64_t index = tile.first + std::uint64_t(k) * step;
-      blocks[k] = index / kBlock;
-      slides[k] = Slide(int(index % kBlock) * E::kWords);
-    }
-    const bool slide = (tile.first | step) % kBlock != 0;
-    U32 before[kUnits][kBlock][kGroup];  // the words of the block before
-    if (slide) {
-      for (int unit = 0; unit < kUnits; ++unit) {
-        for (int k = 0; k < kBlock; ++k) {
-          generator.group(blocks[k] + std::uint64_t(unit * kGroupBlocks) * step, step, before[unit][k]);
-        }
+  // --- columns: kTileAcross bytes of each, kColumns at a time, where the rows of a tile lie side by side
+  //
+  // A vector of words has a block of each of kVectorBlocks rows, kOfBlock rows apart:
+  //     vector k:  row k, row k + kOfBlock, row k + 2 kOfBlock ..
+  // Its values are a few elements of each of these rows. Transposing each 128 bits of kOfBlock such vectors makes vectors
+  // of columns:
+  //     vector c:  column c of the rows 0, 1, 2 ..
+  // Writing a few vectors after a few are computed was measured to be nearly as fast as a contiguous fill; a buffer of
+  // rows and then its columns was not.
+  static constexpr int kColumns = 4;
+
+ private:
+  static constexpr int kColumnGroup = 2;  // vectors
+  static constexpr int kSteps = kColumns / kOfBlock;  // blocks of a row
+  static constexpr int kUnitRows = kColumnGroup * kVectorBlocks * kOfBlock, kUnitBytes = kUnitRows * E::kBytes;
+  static constexpr int kUnits = int(kTileAcross) / kUnitBytes;
+  static_assert(kTileAcross % kUnitBytes == 0 && kColumns % kOfBlock == 0);
+  static constexpr int kVectors = kUnits * kColumnGroup;  // of the same block of all rows k + i kOfBlock
+  using Rows = U32[kOfBlock][kVectors];
+
+  // Where the rows k, k + kOfBlock, k + 2 kOfBlock .. begin: in a block of row k, some words into it. (The others begin as
+  // many words into theirs, and tile.row_index blocks on.)
+  struct Beginnings {
+    std::uint64_t block[kOfBlock];
+    Slide slide[kOfBlock];
+    bool slides;
+
+    explicit Beginnings(const Tile& tile) : slides((tile.first | tile.row_index) % kOfBlock != 0) {
+      for (int k = 0; k < kOfBlock; ++k) {
+        const std::uint64_t index = tile.first + std::uint64_t(k) * tile.row_index;
+        block[k] = index / kOfBlock;
+        slide[k] = Slide(int(index % kOfBlock) * E::kWords);
       }
-      for (std::uint64_t& block : blocks) ++block;
     }
-    unsigned char* out = tile.out;
-    for (std::size_t n = tile.n / kColumns; n > 0; --n, out += kColumns * stride) {
-      std::uint64_t row = 0;
-      for (int unit = 0; unit < kUnits; ++unit, row += kGroupBlocks * step) {
-        U32 made[kGroups][kGroup];
-        for (int c = 0; c < kColumns / kBlock; ++c) {
-          FASTINIT_ROLLED
-          for (int k = 0; k < kBlock; ++k) generator.group(blocks[k] + row + c, step, made[c * kBlock + k]);
-        }
-        if (slide) {
-          FASTINIT_ROLLED
-          for (int g = 0; g < kGroups; ++g) {
-            for (int i = 0; i < kGroup; ++i) {
-              const U32 words = made[g][i];
-              made[g][i] = slides[g % kBlock](before[unit][g % kBlock][i], words);
-              before[unit][g % kBlock][i] = words;
-            }
-          }
-        }
-        alignas(64) unsigned char buffer[kGroups * kOfGroup * E::kBytes];
-        FASTINIT_ROLLED
-        for (int g = 0; g < kGroups; ++g) {
-          typename Working::U words[kGroup];
-          for (int i = 0; i < kGroup; ++i) words[i] = as_words(made[g][i], static_cast<const Working*>(nullptr));
-          typename Working::F values[kGroup];
-          transform(words, values);
-          E::template put_group<false>(buffer + g * kOfGroup * E::kBytes, values);
-        }
-        for (int c = 0; c < kColumns; c += kBlock) {
-          const unsigned char* const from = buffer + c * kOfGroup * E::kBytes;
-          unsigned char* const to = out + unit * kUnitBytes + c * stride;
-          if (bypass) {
-            put_columns<true>(from, to, stride);
-          } else {
-            put_columns<false>(from, to, stride);
-          }
-        }
+  };
+
+  // The words of the next `steps` blocks of all rows.
+  template <int steps>
+  void next_blocks(Beginnings& at, std::uint64_t step, Rows (&words)[steps]) const {
+    std::uint64_t starts[steps * kOfBlock];
+    for (int i = 0; i < steps * kOfBlock; ++i) starts[i] = at.block[i % kOfBlock] + std::uint64_t(i / kOfBlock);
+    words_.spaced(words_.generator, starts, steps * kOfBlock, step, kVectors,
+                  reinterpret_cast<unsigned char*>(words));
+    for (std::uint64_t& block : at.block) block += steps;
+  }
+
+  // Rows that do not begin with a block take the end of the block before and the beginning of this one.
+  static void slide(const Beginnings& at, Rows& before, Rows& words) {
+    for (int k = 0; k < kOfBlock; ++k) {
+      FASTINIT_ROLLED
+      for (int v = 0; v < kVectors; ++v) {
+        const U32 now = words[k][v];
+        words[k][v] = at.slide[k](before[k][v], now);
+        before[k][v] = now;
       }
-      for (std::uint64_t& block : blocks) block += kColumns / kBlock;
     }
   }
 
-  // Whole groups go straight to `out`. They start at a block and, in long stretches, at a cache line where one element
-  // is both (NumPy's arrays start at a multiple of 16 bytes, and a block is 8 or 16 bytes of elements).
-  void operator()(std::uint64_t first, std::size_t n, unsigned char* out, bool bypass) const {
-    std::size_t head = std::size_t((kBlock - first % kBlock) % kBlock);
-    bool aligned = false;
-    if (n >= 4 * std::size_t(kGroups * kOfGroup)) {
-      for (std::size_t i = head; i < head + 64 && !aligned; i += kBlock) {
-        if ((reinterpret_cast<std::uintptr_t>(out) + i * E::kBytes) % 64 == 0) head = i, aligned = true;
+  // The values of a unit of rows, kOfBlock columns of each.
+  template <bool bypass>
+  static FASTINIT_INLINE void put_columns(const unsigned char* values, unsigned char* out, std::ptrdiff_t stride) {
+    for (int i = 0; i < kUnitBytes; i += kVectorBytes) {
+      U32 columns[kOfBlock];
+      for (int k = 0; k < kOfBlock; ++k) columns[k] = load(values + k * kUnitBytes + i);
+      transpose(columns, typename E::Element());
+      for (int c = 0; c < kOfBlock; ++c) put<bypass>(out + c * stride + i, columns[c]);
+    }
+  }
+
+ public:
+  FASTINIT_NOINLINE void columns(const Tile& tile, bool bypass) const {
+    const T transform = transform_;
+    Beginnings at(tile);
+    Rows before[1];
+    if (at.slides) next_blocks(at, tile.row_index, before);
+    unsigned char* out = tile.out;
+    for (std::size_t n = tile.n / kColumns; n > 0; --n) {
+      Rows words[kSteps];
+      next_blocks(at, tile.row_index, words);
+      for (int c = 0; c < kSteps; ++c, out += kOfBlock * tile.stride) {
+        if (at.slides) slide(at, before[0], words[c]);
+        FASTINIT_ROLLED
+        for (int unit = 0; unit < kUnits; ++unit) {
+          alignas(64) unsigned char values[kOfBlock * kUnitBytes];
+          FASTINIT_ROLLED
+          for (int k = 0; k < kOfBlock; ++k) {
+            const auto* const from = reinterpret_cast<const unsigned char*>(words[c][k] + unit * kColumnGroup);
+            transform_group<T, E, false, kColumnGroup>(transform, from, values + k * kUnitBytes);
+          }
+          if (bypass) {
+            put_columns<true>(values, out + unit * kUnitBytes, tile.stride);
+          } else {
+            put_columns<false>(values, out + unit * kUnitBytes, tile.stride);
+          }
+        }
       }
     }
-    if (head > n) head = n;
-    part(first, head, out);
-    first += head, n -= head, out += head * E::kBytes;
-    const std::size_t whole = n / kOfGroup;
-    if (bypass && aligned) {
-      groups<true>(first / kBlock, whole, out);
-      finish_bypassing();
-    } else {
-      groups<false>(first / kBlock, whole, out);
-    }
-    part(first + whole * kOfGroup, n - whole * kOfGroup, out + whole * kOfGroup * E::kBytes);
   }
 };
 
-template <class G, class T, class E>
+template <class T, class E>
+FASTINIT_NOINLINE void fill_from(const Words& words, const Parameters& parameters, const Tile& tile) {
+  fill_tile<typename E::Element>(tile, Loop<T, E>(words, parameters));
+}
+
+template <class T, class E>
 void fill(const Stream& stream, const Parameters& parameters, const Tile& tile) {
-  fill_tile<typename E::Element>(tile, Loop<G, T, E>(stream, parameters));
+  const std::uint64_t n_blocks = std::uint64_t(tile.n) * tile.rows * E::kWords / 4;
+  if (stream.generator == Generator::kArs) {
+    Ars<7> ars(stream, n_blocks);
+    fill_from<T, E>(words_of(ars), parameters, tile);
+  } else {
+    Philox<10> philox(stream, n_blocks);
+    fill_from<T, E>(words_of(philox), parameters, tile);
+  }
 }
 
 // Every element the same: the pattern of the element, eight bytes long.
@@ -283,61 +307,53 @@ void repeat(const Stream&, const Parameters& parameters, const Tile& tile) {
   fill_tile<Element>(tile, Repeat<Element>{pattern});
 }
 
-template <int rounds>
-void known_answer_of(Generator generator, const std::uint32_t counter[4], const std::uint32_t key[4],
-                     std::uint32_t block[4]) {
-  const auto join = [](std::uint32_t low, std::uint32_t high) { return low | std::uint64_t(high) << 32; };
-  U32 words;
-  if (generator == Generator::kArs) {
-    const Ars<rounds> ars({join(key[0], key[1]), join(key[2], key[3])});
-    words = words_of(encrypt<rounds>(repeat_block(join(counter[0], counter[1]), join(counter[2], counter[3])), ars.keys));
-  } else {
-    const Philox<rounds> philox({join(key[0], key[1]), 0});
-    words = philox
-                .encrypt(splat(std::uint64_t(counter[0])), splat(std::uint64_t(counter[1])),
-                         splat(std::uint64_t(counter[2])), splat(std::uint64_t(counter[3])))
-                .first;
-  }
-  std::uint32_t lanes[kLanes32];
-  store(lanes, words);
-  std::memcpy(block, lanes, 16);
+template <class G>
+void one_block(const std::uint32_t counter[4], const std::uint32_t key[4], std::uint32_t block[4]) {
+  const auto join = [](const std::uint32_t* words) { return words[0] | std::uint64_t(words[1]) << 32; };
+  const G generator({join(key), join(key + 2)}, 1);
+  unsigned char words[kVectorBytes];
+  store(words, generator.block(join(counter), join(counter + 2)));
+  std::memcpy(block, words, 16);
 }
 
 inline void known_answer(Generator generator, int rounds, const std::uint32_t counter[4], const std::uint32_t key[4],
                          std::uint32_t block[4]) {
-  if (rounds == 7) known_answer_of<7>(generator, counter, key, block);
-  if (rounds == 10) known_answer_of<10>(generator, counter, key, block);
+  const bool ars = generator == Generator::kArs;
+  if (rounds == 7) (ars ? one_block<Ars<7>> : one_block<Philox<7>>)(counter, key, block);
+  if (rounds == 10) (ars ? one_block<Ars<10>> : one_block<Philox<10>>)(counter, key, block);
 }
 
-template <class G>
-constexpr void list_generator(KernelTable& table, Generator generator) {
-  auto& row = table.fill[int(generator)];
-  const auto list = [&row](Transform transform, Kernel f32, Kernel f64, Kernel f16, Kernel bf16) {
-    Kernel(&types)[kElementTypes] = row[int(transform)];
-    types[int(ElementType::kFloat32)] = f32;
-    types[int(ElementType::kFloat64)] = f64;
-    types[int(ElementType::kFloat16)] = f16;
-    types[int(ElementType::kBfloat16)] = bf16;
-  };
-  list(Transform::kUniform, fill<G, Uniform<Narrow>, Float32>, fill<G, Uniform<Wide>, Float64>,
-       fill<G, Uniform<Narrow>, Float16>, fill<G, Uniform<Narrow>, Bfloat16>);
-  list(Transform::kNormal, fill<G, Symmetric<Narrow, false>, Float32>, fill<G, Symmetric<Wide, false>, Float64>,
-       fill<G, Symmetric<Narrow, false>, Float16>, fill<G, Symmetric<Narrow, false>, Bfloat16>);
-  list(Transform::kSymmetric, fill<G, Symmetric<Narrow, true>, Float32>, fill<G, Symmetric<Wide, true>, Float64>,
-       fill<G, Symmetric<Narrow, true>, Float16>, fill<G, Symmetric<Narrow, true>, Bfloat16>);
-  list(Transform::kNear, fill<G, Near<Narrow>, Float32>, fill<G, Near<Wide>, Float64>,
-       fill<G, Near<Narrow>, Float16>, fill<G, Near<Narrow>, Bfloat16>);
-  list(Transform::kFar, fill<G, Far<Narrow>, Float32>, fill<G, Far<Wide>, Float64>, fill<G, Far<Narrow>, Float16>,
-       fill<G, Far<Narrow>, Bfloat16>);
-  table.bits[int(generator)][0] = fill<G, Bits, Float32>;
-  table.bits[int(generator)][1] = fill<G, Bits, Float64>;  // the same bytes: words are little-endian
+template <template <class> class Form>
+constexpr void list(KernelTable& table, Transform transform) {
+  auto& types = table.fill[int(transform)];
+  types[int(ElementType::kFloat32)] = fill<Form<Narrow>, Float32>;
+  types[int(ElementType::kFloat64)] = fill<Form<Wide>, Float64>;
+  types[int(ElementType::kFloat16)] = fill<Form<Narrow>, Float16>;
+  types[int(ElementType::kBfloat16)] = fill<Form<Narrow>, Bfloat16>;
 }
+template <class T>
+using KeptUniform = Uniform<T, UniformForm::kKept>;
+template <class T>
+using SmallUniform = Uniform<T, UniformForm::kSmall>;
+template <class T>
+using Normal = Symmetric<T, false>;
+template <class T>
+using Bounded = Symmetric<T, true>;
 
 constexpr KernelTable make_table(const char* target) {
   KernelTable table{};
   table.target = target;
-  list_generator<Ars<7>>(table, Generator::kArs);
-  list_generator<Philox<10>>(table, Generator::kPhilox);
+  list<KeptUniform>(table, Transform::kUniform);
+  list<SmallUniform>(table, Transform::kSmall);
+  list<Normal>(table, Transform::kNormal);
+  list<Bounded>(table, Transform::kSymmetric);
+  list<Near>(table, Transform::kNear);
+  list<Far>(table, Transform::kFar);
+  // Values of 16 bits are always kept: rounding may carry them to a bound.
+  table.fill[int(Transform::kFree)][int(ElementType::kFloat32)] = fill<Uniform<Narrow, UniformForm::kFree>, Float32>;
+  table.fill[int(Transform::kFree)][int(ElementType::kFloat64)] = fill<Uniform<Wide, UniformForm::kFree>, Float64>;
+  table.bits[0] = fill<Bits, Float32>;
+  table.bits[1] = fill<Bits, Float64>;  // the same bytes: words are little-endian
   table.constant[0] = repeat<std::uint16_t>;
   table.constant[1] = repeat<std::uint32_t>;
   table.constant[2] = repeat<std::uint64_t>;

@@ -9,8 +9,6 @@
 namespace fastinit {
 namespace {
 
-constexpr int kVectorBytes = 4 * kLanes32;
-
 template <bool bypass, class V>
 void put(void* p, V value) {
   if constexpr (bypass) {

@@ -1,160 +1,79 @@
-// The word-to-value transforms: a group of vectors of words to values in the working type, exactly as
-// docs/stream-format.md writes them. Each has the same shape: constants at construction, then operator()(words, values).
+// The word-to-value transforms: vectors of words to values in the working type, exactly as docs/stream-format.md writes
+// them. Each has the same shape: constants at construction, then operator()(words, values) on a group of vectors.
 #pragma once
 
-#include "kernels/contract.hpp"
-#include "tables/quantile_tables.hpp"
+#include "kernels/quantile.hpp"
 
 namespace fastinit {
 namespace {
 
-// The two working types.
-struct Narrow {
-  using Word = std::uint32_t;
-  using Real = float;
-  using U = U32;
-  using F = F32;
-  using Row = Row32;
-  using Table = TableF32;
-  static constexpr int kBits = 32, kSignificand = 23, kBias = 127, kPick = kPick32;
-  static constexpr const Table& kTable = kNormalF32;
-  static const Constants<Real, Word>& constants(const Parameters& p) { return p.narrow; }
-};
-struct Wide {
-  using Word = std::uint64_t;
-  using Real = double;
-  using U = U64;
-  using F = F64;
-  using Row = Row64;
-  using Table = TableF64;
-  static constexpr int kBits = 64, kSignificand = 52, kBias = 1023, kPick = kPick64;
-  static constexpr const Table& kTable = kNormalF64;
-  static const Constants<Real, Word>& constants(const Parameters& p) { return p.wide; }
-};
-
-// The bits of 2^e.
-template <class T>
-constexpr typename T::Word power_bits(int e) {
-  return typename T::Word(T::kBias + e) << T::kSignificand;
-}
-template <class T>
-constexpr typename T::Word kTopBit = typename T::Word(1) << (T::kBits - 1);
-template <class T>
-constexpr typename T::Real power(int e) {  // 2^e for |e| < 64
-  return e < 0 ? typename T::Real(1) / typename T::Real(1ull << -e) : typename T::Real(1ull << e);
-}
-
-// A piece is half an octave: the exponent of a positive f and the first bit of its mantissa m are the piece's number.
-template <class T>
-constexpr int kPieceShift = T::kSignificand - 1;
-
-// f's place within its piece: m - 5/4 or m - 7/4.
-template <class T>
-typename T::F place_in_piece(typename T::U f) {
-  constexpr typename T::Word below = (typename T::Word(1) << kPieceShift<T>) - 1;
-  return float_of_bits(and_or(f, splat(below), splat(power_bits<T>(0)))) - splat(typename T::Real(1.25));
-}
-
-// P(t) of the piece that f's bits name, every coefficient from memory.
-template <class T, class Table>
-typename T::F gather_polynomial(const Table& table, typename T::U f, typename T::F t) {
-  constexpr typename T::Word first = power_bits<T>(Table::kFirstOctave) >> kPieceShift<T>;
-  const typename T::U piece = shift_right<kPieceShift<T>>(f) - splat(first);
-  typename T::F sum = gather(table.rows[Table::kDegree], piece);
-  for (int i = Table::kDegree - 1; i >= 0; --i) sum = fma(sum, t, gather(table.rows[i], piece));
-  return sum;
-}
-
-// The ratio of the normal quantile's absolute value to h = 1/2 - p, a smooth function of f = 2^(B+2) p. Targets that can
-// look up in registers keep the last pieces of the table there, which nearly all words fall into: the tables are laid out
-// so that the low bits of the piece's number are the place.
-template <class T>
-class Quantile {
-  using Table = typename T::Table;
-  using U = typename T::U;
-  using F = typename T::F;
-  typename T::Row rows_[Table::kDegree + 1];
-
-  static constexpr int kEnd = Table::kFirstOctave + Table::kPieces / 2;  // the octave after the last
-  static_assert(T::kPick == 0 || (power_bits<T>(kEnd) >> kPieceShift<T>) % T::kPick == 0,
-                "the low bits of a piece's number are its place among the last pieces");
-
- public:
-  Quantile() {
-    for (int i = 0; i <= Table::kDegree; ++i) rows_[i] = load_row(T::kTable.rows[i] + (Table::kPieces - T::kPick));
-  }
-
-  FASTINIT_INLINE void operator()(const U (&f)[kGroup], F (&ratio)[kGroup]) const {
-    F t[kGroup];
-    for (int v = 0; v < kGroup; ++v) t[v] = place_in_piece<T>(f[v]);
-    if constexpr (T::kPick > 0) {
-      U piece[kGroup];
-      for (int v = 0; v < kGroup; ++v) piece[v] = shift_right<kPieceShift<T>>(f[v]);
-      for (int v = 0; v < kGroup; ++v) ratio[v] = pick(rows_[Table::kDegree], piece[v]);
-      for (int i = Table::kDegree - 1; i >= 0; --i) {
-        for (int v = 0; v < kGroup; ++v) ratio[v] = fma(ratio[v], t[v], pick(rows_[i], piece[v]));
-      }
-      const U lowest = splat(power_bits<T>(kEnd - T::kPick / 2));
-      U least = f[0];
-      for (int v = 1; v < kGroup; ++v) least = lesser(least, f[v]);
-      if (!any(is_less(least, lowest))) [[likely]] return;
-      for (int v = 0; v < kGroup; ++v) {
-        if (any(is_less(f[v], lowest))) ratio[v] = gather_polynomial<T>(T::kTable, f[v], t[v]);
-      }
-    } else {
-      for (int v = 0; v < kGroup; ++v) ratio[v] = gather_polynomial<T>(T::kTable, f[v], t[v]);
-    }
+// Words as they are.
+struct Bits {
+  using Working = Narrow;
+  using Value = U32;
+  explicit Bits(const Parameters&) {}
+  template <int group>
+  FASTINIT_INLINE void operator()(const U32 (&words)[group], U32 (&values)[group]) const {
+    for (int v = 0; v < group; ++v) values[v] = words[v];
   }
 };
 
-template <class T>
+enum class UniformForm { kFree, kKept, kSmall };
+template <class T, UniformForm form>
 class Uniform {
   using F = typename T::F;
-  F half_, mid_, bottom_, top_;
+  F unit_, slope_, mid_, bottom_, top_;
 
  public:
   using Working = T;
+  using Value = F;
   explicit Uniform(const Parameters& parameters) {
     const auto& c = T::constants(parameters);
-    half_ = splat(c.scale), mid_ = splat(c.shift), bottom_ = splat(c.bottom), top_ = splat(c.top);
+    unit_ = splat(c.unit), slope_ = splat(c.slope), mid_ = splat(c.shift);
+    bottom_ = splat(c.bottom), top_ = splat(c.top);
   }
-  FASTINIT_INLINE void operator()(const typename T::U (&words)[kGroup], F (&values)[kGroup]) const {
-    for (int v = 0; v < kGroup; ++v) {
-      const F unit = from_signed(words[v] | splat(typename T::Word(1))) * splat(power<T>(1 - T::kBits));
-      values[v] = keep_between(bottom_, top_, fma(unit, half_, mid_));
+  template <int group>
+  FASTINIT_INLINE void operator()(const typename T::U (&words)[group], F (&values)[group]) const {
+    for (int v = 0; v < group; ++v) {
+      F x = from_signed(words[v] | splat(typename T::Word(1)));
+      if constexpr (form == UniformForm::kSmall) x = x * unit_;
+      values[v] = fma(x, slope_, mid_);
+      if constexpr (form != UniformForm::kFree) values[v] = keep_between(bottom_, top_, values[v]);
     }
   }
 };
 
-// The normal, and the truncated normal whose window is as wide on either side. The top bit of the word is the sign. The
-// others count from the window's end (k) and, flipped, from the median (n), so that both the smallest tail
-// probabilities and the smallest values keep their relative precision.
+// The normal, and the truncated normal whose window is as wide on either side. The word is a signed number, from the
+// median; what it lacks of the greatest one counts from the window's end. So both the smallest tail probabilities and the
+// smallest values keep their relative precision.
 template <class T, bool bounded>
 class Symmetric {
   using U = typename T::U;
   using F = typename T::F;
   Quantile<T> quantile_;
-  F mean_, std_, bottom_, top_, start_, step_, median_, pace_;
+  F mean_, bottom_, top_, start_, step_, unit_;
 
  public:
   using Working = T;
-  explicit Symmetric(const Parameters& parameters) {
+  using Value = F;
+  explicit Symmetric(const Parameters& parameters) : quantile_(T::constants(parameters).scale) {
     const auto& c = T::constants(parameters);
-    mean_ = splat(c.shift), std_ = splat(c.scale), bottom_ = splat(c.bottom), top_ = splat(c.top);
-    start_ = splat(c.start[0]), step_ = splat(c.step), median_ = splat(c.median[0]), pace_ = splat(c.pace);
+    mean_ = splat(c.shift), bottom_ = splat(c.bottom), top_ = splat(c.top);
+    start_ = splat(c.start[0]), step_ = splat(c.step), unit_ = splat(c.unit);
   }
-  FASTINIT_INLINE void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
-    const U below_top = splat(typename T::Word(kTopBit<T> - 1));
-    U f[kGroup];
-    F h[kGroup], std[kGroup];
-    for (int v = 0; v < kGroup; ++v) {
-      f[v] = bits(fma(from_signed(words[v] & below_top), step_, start_));
-      h[v] = fma(from_signed(and_not(words[v], below_top)), pace_, median_);
-      std[v] = float_of_bits(bits(std_) ^ (words[v] & splat(kTopBit<T>)));
+  template <int group>
+  FASTINIT_INLINE void operator()(const U (&words)[group], F (&values)[group]) const {
+    U f[group];
+    for (int v = 0; v < group; ++v) {
+      F k = from_tail(splat(kTopBit<T>) - magnitude(words[v]));
+      if constexpr (bounded) k = fma(k, step_, start_);
+      f[v] = bits(k);
     }
     quantile_(f, values);
-    for (int v = 0; v < kGroup; ++v) {
-      values[v] = fma(values[v] * h[v], std[v], mean_);
+    for (int v = 0; v < group; ++v) {
+      F s = from_signed(words[v]);
+      if constexpr (bounded) s = s * unit_;
+      values[v] = fma(values[v], s, mean_);
       if constexpr (bounded) values[v] = keep_between(bottom_, top_, values[v]);
     }
   }
@@ -166,38 +85,37 @@ class Near {
   using U = typename T::U;
   using F = typename T::F;
   Quantile<T> quantile_;
-  F mean_, std_, bottom_, top_, start_[2], median_[2], step_, pace_;
+  F mean_, bottom_, top_, start_[2], median_[2], step_, pace_;
   U flip_, flip_sign_, lower_words_;
 
  public:
   using Working = T;
-  explicit Near(const Parameters& parameters) {
+  using Value = F;
+  explicit Near(const Parameters& parameters) : quantile_(T::constants(parameters).scale) {
     const auto& c = T::constants(parameters);
-    mean_ = splat(c.shift), std_ = splat(c.scale), bottom_ = splat(c.bottom), top_ = splat(c.top);
+    mean_ = splat(c.shift), bottom_ = splat(c.bottom), top_ = splat(c.top);
     for (int side = 0; side < 2; ++side) start_[side] = splat(c.start[side]), median_[side] = splat(c.median[side]);
     step_ = splat(c.step), pace_ = splat(c.pace);
     flip_ = splat(c.flip), flip_sign_ = flip_ & splat(kTopBit<T>), lower_words_ = splat(c.lower_words);
   }
-  FASTINIT_INLINE void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
+  template <int group>
+  FASTINIT_INLINE void operator()(const U (&words)[group], F (&values)[group]) const {
     const U ones = splat(typename T::Word(~typename T::Word(0)));
-    const U top = splat(typename T::Word(power_bits<T>(T::kBits + 1) - 1));  // the last f of the table
-    U f[kGroup];
-    F h[kGroup], std[kGroup];
-    for (int v = 0; v < kGroup; ++v) {
+    const F top = float_of_bits(splat(typename T::Word(power_bits<T>(T::kBits - 1) - 1)));  // the last f of the table
+    U f[group];
+    F h[group];
+    for (int v = 0; v < group; ++v) {
       const U w = words[v] ^ flip_;
       const auto lower = is_less(w, lower_words_);
       const U n = select(lower, w, w ^ ones);
       const U beyond = w - lower_words_;
       const U d = select(lower, beyond ^ ones, beyond);  // ~(w - w0) = w0 - 1 - w
-      f[v] = lesser(bits(fma(from_unsigned(n), step_, select(lower, start_[0], start_[1]))), top);
-      h[v] = fma(from_unsigned(d), pace_, select(lower, median_[0], median_[1]));
+      f[v] = bits(smaller(fma(from_unsigned(n), step_, select(lower, start_[0], start_[1])), top));
       const U sign = select(lower, flip_sign_ ^ splat(kTopBit<T>), flip_sign_);
-      std[v] = float_of_bits(bits(std_) ^ sign);
+      h[v] = float_of_bits(bits(fma(from_unsigned(d), pace_, select(lower, median_[0], median_[1]))) ^ sign);
     }
     quantile_(f, values);
-    for (int v = 0; v < kGroup; ++v) {
-      values[v] = keep_between(bottom_, top_, fma(values[v] * h[v], std[v], mean_));
-    }
+    for (int v = 0; v < group; ++v) values[v] = keep_between(bottom_, top_, fma(values[v], h[v], mean_));
   }
 };
 
@@ -220,7 +138,12 @@ inline F64 minus_log(F64 r, F64 y) {
 
 // x with -ln Q(x) = tail
 inline F64 far_quantile(F64 tail) {
-  return gather_polynomial<Wide>(kFar, bits(tail), place_in_piece<Wide>(bits(tail)));
+  constexpr std::uint64_t first = power_bits<Wide>(TableFar::kFirstOctave) >> Wide::kPieceShift;
+  const U64 piece = shift_right<Wide::kPieceShift>(bits(tail)) - splat(first);
+  const F64 t = place_in_piece(bits(tail));
+  F64 sum = gather(kFar.rows[TableFar::kDegree], piece);
+  for (int i = TableFar::kDegree - 1; i >= 0; --i) sum = fma(sum, t, gather(kFar.rows[i], piece));
+  return sum;
 }
 
 template <class T>
@@ -247,6 +170,7 @@ class Far {
 
  public:
   using Working = T;
+  using Value = F;
   explicit Far(const Parameters& parameters) {
     const auto& c = T::constants(parameters);
     bottom_ = splat(c.bottom), top_ = splat(c.top), flip_ = splat(c.flip);
@@ -255,8 +179,9 @@ class Far {
     mean_ = splat(far.shift), std_ = splat(far.scale);
     log_near_ = splat(far.log_near), share_ = splat(far.share), complement_ = splat(far.complement);
   }
-  FASTINIT_INLINE void operator()(const U (&words)[kGroup], F (&values)[kGroup]) const {
-    for (int v = 0; v < kGroup; ++v) {
+  template <int group>
+  FASTINIT_INLINE void operator()(const U (&words)[group], F (&values)[group]) const {
+    for (int v = 0; v < group; ++v) {
       const U w = words[v] ^ flip_;
       const U n_end = w ^ splat(typename T::Word(~typename T::Word(0)));
       if constexpr (T::kBits == 64) {

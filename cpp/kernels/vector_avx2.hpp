@@ -1,5 +1,5 @@
-// The vector vocabulary for x86-64 with AVX2, FMA, F16C and AES-NI: eight 32-bit lanes, two AES blocks.
-// vector_portable.hpp says what each word means.
+// The vector vocabulary for x86-64 with AVX2, FMA, F16C and AES-NI, and VAES where the compiler is told so: eight 32-bit
+// lanes, two AES blocks. vector_portable.hpp says what each word means.
 #pragma once
 
 #include <immintrin.h>
@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kLanes32 = 8;
 constexpr int kLanes64 = 4;
+constexpr int kVectorBytes = 4 * kLanes32;
 
 struct U32 {
   __m256i v;
@@ -59,7 +60,13 @@ template <int n>
 U64 shift_right(U64 a) {
   return {_mm256_srli_epi64(a.v, n)};
 }
-inline U64 shift_left_32(U64 a) { return {_mm256_slli_epi64(a.v, 32)}; }
+inline U32 magnitude(U32 a) { return {_mm256_abs_epi32(a.v)}; }
+inline U64 magnitude(U64 a) {
+  const __m256i sign = _mm256_cmpgt_epi64(_mm256_setzero_si256(), a.v);
+  return {_mm256_sub_epi64(_mm256_xor_si256(a.v, sign), sign)};
+}
+inline U64 lower_halves(U64 a, U64 b) { return {_mm256_blend_epi32(a.v, _mm256_slli_epi64(b.v, 32), 0xAA)}; }
+inline U64 upper_halves(U64 a, U64 b) { return {_mm256_blend_epi32(b.v, _mm256_srli_epi64(a.v, 32), 0x55)}; }
 inline U64 multiply_low_halves(U64 a, U64 b) { return {_mm256_mul_epu32(a.v, b.v)}; }
 
 // --- floating point
@@ -73,6 +80,10 @@ inline F64 operator*(F64 a, F64 b) { return {_mm256_mul_pd(a.v, b.v)}; }
 inline F64 operator/(F64 a, F64 b) { return {_mm256_div_pd(a.v, b.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
 inline F64 fma(F64 a, F64 b, F64 c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+inline F32 smaller(F32 a, F32 b) { return {_mm256_min_ps(a.v, b.v)}; }
+inline F64 smaller(F64 a, F64 b) { return {_mm256_min_pd(a.v, b.v)}; }
+inline F32 greater(F32 a, F32 b) { return {_mm256_max_ps(a.v, b.v)}; }
+inline F64 greater(F64 a, F64 b) { return {_mm256_max_pd(a.v, b.v)}; }
 // max(a, b) is a > b ? a : b, and min likewise, so x stays where it equals a bound.
 inline F32 keep_between(F32 bottom, F32 top, F32 x) {
   return {_mm256_min_ps(top.v, _mm256_max_ps(bottom.v, x.v))};
@@ -106,6 +117,8 @@ inline F64 from_halves(__m256i a, long long high_magic, long long all_magic) {
 }
 inline F64 from_signed(U64 a) { return from_halves(a.v, 0x4530000080000000, 0x4530000080100000); }
 inline F64 from_unsigned(U64 a) { return from_halves(a.v, 0x4530000000000000, 0x4530000000100000); }
+inline F32 from_tail(U32 a) { return {_mm256_cvtepi32_ps(_mm256_min_epu32(a.v, _mm256_set1_epi32(0x7FFFFF80)))}; }
+inline F64 from_tail(U64 a) { return {_mm256_min_pd(from_unsigned(a).v, _mm256_set1_pd(0x1.fffffffffffffp62))}; }
 struct WidePair {
   U64 low, high;
 };
@@ -137,22 +150,40 @@ inline F32 select(Mask32 m, F32 yes, F32 no) { return {_mm256_blendv_ps(no.v, ye
 inline F64 select(Mask64 m, F64 yes, F64 no) { return {_mm256_blendv_pd(no.v, yes.v, _mm256_castsi256_pd(m.v))}; }
 
 // --- lookups
-constexpr int kPick32 = 16;
+constexpr int kPick32 = 8;
+constexpr int kLevels32 = 2;
 constexpr int kPick64 = 0;
 struct Row32 {
-  __m256 low, high;
+  __m256 v;
 };
-struct Row64 {};
-inline Row32 load_row(const float* row) { return {_mm256_loadu_ps(row), _mm256_loadu_ps(row + 8)}; }
-inline Row64 load_row(const double*) { return {}; }
-inline F32 pick(Row32 row, U32 index) {
-  // Bit 3 of the index says which half; the blend looks at the top bit.
-  return {_mm256_blendv_ps(_mm256_permutevar8x32_ps(row.low, index.v), _mm256_permutevar8x32_ps(row.high, index.v),
-                           _mm256_castsi256_ps(_mm256_slli_epi32(index.v, 28)))};
+using Place32 = U32;
+inline Place32 place_of(U32 index) { return index; }
+template <int own>
+Row32 load_row(const double* row, double scale) {
+  static_assert(own == 6);
+  const __m256d low = _mm256_loadu_pd(row);
+  const __m256d high = _mm256_set_m128d(_mm_loadu_pd(row - 2), _mm_loadu_pd(row + 4));
+  const __m256d factor = _mm256_set1_pd(scale);
+  return {_mm256_set_m128(_mm256_cvtpd_ps(_mm256_mul_pd(high, factor)), _mm256_cvtpd_ps(_mm256_mul_pd(low, factor)))};
 }
-inline F64 pick(Row64, U64) { return splat(0.0); }
-inline F32 gather(const float* row, U32 index) { return {_mm256_i32gather_ps(row, index.v, 4)}; }
+inline F32 pick(const Row32& row, Place32 place) { return {_mm256_permutevar8x32_ps(row.v, place.v)}; }
+inline F64 pick(const double*, U64) { return splat(0.0); }
 inline F64 gather(const double* row, U64 index) { return {_mm256_i64gather_pd(row, index.v, 8)}; }
+struct Pieces64 {
+  const double* of[4];
+
+  Pieces64(const double* pieces, U64 piece) {
+    std::uint64_t number[4];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(number), piece.v);
+    for (int i = 0; i < 4; ++i) of[i] = pieces + 16 * number[i];
+  }
+  void two(int i, F64& first, F64& second) const {
+    const __m256d even = _mm256_set_m128d(_mm_load_pd(of[2] + i), _mm_load_pd(of[0] + i));
+    const __m256d odd = _mm256_set_m128d(_mm_load_pd(of[3] + i), _mm_load_pd(of[1] + i));
+    first = {_mm256_unpacklo_pd(even, odd)};
+    second = {_mm256_unpackhi_pd(even, odd)};
+  }
+};
 
 // --- memory
 inline void store(void* p, U32 a) { _mm256_storeu_si256(static_cast<__m256i*>(p), a.v); }
@@ -237,10 +268,12 @@ struct Slide {
 inline U32 pack_float16(F32 a, F32 b) {
   return {_mm256_set_m128i(_mm256_cvtps_ph(b.v, kNearest), _mm256_cvtps_ph(a.v, kNearest))};
 }
+// Half of the last place less one, and one more where the result would be odd: that one is there already if the lowest bit
+// is set, and makes a difference only where all lower bits are those of one half.
 inline __m256i rounded_to_bfloat16(F32 a) {
   const __m256i f = _mm256_castps_si256(a.v);
-  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(f, 16), _mm256_set1_epi32(1));
-  return _mm256_srli_epi32(_mm256_add_epi32(_mm256_add_epi32(f, _mm256_set1_epi32(0x7FFF)), odd), 16);
+  const __m256i odd = _mm256_or_si256(f, _mm256_and_si256(_mm256_srli_epi32(f, 16), _mm256_set1_epi32(1)));
+  return _mm256_srli_epi32(_mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF)), 16);
 }
 inline U32 pack_bfloat16(F32 a, F32 b) {
   // The pack works within 128-bit halves; the permutation puts its four quarters in order.
@@ -256,6 +289,38 @@ struct Spread {
 };
 
 // --- blocks
+inline U64 count_lanes(std::uint64_t block, std::uint64_t step) {
+  const auto multiple = [step](std::uint64_t n) { return (long long)(n * step); };
+  return {_mm256_add_epi64(_mm256_set1_epi64x((long long)block),
+                           _mm256_set_epi64x(multiple(3), multiple(1), multiple(2), 0))};
+}
+struct WordPair {
+  U32 first, second;
+};
+inline WordPair merge_words(U64 even, U64 odd) {
+  return {{_mm256_unpacklo_epi32(even.v, odd.v)}, {_mm256_unpackhi_epi32(even.v, odd.v)}};
+}
+
+#if defined(__VAES__)  // target_avx2_vaes.cpp: two blocks in one register
+
+struct Blocks {
+  __m256i v;
+};
+inline Blocks repeat_block(std::uint64_t low, std::uint64_t high) {
+  return {_mm256_set_epi64x((long long)high, (long long)low, (long long)high, (long long)low)};
+}
+inline Blocks later(Blocks a, std::uint64_t n) { return {_mm256_add_epi64(a.v, repeat_block(n, 0).v)}; }
+inline Blocks count_blocks(std::uint64_t block, std::uint64_t step) {
+  return {_mm256_set_epi64x(0, (long long)(block + step), 0, (long long)block)};
+}
+inline Blocks load_blocks(const void* p) { return {_mm256_loadu_si256(static_cast<const __m256i*>(p))}; }
+inline void store(void* p, Blocks a) { _mm256_storeu_si256(static_cast<__m256i*>(p), a.v); }
+inline Blocks operator^(Blocks a, Blocks b) { return {_mm256_xor_si256(a.v, b.v)}; }
+inline Blocks aes_round(Blocks s, Blocks key) { return {_mm256_aesenc_epi128(s.v, key.v)}; }
+inline Blocks last_aes_round(Blocks s, Blocks key) { return {_mm256_aesenclast_epi128(s.v, key.v)}; }
+
+#else
+
 struct Blocks {
   __m128i first, second;
 };
@@ -271,27 +336,39 @@ inline Blocks count_blocks(std::uint64_t block, std::uint64_t step) {
   const __m128i first = _mm_cvtsi64_si128((long long)block);
   return {first, _mm_add_epi64(first, _mm_cvtsi64_si128((long long)step))};
 }
-inline U64 count_lanes(std::uint64_t block, std::uint64_t step) {
-  const auto multiple = [step](std::uint64_t n) { return (long long)(n * step); };
-  return {_mm256_add_epi64(_mm256_set1_epi64x((long long)block),
-                           _mm256_set_epi64x(multiple(3), multiple(1), multiple(2), 0))};
+inline Blocks load_blocks(const void* p) {
+  const auto* blocks = static_cast<const __m128i*>(p);
+  return {_mm_loadu_si128(blocks), _mm_loadu_si128(blocks + 1)};
 }
-struct WordPair {
-  U32 first, second;
-};
-inline WordPair merge_halves(U64 low, U64 high) {
-  return {{_mm256_unpacklo_epi64(low.v, high.v)}, {_mm256_unpackhi_epi64(low.v, high.v)}};
+inline void store(void* p, Blocks a) {
+  auto* blocks = static_cast<__m128i*>(p);
+  _mm_storeu_si128(blocks, a.first);
+  _mm_storeu_si128(blocks + 1, a.second);
 }
-inline U32 words_of(Blocks a) { return {_mm256_set_m128i(a.second, a.first)}; }
-template <int rounds>
-Blocks encrypt(Blocks input, const Blocks (&keys)[rounds + 1]) {
-  __m128i s = _mm_xor_si128(input.first, keys[0].first);
-  __m128i t = _mm_xor_si128(input.second, keys[0].second);
-  for (int r = 1; r < rounds; ++r) {
-    s = _mm_aesenc_si128(s, keys[r].first);
-    t = _mm_aesenc_si128(t, keys[r].second);
+inline Blocks operator^(Blocks a, Blocks b) {
+  return {_mm_xor_si128(a.first, b.first), _mm_xor_si128(a.second, b.second)};
+}
+inline Blocks aes_round(Blocks s, Blocks key) {
+  return {_mm_aesenc_si128(s.first, key.first), _mm_aesenc_si128(s.second, key.second)};
+}
+inline Blocks last_aes_round(Blocks s, Blocks key) {
+  return {_mm_aesenclast_si128(s.first, key.first), _mm_aesenclast_si128(s.second, key.second)};
+}
+
+#endif
+
+template <int n, std::size_t n_keys>
+Blocks begin_rounds(Blocks input, const Blocks (&keys)[n_keys]) {
+  Blocks s = input ^ keys[0];
+  for (int r = 1; r <= n; ++r) s = aes_round(s, keys[r]);
+  return s;
+}
+template <int done, int rounds, int n>
+void finish_rounds(Blocks (&s)[n], const Blocks (&keys)[rounds + 1]) {
+  for (int r = done + 1; r < rounds; ++r) {
+    for (int i = 0; i < n; ++i) s[i] = aes_round(s[i], keys[r]);
   }
-  return {_mm_aesenclast_si128(s, keys[rounds].first), _mm_aesenclast_si128(t, keys[rounds].second)};
+  for (int i = 0; i < n; ++i) s[i] = last_aes_round(s[i], keys[rounds]);
 }
 
 }  // namespace

@@ -20,6 +20,7 @@ namespace {
 
 constexpr int kLanes32 = 16;
 constexpr int kLanes64 = 8;
+constexpr int kVectorBytes = 4 * kLanes32;
 
 struct U32 {
   __m512i v;
@@ -68,7 +69,14 @@ template <int n>
 U64 shift_right(U64 a) {
   return {_mm512_srli_epi64(a.v, n)};
 }
-inline U64 shift_left_32(U64 a) { return {_mm512_slli_epi64(a.v, 32)}; }
+inline U32 magnitude(U32 a) { return {_mm512_abs_epi32(a.v)}; }
+inline U64 magnitude(U64 a) { return {_mm512_abs_epi64(a.v)}; }
+inline U64 lower_halves(U64 a, U64 b) {
+  return {_mm512_mask_shuffle_epi32(a.v, 0xAAAA, b.v, _MM_PERM_CDAB)};
+}
+inline U64 upper_halves(U64 a, U64 b) {
+  return {_mm512_mask_shuffle_epi32(b.v, 0x5555, a.v, _MM_PERM_CDAB)};
+}
 inline U64 multiply_low_halves(U64 a, U64 b) { return {_mm512_mul_epu32(a.v, b.v)}; }
 
 // --- floating point
@@ -82,6 +90,10 @@ inline F64 operator*(F64 a, F64 b) { return {_mm512_mul_pd(a.v, b.v)}; }
 inline F64 operator/(F64 a, F64 b) { return {_mm512_div_pd(a.v, b.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
 inline F64 fma(F64 a, F64 b, F64 c) { return {_mm512_fmadd_pd(a.v, b.v, c.v)}; }
+inline F32 smaller(F32 a, F32 b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline F64 smaller(F64 a, F64 b) { return {_mm512_min_pd(a.v, b.v)}; }
+inline F32 greater(F32 a, F32 b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline F64 greater(F64 a, F64 b) { return {_mm512_max_pd(a.v, b.v)}; }
 // max(a, b) is a > b ? a : b, and min likewise, so x stays where it equals a bound.
 inline F32 keep_between(F32 bottom, F32 top, F32 x) {
   return {_mm512_min_ps(top.v, _mm512_max_ps(bottom.v, x.v))};
@@ -102,6 +114,10 @@ inline F32 from_signed(U32 a) { return {_mm512_cvtepi32_ps(a.v)}; }
 inline F64 from_signed(U64 a) { return {_mm512_cvtepi64_pd(a.v)}; }
 inline F32 from_unsigned(U32 a) { return {_mm512_cvtepu32_ps(a.v)}; }
 inline F64 from_unsigned(U64 a) { return {_mm512_cvtepu64_pd(a.v)}; }
+inline F32 from_tail(U32 a) { return {_mm512_cvtepi32_ps(_mm512_min_epu32(a.v, _mm512_set1_epi32(0x7FFFFF80)))}; }
+inline F64 from_tail(U64 a) {
+  return {_mm512_cvtepi64_pd(_mm512_min_epu64(a.v, _mm512_set1_epi64(0x7FFFFFFFFFFFFC00)))};
+}
 struct WidePair {
   U64 low, high;
 };
@@ -125,20 +141,48 @@ inline F32 select(Mask32 m, F32 yes, F32 no) { return {_mm512_mask_blend_ps(m.v,
 inline F64 select(Mask64 m, F64 yes, F64 no) { return {_mm512_mask_blend_pd(m.v, no.v, yes.v)}; }
 
 // --- lookups
-constexpr int kPick32 = 32;
+constexpr int kPick32 = 16;
+constexpr int kLevels32 = 1;
 constexpr int kPick64 = 16;
 struct Row32 {
-  __m512 low, high;
+  __m512 v;
 };
-struct Row64 {
-  __m512d low, high;
-};
-inline Row32 load_row(const float* row) { return {_mm512_loadu_ps(row), _mm512_loadu_ps(row + 16)}; }
-inline Row64 load_row(const double* row) { return {_mm512_loadu_pd(row), _mm512_loadu_pd(row + 8)}; }
-inline F32 pick(Row32 row, U32 index) { return {_mm512_permutex2var_ps(row.low, index.v, row.high)}; }
-inline F64 pick(Row64 row, U64 index) { return {_mm512_permutex2var_pd(row.low, index.v, row.high)}; }
-inline F32 gather(const float* row, U32 index) { return {_mm512_i32gather_ps(index.v, row, 4)}; }
+using Place32 = U32;
+inline Place32 place_of(U32 index) { return index; }
+template <int own>
+Row32 load_row(const double* row, double scale) {
+  const __m512d low = _mm512_loadu_pd(row);
+  const __m512d high = _mm512_mask_loadu_pd(_mm512_maskz_loadu_pd(0xFF >> (16 - own), row + 8),
+                                            __mmask8(0xFF << (own - 8)), row - 8);
+  const __m512d factor = _mm512_set1_pd(scale);
+  return {_mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(_mm512_mul_pd(low, factor))),
+                             _mm512_cvtpd_ps(_mm512_mul_pd(high, factor)), 1)};
+}
+inline F32 pick(const Row32& row, Place32 place) { return {_mm512_permutexvar_ps(place.v, row.v)}; }
+inline F64 pick(const double* row, U64 place) {
+  return {_mm512_permutex2var_pd(_mm512_load_pd(row), place.v, _mm512_load_pd(row + 8))};
+}
 inline F64 gather(const double* row, U64 index) { return {_mm512_i64gather_pd(index.v, row, 8)}; }
+struct Pieces64 {
+  const double* of[8];
+
+  Pieces64(const double* pieces, U64 piece) {
+    std::uint64_t number[8];
+    _mm512_storeu_si512(number, piece.v);
+    for (int i = 0; i < 8; ++i) of[i] = pieces + 16 * number[i];
+  }
+  void two(int i, F64& first, F64& second) const {
+    const auto four = [&](int lane) {
+      __m512d v = _mm512_castpd128_pd512(_mm_load_pd(of[lane] + i));
+      v = _mm512_insertf64x2(v, _mm_load_pd(of[lane + 2] + i), 1);
+      v = _mm512_insertf64x2(v, _mm_load_pd(of[lane + 4] + i), 2);
+      return _mm512_insertf64x2(v, _mm_load_pd(of[lane + 6] + i), 3);
+    };
+    const __m512d even = four(0), odd = four(1);
+    first = {_mm512_unpacklo_pd(even, odd)};
+    second = {_mm512_unpackhi_pd(even, odd)};
+  }
+};
 
 // --- memory
 inline void store(void* p, U32 a) { _mm512_storeu_si512(p, a.v); }
@@ -224,10 +268,12 @@ struct Slide {
 inline U32 pack_float16(F32 a, F32 b) {
   return {_mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtps_ph(a.v, kNearest)), _mm512_cvtps_ph(b.v, kNearest), 1)};
 }
+// Half of the last place less one, and one more where the result would be odd: that one is there already if the lowest bit
+// is set, and makes a difference only where all lower bits are those of one half.
 inline __m512i rounded_to_high_half(F32 a) {
   const __m512i f = _mm512_castps_si512(a.v);
-  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(f, 16), _mm512_set1_epi32(1));
-  return _mm512_add_epi32(_mm512_add_epi32(f, _mm512_set1_epi32(0x7FFF)), odd);
+  const __m512i odd = _mm512_ternarylogic_epi32(f, _mm512_srli_epi32(f, 16), _mm512_set1_epi32(1), 0xF8);  // f | (b & 1)
+  return _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF));
 }
 inline U32 pack_bfloat16(F32 a, F32 b) {
   // 16-bit lanes 1, 3, .. 31 of a, then of b (whose lanes count from 32)
@@ -287,15 +333,24 @@ inline U64 count_lanes(std::uint64_t block, std::uint64_t step) {
 struct WordPair {
   U32 first, second;
 };
-inline WordPair merge_halves(U64 low, U64 high) {
-  return {{_mm512_unpacklo_epi64(low.v, high.v)}, {_mm512_unpackhi_epi64(low.v, high.v)}};
+inline WordPair merge_words(U64 even, U64 odd) {
+  return {{_mm512_unpacklo_epi32(even.v, odd.v)}, {_mm512_unpackhi_epi32(even.v, odd.v)}};
 }
-inline U32 words_of(Blocks a) { return {a.v}; }
-template <int rounds>
-Blocks encrypt(Blocks input, const Blocks (&keys)[rounds + 1]) {
+inline Blocks load_blocks(const void* p) { return {_mm512_loadu_si512(p)}; }
+inline void store(void* p, Blocks a) { _mm512_storeu_si512(p, a.v); }
+inline Blocks operator^(Blocks a, Blocks b) { return {_mm512_xor_si512(a.v, b.v)}; }
+template <int n, std::size_t n_keys>
+Blocks begin_rounds(Blocks input, const Blocks (&keys)[n_keys]) {
   __m512i s = _mm512_xor_si512(input.v, keys[0].v);
-  for (int r = 1; r < rounds; ++r) s = _mm512_aesenc_epi128(s, keys[r].v);
-  return {_mm512_aesenclast_epi128(s, keys[rounds].v)};
+  for (int r = 1; r <= n; ++r) s = _mm512_aesenc_epi128(s, keys[r].v);
+  return {s};
+}
+template <int done, int rounds, int n>
+void finish_rounds(Blocks (&s)[n], const Blocks (&keys)[rounds + 1]) {
+  for (int r = done + 1; r < rounds; ++r) {
+    for (int i = 0; i < n; ++i) s[i].v = _mm512_aesenc_epi128(s[i].v, keys[r].v);
+  }
+  for (int i = 0; i < n; ++i) s[i].v = _mm512_aesenclast_epi128(s[i].v, keys[rounds].v);
 }
 
 }  // namespace

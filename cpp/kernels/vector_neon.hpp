@@ -11,6 +11,7 @@ namespace {
 
 constexpr int kLanes32 = 4;
 constexpr int kLanes64 = 2;
+constexpr int kVectorBytes = 4 * kLanes32;
 
 struct U32 {
   uint32x4_t v;
@@ -58,7 +59,10 @@ template <int n>
 U64 shift_right(U64 a) {
   return {vshrq_n_u64(a.v, n)};
 }
-inline U64 shift_left_32(U64 a) { return {vshlq_n_u64(a.v, 32)}; }
+inline U32 magnitude(U32 a) { return {vreinterpretq_u32_s32(vabsq_s32(vreinterpretq_s32_u32(a.v)))}; }
+inline U64 magnitude(U64 a) { return {vreinterpretq_u64_s64(vabsq_s64(vreinterpretq_s64_u64(a.v)))}; }
+inline U64 lower_halves(U64 a, U64 b) { return {vsliq_n_u64(a.v, b.v, 32)}; }
+inline U64 upper_halves(U64 a, U64 b) { return {vsriq_n_u64(b.v, a.v, 32)}; }
 inline U64 multiply_low_halves(U64 a, U64 b) { return {vmull_u32(vmovn_u64(a.v), vmovn_u64(b.v))}; }
 
 // --- floating point
@@ -72,6 +76,10 @@ inline F64 operator*(F64 a, F64 b) { return {vmulq_f64(a.v, b.v)}; }
 inline F64 operator/(F64 a, F64 b) { return {vdivq_f64(a.v, b.v)}; }
 inline F32 fma(F32 a, F32 b, F32 c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
 inline F64 fma(F64 a, F64 b, F64 c) { return {vfmaq_f64(c.v, a.v, b.v)}; }
+inline F32 smaller(F32 a, F32 b) { return {vminq_f32(a.v, b.v)}; }
+inline F64 smaller(F64 a, F64 b) { return {vminq_f64(a.v, b.v)}; }
+inline F32 greater(F32 a, F32 b) { return {vmaxq_f32(a.v, b.v)}; }
+inline F64 greater(F64 a, F64 b) { return {vmaxq_f64(a.v, b.v)}; }
 // Not fmax and fmin, which order -0 below +0.
 inline F32 keep_between(F32 bottom, F32 top, F32 x) {
   const float32x4_t above = vbslq_f32(vcltq_f32(x.v, bottom.v), bottom.v, x.v);
@@ -94,6 +102,8 @@ inline F32 from_signed(U32 a) { return {vcvtq_f32_s32(vreinterpretq_s32_u32(a.v)
 inline F64 from_signed(U64 a) { return {vcvtq_f64_s64(vreinterpretq_s64_u64(a.v))}; }
 inline F32 from_unsigned(U32 a) { return {vcvtq_f32_u32(a.v)}; }
 inline F64 from_unsigned(U64 a) { return {vcvtq_f64_u64(a.v)}; }
+inline F32 from_tail(U32 a) { return smaller(from_unsigned(a), splat(0x1.fffffep30f)); }
+inline F64 from_tail(U64 a) { return smaller(from_unsigned(a), splat(0x1.fffffffffffffp62)); }
 struct WidePair {
   U64 low, high;
 };
@@ -113,29 +123,43 @@ inline F64 select(Mask64 m, F64 yes, F64 no) { return {vbslq_f64(m.v, yes.v, no.
 
 // --- lookups
 constexpr int kPick32 = 16;
+constexpr int kLevels32 = 1;
 constexpr int kPick64 = 0;
 struct Row32 {
   uint8x16x4_t v;
 };
-struct Row64 {};
-inline Row32 load_row(const float* row) { return {vld1q_u8_x4(reinterpret_cast<const std::uint8_t*>(row))}; }
-inline Row64 load_row(const double*) { return {}; }
-inline F32 pick(Row32 row, U32 index) {
-  // The four bytes of entry i are 4 i, 4 i + 1, 4 i + 2, 4 i + 3.
+// The four bytes of entry i of a row: 4 i, 4 i + 1, 4 i + 2, 4 i + 3.
+struct Place32 {
+  uint8x16_t v;
+};
+inline Place32 place_of(U32 index) {
   const uint32x4_t entry = vandq_u32(index.v, vdupq_n_u32(15));
-  const uint32x4_t bytes = vmlaq_u32(vdupq_n_u32(0x03020100), entry, vdupq_n_u32(0x04040404));
-  return {vreinterpretq_f32_u8(vqtbl4q_u8(row.v, vreinterpretq_u8_u32(bytes)))};
+  return {vreinterpretq_u8_u32(vmlaq_u32(vdupq_n_u32(0x03020100), entry, vdupq_n_u32(0x04040404)))};
 }
-inline F64 pick(Row64, U64) { return splat(0.0); }
-inline F32 gather(const float* row, U32 index) {
-  const float lanes[4] = {row[vgetq_lane_u32(index.v, 0)], row[vgetq_lane_u32(index.v, 1)],
-                          row[vgetq_lane_u32(index.v, 2)], row[vgetq_lane_u32(index.v, 3)]};
-  return {vld1q_f32(lanes)};
+template <int own>
+Row32 load_row(const double* row, double scale) {
+  float entries[16];
+  for (int i = 0; i < 16; ++i) entries[i] = float(row[i < own ? i : i - 16] * scale);
+  return {vld1q_u8_x4(reinterpret_cast<const std::uint8_t*>(entries))};
 }
+inline F32 pick(const Row32& row, Place32 place) { return {vreinterpretq_f32_u8(vqtbl4q_u8(row.v, place.v))}; }
+inline F64 pick(const double*, U64) { return splat(0.0); }
 inline F64 gather(const double* row, U64 index) {
   const double lanes[2] = {row[vgetq_lane_u64(index.v, 0)], row[vgetq_lane_u64(index.v, 1)]};
   return {vld1q_f64(lanes)};
 }
+
+struct Pieces64 {
+  const double* of[2];
+
+  Pieces64(const double* pieces, U64 piece)
+      : of{pieces + 16 * vgetq_lane_u64(piece.v, 0), pieces + 16 * vgetq_lane_u64(piece.v, 1)} {}
+  void two(int i, F64& first, F64& second) const {
+    const float64x2_t even = vld1q_f64(of[0] + i), odd = vld1q_f64(of[1] + i);
+    first = {vzip1q_f64(even, odd)};
+    second = {vzip2q_f64(even, odd)};
+  }
+};
 
 // --- memory. AArch64's pair store with a non-temporal hint has no intrinsic in every compiler; plain stores it is.
 inline void store(void* p, U32 a) { vst1q_u8(static_cast<std::uint8_t*>(p), vreinterpretq_u8_u32(a.v)); }
@@ -213,10 +237,12 @@ struct Slide {
 inline U32 pack_float16(F32 a, F32 b) {
   return {vreinterpretq_u32_f16(vcvt_high_f16_f32(vcvt_f16_f32(a.v), b.v))};
 }
+// Half of the last place less one, and one more where the result would be odd: that one is there already if the lowest bit
+// is set, and makes a difference only where all lower bits are those of one half.
 inline uint32x4_t rounded_to_high_half(F32 a) {
   const uint32x4_t f = vreinterpretq_u32_f32(a.v);
-  const uint32x4_t odd = vandq_u32(vshrq_n_u32(f, 16), vdupq_n_u32(1));
-  return vaddq_u32(vaddq_u32(f, vdupq_n_u32(0x7FFF)), odd);
+  const uint32x4_t odd = vorrq_u32(f, vandq_u32(vshrq_n_u32(f, 16), vdupq_n_u32(1)));
+  return vaddq_u32(odd, vdupq_n_u32(0x7FFF));
 }
 inline U32 pack_bfloat16(F32 a, F32 b) {
   const uint16x4_t low = vshrn_n_u32(rounded_to_high_half(a), 16);
@@ -247,18 +273,27 @@ inline U64 count_lanes(std::uint64_t block, std::uint64_t step) {
 struct WordPair {
   U32 first, second;
 };
-inline WordPair merge_halves(U64 low, U64 high) {
-  return {{vreinterpretq_u32_u64(vzip1q_u64(low.v, high.v))}, {vreinterpretq_u32_u64(vzip2q_u64(low.v, high.v))}};
+inline WordPair merge_words(U64 even, U64 odd) {
+  const uint32x4_t e = vreinterpretq_u32_u64(even.v), o = vreinterpretq_u32_u64(odd.v);
+  return {{vzip1q_u32(e, o)}, {vzip2q_u32(e, o)}};
 }
-inline U32 words_of(Blocks a) { return {vreinterpretq_u32_u8(a.v)}; }
+inline Blocks load_blocks(const void* p) { return {vld1q_u8(static_cast<const std::uint8_t*>(p))}; }
+inline void store(void* p, Blocks a) { vst1q_u8(static_cast<std::uint8_t*>(p), a.v); }
+inline Blocks operator^(Blocks a, Blocks b) { return {veorq_u8(a.v, b.v)}; }
 // AESE xors its key first and then does SubBytes and ShiftRows; AESMC is MixColumns. So each key moves to the next
-// instruction, and the last one is left over.
-template <int rounds>
-Blocks encrypt(Blocks input, const Blocks (&keys)[rounds + 1]) {
+// instruction: a state that has begun lacks the key of its last round.
+template <int n, std::size_t n_keys>
+Blocks begin_rounds(Blocks input, const Blocks (&keys)[n_keys]) {
   uint8x16_t s = input.v;
-  for (int r = 0; r < rounds - 1; ++r) s = vaesmcq_u8(vaeseq_u8(s, keys[r].v));
-  s = vaeseq_u8(s, keys[rounds - 1].v);
-  return {veorq_u8(s, keys[rounds].v)};
+  for (int r = 0; r < n; ++r) s = vaesmcq_u8(vaeseq_u8(s, keys[r].v));
+  return {s};
+}
+template <int done, int rounds, int n>
+void finish_rounds(Blocks (&s)[n], const Blocks (&keys)[rounds + 1]) {
+  for (int r = done; r < rounds - 1; ++r) {
+    for (int i = 0; i < n; ++i) s[i].v = vaesmcq_u8(vaeseq_u8(s[i].v, keys[r].v));
+  }
+  for (int i = 0; i < n; ++i) s[i].v = veorq_u8(vaeseq_u8(s[i].v, keys[rounds - 1].v), keys[rounds].v);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kLanes32 = 4;
 constexpr int kLanes64 = 2;
+constexpr int kVectorBytes = 4 * kLanes32;
 
 struct U32 {
   std::uint32_t lane[kLanes32];
@@ -68,7 +69,12 @@ template <int n>
 U64 shift_right(U64 a) {
   FASTINIT_EACH(U64, a.lane[i] >> n);
 }
-inline U64 shift_left_32(U64 a) { FASTINIT_EACH(U64, a.lane[i] << 32); }
+// of a signed number, as an unsigned one
+inline U32 magnitude(U32 a) { FASTINIT_EACH(U32, a.lane[i] >> 31 ? 0 - a.lane[i] : a.lane[i]); }
+inline U64 magnitude(U64 a) { FASTINIT_EACH(U64, a.lane[i] >> 63 ? 0 - a.lane[i] : a.lane[i]); }
+// a's half below b's
+inline U64 lower_halves(U64 a, U64 b) { FASTINIT_EACH(U64, (a.lane[i] & 0xFFFFFFFF) | b.lane[i] << 32); }
+inline U64 upper_halves(U64 a, U64 b) { FASTINIT_EACH(U64, a.lane[i] >> 32 | (b.lane[i] >> 32 << 32)); }
 // The product of the low halves of each 64-bit lane.
 inline U64 multiply_low_halves(U64 a, U64 b) { FASTINIT_EACH(U64, (a.lane[i] & 0xFFFFFFFF) * (b.lane[i] & 0xFFFFFFFF)); }
 
@@ -83,6 +89,11 @@ inline F64 operator*(F64 a, F64 b) { FASTINIT_EACH(F64, a.lane[i] * b.lane[i]); 
 inline F64 operator/(F64 a, F64 b) { FASTINIT_EACH(F64, a.lane[i] / b.lane[i]); }
 inline F32 fma(F32 a, F32 b, F32 c) { FASTINIT_EACH(F32, std::fma(a.lane[i], b.lane[i], c.lane[i])); }
 inline F64 fma(F64 a, F64 b, F64 c) { FASTINIT_EACH(F64, std::fma(a.lane[i], b.lane[i], c.lane[i])); }
+// of numbers that are not NaN nor zeros
+inline F32 smaller(F32 a, F32 b) { FASTINIT_EACH(F32, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
+inline F64 smaller(F64 a, F64 b) { FASTINIT_EACH(F64, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
+inline F32 greater(F32 a, F32 b) { FASTINIT_EACH(F32, a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]); }
+inline F64 greater(F64 a, F64 b) { FASTINIT_EACH(F64, a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]); }
 // x, but bottom where x < bottom, top where x > top
 inline F32 keep_between(F32 bottom, F32 top, F32 x) {
   FASTINIT_EACH(F32, x.lane[i] < bottom.lane[i] ? bottom.lane[i] : x.lane[i] > top.lane[i] ? top.lane[i] : x.lane[i]);
@@ -120,6 +131,9 @@ inline F32 from_signed(U32 a) { FASTINIT_EACH(F32, float(std::int32_t(a.lane[i])
 inline F64 from_signed(U64 a) { FASTINIT_EACH(F64, double(std::int64_t(a.lane[i]))); }
 inline F32 from_unsigned(U32 a) { FASTINIT_EACH(F32, float(a.lane[i])); }
 inline F64 from_unsigned(U64 a) { FASTINIT_EACH(F64, double(a.lane[i])); }
+// At most 2^(B-1), rounded and kept below that.
+inline F32 from_tail(U32 a) { return smaller(from_unsigned(a), splat(0x1.fffffep30f)); }
+inline F64 from_tail(U64 a) { return smaller(from_unsigned(a), splat(0x1.fffffffffffffp62)); }
 struct WidePair {
   U64 low, high;
 };
@@ -142,17 +156,38 @@ inline F32 select(Mask32 m, F32 yes, F32 no) { FASTINIT_EACH(F32, m.lane[i] ? ye
 inline F64 select(Mask64 m, F64 yes, F64 no) { FASTINIT_EACH(F64, m.lane[i] ? yes.lane[i] : no.lane[i]); }
 
 // --- lookups
-// How many entries of a row `pick` reaches, by the low bits of the index; 0: this target only has `gather`.
-constexpr int kPick32 = 0;
+// How many entries a row has, which `pick` reaches by the low bits of an index; and how many such rows of a coefficient
+// are kept, of the last pieces and of those before. kPick64 is 0 where rows of 64 bits do not pay.
+constexpr int kPick32 = 16;
+constexpr int kLevels32 = 1;
 constexpr int kPick64 = 0;
-struct Row32 {};
-struct Row64 {};
-inline Row32 load_row(const float*) { return {}; }
-inline Row64 load_row(const double*) { return {}; }
-inline F32 pick(Row32, U32) { return splat(0.0f); }
-inline F64 pick(Row64, U64) { return splat(0.0); }
-inline F32 gather(const float* row, U32 index) { FASTINIT_EACH(F32, row[index.lane[i]]); }
+struct Row32 {
+  float entry[kPick32];
+};
+// An index, as `pick` wants it.
+using Place32 = U32;
+inline Place32 place_of(U32 index) { return index; }
+// The first `own` entries are row[0], row[1] .., scaled and then rounded; the others those kPick32 before.
+template <int own>
+Row32 load_row(const double* row, double scale) {
+  Row32 result;
+  for (int i = 0; i < kPick32; ++i) result.entry[i] = float(row[i < own ? i : i - kPick32] * scale);
+  return result;
+}
+inline F32 pick(const Row32& row, Place32 place) { FASTINIT_EACH(F32, row.entry[place.lane[i] % kPick32]); }
+inline F64 pick(const double*, U64) { return splat(0.0); }
 inline F64 gather(const double* row, U64 index) { FASTINIT_EACH(F64, row[index.lane[i]]); }
+// A row of sixteen numbers for each lane, of which `two` loads two that lie side by side.
+struct Pieces64 {
+  const double* of[kLanes64];
+
+  Pieces64(const double* pieces, U64 piece) {
+    for (int i = 0; i < kLanes64; ++i) of[i] = pieces + 16 * piece.lane[i];
+  }
+  void two(int n, F64& first, F64& second) const {
+    for (int i = 0; i < kLanes64; ++i) first.lane[i] = of[i][n], second.lane[i] = of[i][n + 1];
+  }
+};
 
 // --- memory: any alignment, except for `bypass`, which wants 64 bytes and goes past the caches where the target can
 inline void store(void* p, U32 a) { std::memcpy(p, &a, sizeof(a)); }
@@ -256,16 +291,22 @@ inline Blocks later(Blocks a, std::uint64_t n) {
   const std::uint64_t block = (a.state.lane[0] | std::uint64_t(a.state.lane[1]) << 32) + n;
   return repeat_block(block, a.state.lane[2] | std::uint64_t(a.state.lane[3]) << 32);
 }
-// The numbers of kLanes64 such blocks in the lanes where `merge_halves` wants them.
+// The numbers of kLanes64 such blocks in the lanes where `merge_words` wants them.
 inline U64 count_lanes(std::uint64_t block, std::uint64_t step) { return {{block, block + step}}; }
 struct WordPair {
   U32 first, second;
 };
-// Low and high 64 bits of the blocks of count_lanes, to whole blocks in order.
-inline WordPair merge_halves(U64 low, U64 high) {
-  return {repeat_block(low.lane[0], high.lane[0]).state, repeat_block(low.lane[1], high.lane[1]).state};
+// The words 0 and 2 of the blocks of count_lanes in one lane, 1 and 3 in another, to whole blocks in order.
+inline WordPair merge_words(U64 even, U64 odd) {
+  const auto block = [&](int i) {
+    return U32{{std::uint32_t(even.lane[i]), std::uint32_t(odd.lane[i]), std::uint32_t(even.lane[i] >> 32),
+                std::uint32_t(odd.lane[i] >> 32)}};
+  };
+  return {block(0), block(1)};
 }
-inline U32 words_of(Blocks a) { return a.state; }
+inline Blocks load_blocks(const void* p) { return {load(p)}; }
+inline void store(void* p, Blocks a) { store(p, a.state); }
+inline Blocks operator^(Blocks a, Blocks b) { return {a.state ^ b.state}; }
 
 struct SubstitutionBox {
   std::uint8_t of[256];
@@ -326,12 +367,21 @@ inline U32 aes_last_round(U32 s, U32 key) {
   }
   return result;
 }
-// Input xor keys[0], rounds - 1 AES rounds with keys[1 ..], a last round without MixColumns.
-template <int rounds>
-Blocks encrypt(Blocks input, const Blocks (&keys)[rounds + 1]) {
+// Input xor keys[0] and n AES rounds with keys[1] ..: a state that finish_rounds takes on. (What it looks like is the
+// target's own matter, but the exclusive or of two of them is that of the states.)
+template <int n, std::size_t n_keys>
+Blocks begin_rounds(Blocks input, const Blocks (&keys)[n_keys]) {
   U32 s = input.state ^ keys[0].state;
-  for (int r = 1; r < rounds; ++r) s = aes_round(s, keys[r].state);
-  return {aes_last_round(s, keys[rounds].state)};
+  for (int r = 1; r <= n; ++r) s = aes_round(s, keys[r].state);
+  return {s};
+}
+// The other rounds, the last one without MixColumns, of several states at once.
+template <int done, int rounds, int n>
+void finish_rounds(Blocks (&s)[n], const Blocks (&keys)[rounds + 1]) {
+  for (int i = 0; i < n; ++i) {
+    for (int r = done + 1; r < rounds; ++r) s[i].state = aes_round(s[i].state, keys[r].state);
+    s[i].state = aes_last_round(s[i].state, keys[rounds].state);
+  }
 }
 
 #undef FASTINIT_EACH

@@ -300,8 +300,10 @@ struct Common {
   // Uses up a stream of the generator where neither seed nor stream was given. So this comes last, when nothing can be
   // refused any more.
   Stream stream() const {
-    if (streams == nullptr) return {seed, number};
-    return has_stream ? Stream{streams->seed(), number} : streams->take();
+    if (streams == nullptr) return {seed, number, generator};
+    Stream stream = has_stream ? Stream{streams->seed(), number} : streams->take();
+    stream.generator = generator;
+    return stream;
   }
 };
 
@@ -348,9 +350,7 @@ void run(const View& view, const Plan& plan, bool bits, const Common& common) {
   const int threads = threads_for(n, common.threads);
   Task task;
   if (!plan.constant) {
-    const int generator = int(common.generator);
-    task.kernel = bits ? table.bits[generator][element.bytes == 8]
-                       : table.fill[generator][int(plan.transform)][int(element.type)];
+    task.kernel = bits ? table.bits[element.bytes == 8] : table.fill[int(plan.transform)][int(element.type)];
     task.parameters = plan.parameters;
     task.stream = common.stream();
   }

@@ -1,27 +1,29 @@
 """Makes the coefficient tables of the normal quantile: quantile_tables.hpp, quantile_tables.cpp, quantile_tables.csv.
 
 The normal distribution comes from mpmath, in 40 decimal digits; how the quantile is cut into pieces is the
-stream format's matter (docs/stream-format.md). Every piece is the polynomial through the quantile's values at
-the Chebyshev nodes of the piece, which is within a third of the best possible error here, since each further
-degree divides the error by six or more. Run it without arguments to rewrite the files beside it, or with
---check to compare them with what is committed.
+stream format's matter (docs/stream-format.md). A float32 piece is the best fit, by Remez's algorithm. The others
+are polynomials through the values at the Chebyshev nodes of a piece, which is within a third of the best
+possible error there, since each further degree divides the error by six or more. Run it without arguments to
+rewrite the files beside it, or with --check to compare them with what is committed.
 """
 
+import itertools
 import math
 import pathlib
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from mpmath import mp, mpf  # type: ignore[import-untyped]
 
 mp.dps = 40
 
-# degree, first octave, last octave (docs/stream-format.md says where they come from)
-F32_DEGREE, F32_FIRST, F32_LAST = 5, -14, 32
-F64_DEGREE, F64_FIRST, F64_LAST = 14, -70, 64
-FAR_FIRST, FAR_LAST = 3, 60
+# first octave, last octave (docs/stream-format.md says where they come from)
+F32_COEFFICIENTS, F32_FIRST, F32_LAST = 7, -16, 30
+F64_DEGREE, F64_FIRST, F64_LAST = 14, -72, 62
+FAR_FIRST, FAR_LAST = 3, 59
 LOG_DEGREE = 7
+F32_ERROR = 1.25  # the largest relative error that a float32 piece may have, in 2^-24
 
 
 def log_tail(x: mpf) -> mpf:
@@ -72,26 +74,73 @@ def fit(function: Callable[[mpf], mpf], low: mpf, high: mpf, degree: int) -> lis
     return coefficients
 
 
-def half_octaves(value: Callable[[mpf], mpf], first: int, last: int, degree: int) -> list[list[mpf]]:
-    """The pieces of octaves first .. last of a positive f, two each: f = 2^e (middle + t), |t| <= 1/4."""
-
-    def piece(e: int, half: int) -> list[mpf]:
-        middle = mpf(5) / 4 + mpf(half) / 2
-        return fit(lambda t: value(mpf(2) ** e * (middle + t)), -mpf(1) / 4, mpf(1) / 4, degree)
-
-    return [piece(e, half) for e in range(first, last + 1) for half in (0, 1)]
-
-
 def ratio(p: mpf) -> mpf:
     """x / h: the x with Q(x) = p, over h = 1/2 - p."""
+    if p == 0.5:
+        return mp.sqrt(2 * mp.pi)
     h = mpf(1) / 2 - p
     return (central_quantile(h) if p > mpf(1) / 8 else tail_quantile(p)) / h
 
 
-def normal_pieces(first: int, last: int, degree: int) -> list[list[mpf]]:
-    """f = p 2^(last + 2) < 2^(last + 1), since p < 1/2."""
-    scale = mpf(2) ** -(last + 2)
-    return half_octaves(lambda f: ratio(f * scale), first, last, degree)
+def levelled(powers: list[list[mpf]], values: list[mpf], at: list[int]) -> tuple[list[mpf], mpf]:
+    """Coefficients whose relative errors at these points have the same size and alternating signs, and that size."""
+    n = len(powers[0])
+    rows, ones = mp.matrix(n + 1, n + 1), mp.matrix(n + 1, 1)
+    for i, point in enumerate(at):
+        for j in range(n):
+            rows[i, j] = powers[point][j] / values[point]
+        rows[i, n] = (-1) ** i
+        ones[i] = 1
+    *coefficients, error = mp.lu_solve(rows, ones)
+    return coefficients, abs(error)
+
+
+def fit_tied(function: Callable[[mpf], mpf], half_width: mpf, n: int) -> tuple[list[mpf], mpf]:
+    """n coefficients, the last of which serves two powers of t, |t| <= half_width, and the largest relative error.
+
+    Remez's algorithm on a grid: from levelled errors at some points to the points where the errors are largest.
+    """
+    steps = 80
+    points = [half_width * mp.cos(mp.pi * i / steps) for i in range(steps + 1)]
+    values = [function(t) for t in points]
+    powers = [[t**j * (1 + t if j == n - 1 else 1) for j in range(n)] for t in points]
+    at = [round(i * steps / n) for i in range(n + 1)]
+    for _ in range(20):
+        coefficients, level = levelled(powers, values, at)
+        errors = [mp.fdot(coefficients, row) / value - 1 for row, value in zip(powers, values, strict=True)]
+        largest = max(abs(error) for error in errors)
+        if largest < level * mpf("1.01"):
+            return coefficients, largest
+        runs = [list(run) for _, run in itertools.groupby(range(steps + 1), key=lambda i: errors[i] > 0)]
+        at = [max(run, key=lambda i: abs(errors[i])) for run in runs]
+        while len(at) > n + 1:
+            del at[0 if abs(errors[at[0]]) < abs(errors[at[-1]]) else -1]
+    raise ArithmeticError("no best fit found")
+
+
+def octaves(function: Callable[[mpf], mpf], first: int, last: int) -> list[list[mpf]]:
+    """The pieces of octaves first .. last of a positive f: f = 2^e (3/2 - 2 t), |t| <= 1/4."""
+    pieces = []
+    for e in range(first, last + 1):
+
+        def value(t: mpf, scale: mpf = mpf(2) ** e) -> mpf:
+            return function(scale * (mpf(3) / 2 - 2 * t))
+
+        coefficients, error = fit_tied(value, mpf(1) / 4, F32_COEFFICIENTS)
+        if error * 2**24 > F32_ERROR:
+            raise ArithmeticError(f"octave {e} has an error of {mp.nstr(error * 2**24)} 2^-24")
+        pieces.append(coefficients)
+    return pieces
+
+
+def half_octaves(function: Callable[[mpf], mpf], first: int, last: int) -> list[list[mpf]]:
+    """The pieces of octaves first .. last of a positive f, two each: f = 2^e (middle + t), |t| <= 1/4."""
+
+    def piece(e: int, half: int) -> list[mpf]:
+        middle = mpf(5) / 4 + mpf(half) / 2
+        return fit(lambda t: function(mpf(2) ** e * (middle + t)), -mpf(1) / 4, mpf(1) / 4, F64_DEGREE)
+
+    return [piece(e, half) for e in range(first, last + 1) for half in (0, 1)]
 
 
 def log_piece() -> list[mpf]:
@@ -107,78 +156,115 @@ def round_to(value: mpf, bits: int) -> float:
     return math.ldexp(float(mp.nint(mp.ldexp(value, -exponent))), exponent)
 
 
-def tables() -> dict[str, tuple[int, list[list[float]]]]:
-    """name -> (bits of the significand, pieces), each piece its coefficients from the constant one up."""
+def tables() -> dict[str, list[list[float]]]:
+    """name -> pieces, each piece its coefficients from the constant one up, rounded to float64."""
     raw = {
-        "normal_f32": (24, normal_pieces(F32_FIRST, F32_LAST, F32_DEGREE)),
-        "normal_f64": (53, normal_pieces(F64_FIRST, F64_LAST, F64_DEGREE)),
-        "far": (53, half_octaves(quantile_of_log, FAR_FIRST, FAR_LAST - 1, F64_DEGREE)),
-        "log": (53, [log_piece()]),
+        "normal_f32": octaves(lambda f: ratio(f / 2**32), F32_FIRST, F32_LAST),
+        "normal_f64": half_octaves(lambda f: ratio(f / 2**64), F64_FIRST, F64_LAST),
+        "far": half_octaves(quantile_of_log, FAR_FIRST, FAR_LAST),
+        "log": [log_piece()],
     }
-    return {
-        name: (bits, [[round_to(c, bits) for c in piece] for piece in pieces]) for name, (bits, pieces) in raw.items()
-    }
+    return {name: [[round_to(c, 53) for c in piece] for piece in pieces] for name, pieces in raw.items()}
 
 
-def as_csv(made: dict[str, tuple[int, list[list[float]]]]) -> str:
+def as_csv(made: dict[str, list[list[float]]]) -> str:
     lines = ["table,piece,coefficients from the constant one up"]
-    for name, (_, pieces) in made.items():
+    for name, pieces in made.items():
         lines += [f"{name},{i},{','.join(c.hex() for c in piece)}" for i, piece in enumerate(pieces)]
     return "\n".join(lines) + "\n"
 
 
 NOTE = "// Made by generate.py; do not edit."
-
-STRUCTS = {
-    "normal_f32": ("TableF32", "kNormalF32", "float", F32_FIRST, F32_LAST, F32_DEGREE),
-    "normal_f64": ("TableF64", "kNormalF64", "double", F64_FIRST, F64_LAST, F64_DEGREE),
-    "far": ("TableFar", "kFar", "double", FAR_FIRST, FAR_LAST - 1, F64_DEGREE),
-}
+# How many pieces of normal_f64 a row in registers holds, and how many such rows there are: the last pieces, which
+# nearly all words fall into, and those before.
+PICK, LEVELS = 16, 2
+F32_PIECES, F64_PIECES = F32_LAST - F32_FIRST + 1, 2 * (F64_LAST - F64_FIRST + 1)
+FAR_PIECES = 2 * (FAR_LAST - FAR_FIRST + 1)
 
 
 def as_header() -> str:
-    """One row a coefficient, one column a piece: a vector load takes the same coefficient of many pieces."""
-    out = [
-        NOTE + " Coefficients of the normal quantile, version 1 of the stream format:",
-        "// row i is coefficient i, a column is a piece, two pieces an octave. The last columns of the normal",
-        "// tables are the pieces that nearly all words fall into.",
-        "#pragma once",
-        "",
-        "namespace fastinit {",
-    ]
-    for struct, name, kind, first, last, degree in STRUCTS.values():
-        out += [
-            "",
-            f"struct {struct} {{",
-            f"  static constexpr int kFirstOctave = {first};",
-            f"  static constexpr int kDegree = {degree};",
-            f"  static constexpr int kPieces = {2 * (last - first + 1)};",
-            f"  alignas(64) {kind} rows[kDegree + 1][kPieces];",
-            "};",
-            f"extern const {struct} {name};",
-        ]
-    out += [
-        "",
-        f"constexpr int kLogDegree = {LOG_DEGREE};",
-        "extern const double kLog[kLogDegree + 1];",
-        "",
-        "}  // namespace fastinit",
-        "",
-    ]
-    return "\n".join(out)
+    return f"""{NOTE} Coefficients of the normal quantile, version 2 of the stream format.
+#pragma once
+
+namespace fastinit {{
+
+// Row i is coefficient i, a column is a piece: vectors look the same coefficient of many pieces up. They are scaled
+// before they are rounded, hence double. (The last columns are zeros: some vectors are loaded beyond the last piece.)
+struct TableF32 {{
+  static constexpr int kFirstOctave = {F32_FIRST};
+  static constexpr int kCoefficients = {F32_COEFFICIENTS};
+  static constexpr int kPieces = {F32_PIECES};
+  double rows[kCoefficients][kPieces + 8];
+}};
+extern const TableF32 kNormalF32;
+
+// pieces[k] is piece k, its coefficients side by side, and a zero. last[0][i] is coefficient i of the last {PICK}
+// pieces, last[1][i] of the {PICK} before, in the order of the low bits of their numbers, as f's exponent and first bit
+// of the mantissa count them.
+struct TableF64 {{
+  static constexpr int kFirstOctave = {F64_FIRST};
+  static constexpr int kDegree = {F64_DEGREE};
+  static constexpr int kPieces = {F64_PIECES};
+  static constexpr int kPick = {PICK};
+  static constexpr int kLevels = {LEVELS};
+  alignas(64) double last[kLevels][kDegree + 1][kPick];
+  alignas(64) double pieces[kPieces][16];
+}};
+extern const TableF64 kNormalF64;
+
+// Row i is coefficient i, a column is a piece, two pieces an octave.
+struct TableFar {{
+  static constexpr int kFirstOctave = {FAR_FIRST};
+  static constexpr int kDegree = {F64_DEGREE};
+  static constexpr int kPieces = {FAR_PIECES};
+  double rows[kDegree + 1][kPieces];
+}};
+extern const TableFar kFar;
+
+constexpr int kLogDegree = {LOG_DEGREE};
+extern const double kLog[kLogDegree + 1];
+
+}}  // namespace fastinit
+"""
 
 
-def as_source(made: dict[str, tuple[int, list[list[float]]]]) -> str:
-    out = [NOTE, '#include "tables/quantile_tables.hpp"', "", "namespace fastinit {", ""]
-    for table, (struct, name, kind, *_) in STRUCTS.items():
-        suffix = "f" if kind == "float" else ""
-        out.append(f"const {struct} {name} = {{{{")
-        for row in zip(*made[table][1], strict=True):
-            out.append("    {" + ", ".join(c.hex() + suffix for c in row) + "},")
-        out += ["}};", ""]
-    values = ", ".join(c.hex() for c in made["log"][1][0])
-    out += [f"const double kLog[kLogDegree + 1] = {{{values}}};", "", "}  // namespace fastinit", ""]
-    return "\n".join(out)
+def row(numbers: Sequence[float]) -> str:
+    return "{" + ", ".join(number.hex() for number in numbers) + "}"
+
+
+def by_low_bits(pieces: list[list[float]], level: int) -> list[list[float]]:
+    """PICK of the last pieces, one of them for each value of the low bits of a piece's number in float64's encoding."""
+    first = 2 * (1023 + F64_FIRST)
+    end = len(pieces) - level * PICK
+    return sorted(pieces[end - PICK : end], key=lambda piece: (first + pieces.index(piece)) % PICK)
+
+
+def as_source(made: dict[str, list[list[float]]]) -> str:
+    def columns(pieces: list[list[float]]) -> str:
+        return ",\n    ".join(row(coefficients) for coefficients in zip(*pieces, strict=True))
+
+    wide = made["normal_f64"]
+    levels = ",\n    ".join(f"{{{columns(by_low_bits(wide, level))}}}" for level in range(LEVELS))
+    rows = ",\n    ".join(row(piece) for piece in wide)
+    return f"""{NOTE}
+#include "tables/quantile_tables.hpp"
+
+namespace fastinit {{
+
+const TableF32 kNormalF32 = {{{{
+    {columns(made["normal_f32"])}}}}};
+
+const TableF64 kNormalF64 = {{
+    {{{levels}}},
+    {{{rows}}}}};
+
+const TableFar kFar = {{{{
+    {columns(made["far"])}}}}};
+
+const double kLog[kLogDegree + 1] = {row(made["log"][0])};
+
+}}  // namespace fastinit
+"""
 
 
 def main() -> int:

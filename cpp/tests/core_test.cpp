@@ -64,19 +64,24 @@ const Case kCases[] = {
     {"far_below", Distribution::kTruncated, {0, 1, -kInfinity, -7}},
     {"tiny", Distribution::kNormal, {0, 1e-39, 0, 0}},
     {"tinier", Distribution::kNormal, {0, 1e-310, 0, 0}},
+    {"small_uniform", Distribution::kUniform, {-1e-38, 1e-38, 0, 0}},
+    {"free_uniform", Distribution::kUniform, {-0.05123, 0.05123, 0, 0}},
 };
 const char* const kTypeNames[kElementTypes] = {"float32", "float64", "float16", "bfloat16"};
 const std::size_t kTypeBytes[kElementTypes] = {4, 8, 2, 2};
 const char* const kGeneratorNames[kGenerators] = {"ars", "philox"};
-constexpr Stream kStream{0x0123456789ABCDEF, 0xFEDCBA9876543210};
+constexpr Stream stream_of(int generator) {
+  return {0x0123456789ABCDEF, 0xFEDCBA9876543210, Generator(generator)};
+}
+constexpr Stream kStream = stream_of(0);
 
 Bytes values(const KernelTable& table, int generator, const Case& one, int type, std::uint64_t first, std::size_t n,
              std::size_t shift = 0) {
   const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
   Bytes out(n * kTypeBytes[type] + shift);
   const DefaultEnvironment environment;
-  table.fill[generator][int(plan.transform)][type](
-      kStream, plan.parameters, {first, n, out.data() + shift, std::ptrdiff_t(kTypeBytes[type])});
+  table.fill[int(plan.transform)][type](
+      stream_of(generator), plan.parameters, {first, n, out.data() + shift, std::ptrdiff_t(kTypeBytes[type])});
   return Bytes(out.begin() + std::ptrdiff_t(shift), out.end());
 }
 
@@ -124,8 +129,10 @@ std::uint32_t crc32(std::uint32_t crc, const Bytes& bytes) {
 }
 
 // A row for each generator, transform and type, a digest in it for each first index: from the beginning, from within a
-// block, across index 2^33 (64-bit words: block 2^32), up to the last index. Each is over fills of several lengths.
-constexpr std::uint64_t kDigestFirsts[] = {0, 3, (std::uint64_t(1) << 33) - 500, (std::uint64_t(1) << 63) - 3001};
+// block, across index 2^33 (64-bit words: block 2^32), across 2^42 (32-bit words: block 2^40), up to the last index. Each
+// is over fills of several lengths.
+constexpr std::uint64_t kDigestFirsts[] = {0, 3, (std::uint64_t(1) << 33) - 500, (std::uint64_t(1) << 42) - 500,
+                                           (std::uint64_t(1) << 63) - 3001};
 constexpr std::size_t kDigestLengths[] = {1, 7, 64, 1021, 3001};
 constexpr int kDigestThreads[] = {1, 2, 7};
 
@@ -156,12 +163,12 @@ std::string digests(const KernelTable& table, int threads) {
       for (int type = 0; type < kElementTypes; ++type) {
         add(g, one.name, kTypeNames[type], kTypeBytes[type], [&] {
           const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
-          return Task{table.fill[g][int(plan.transform)][type], kStream, plan.parameters};
+          return Task{table.fill[int(plan.transform)][type], stream_of(g), plan.parameters};
         });
       }
     }
-    add(g, "bits", "uint32", 4, [&] { return Task{table.bits[g][0], kStream, Parameters{}}; });
-    add(g, "bits", "uint64", 8, [&] { return Task{table.bits[g][1], kStream, Parameters{}}; });
+    add(g, "bits", "uint32", 4, [&] { return Task{table.bits[0], stream_of(g), Parameters{}}; });
+    add(g, "bits", "uint64", 8, [&] { return Task{table.bits[1], stream_of(g), Parameters{}}; });
   }
   set_grain(0);
   return lines;
@@ -221,6 +228,45 @@ void known_answers(const KernelTable& table) {
   }
 }
 
+// Blocks are the same whether they share rounds, as those of long fills do, or not: in the first ones, where byte 0 of the
+// block number runs over, and where byte 5 does.
+void shared_rounds(const KernelTable& table) {
+  constexpr std::size_t n = 12000;
+  for (int g = 0; g < kGenerators; ++g) {
+    for (const std::uint64_t block : {std::uint64_t(0), std::uint64_t(251), (std::uint64_t(1) << 40) - 300,
+                                      (std::uint64_t(3) << 40) - 2000}) {
+      const std::uint64_t first = 4 * block + 1;
+      std::vector<std::uint32_t> at_once(n), by_pieces(n);
+      const DefaultEnvironment environment;
+      const auto words = [&](std::uint64_t from, std::size_t length, std::uint32_t* out) {
+        table.bits[0](stream_of(g), Parameters{}, {from, length, reinterpret_cast<unsigned char*>(out), 4});
+      };
+      words(first, n, at_once.data());
+      for (std::size_t i = 0; i < n; i += 100) words(first + i, 100, by_pieces.data() + i);
+      check(at_once == by_pieces, std::string(table.target) + " " + kGeneratorNames[g] + ": shared rounds from block " +
+                                      std::to_string(block));
+    }
+  }
+}
+
+// A std that is a power of two moves the exponent alone, however small it is, as long as the values are normal numbers.
+template <class Real>
+void scales(const KernelTable& table, ElementType type, std::initializer_list<int> exponents) {
+  constexpr std::size_t n = 5000;
+  const Bytes ones = values(table, 0, {"", Distribution::kNormal, {0, 1, 0, 0}}, int(type), 0, n);
+  for (const int e : exponents) {
+    const Bytes small = values(table, 0, {"", Distribution::kNormal, {0, std::ldexp(1.0, e), 0, 0}}, int(type), 0, n);
+    bool same = true;
+    for (std::size_t i = 0; i < n; ++i) {
+      Real x, y;
+      std::memcpy(&x, ones.data() + i * sizeof(Real), sizeof(Real));
+      std::memcpy(&y, small.data() + i * sizeof(Real), sizeof(Real));
+      same = same && y == std::ldexp(x, e);
+    }
+    check(same, std::string(table.target) + ": normal of std 2^" + std::to_string(e));
+  }
+}
+
 // The element is a function of its index: any start, length and address give pieces of one sequence, and no byte
 // beside them changes.
 void slices(const KernelTable& table) {
@@ -241,8 +287,8 @@ void slices(const KernelTable& table) {
             std::size_t shift = 128 - reinterpret_cast<std::uintptr_t>(out.data()) % 64;
             shift = meets ? shift + first * bytes % 64 : shift + (first * 7 + n) % 64;
             const DefaultEnvironment environment;
-            table.fill[g][int(plan.transform)][type](
-                kStream, plan.parameters, {first, n, out.data() + shift, std::ptrdiff_t(bytes), true});
+            table.fill[int(plan.transform)][type](
+                stream_of(g), plan.parameters, {first, n, out.data() + shift, std::ptrdiff_t(bytes), true});
             const bool same = n == 0 || std::memcmp(out.data() + shift, whole.data() + first * bytes, n * bytes) == 0;
             bool outside = true;
             for (std::size_t i = 0; i < shift; ++i) outside = outside && out[i] == 0xA5;
@@ -297,7 +343,7 @@ void tiles(const KernelTable& table) {
       const std::string what = std::string(table.target) + " " + kTypeNames[type] + " tile";
       check_placed(p, shift, whole, what, [&](unsigned char* out) {
         const DefaultEnvironment environment;
-        table.fill[0][int(plan.transform)][type](
+        table.fill[int(plan.transform)][type](
             kStream, plan.parameters, {p.first, p.n, out, p.stride, true, p.rows, p.row_index, p.row_stride});
       });
     };
@@ -360,8 +406,8 @@ void columns(const KernelTable& table) {
             for (const std::size_t shift : {std::size_t(0), bytes}) {
               check_placed(p, shift, whole, what, [&](unsigned char* out) {
                 const DefaultEnvironment environment;
-                table.fill[g][int(plan.transform)][type](
-                    kStream, plan.parameters,
+                table.fill[int(plan.transform)][type](
+                    stream_of(g), plan.parameters,
                     {first, n, out, p.stride, true, rows, std::uint64_t(row_index), p.row_stride});
               });
             }
@@ -380,7 +426,7 @@ void matrices() {
     const std::size_t bytes = kTypeBytes[type];
     const auto size = std::ptrdiff_t(bytes);
     const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
-    const Task task{kernels().fill[0][int(plan.transform)][type], kStream, plan.parameters};
+    const Task task{kernels().fill[int(plan.transform)][type], kStream, plan.parameters};
     const Bytes whole = values(kernels_of("portable"), 0, one, type, 0, 260 * 1500);
     std::size_t some = 0;
     for (const std::size_t rows : {1, 15, 17, 31, 33, 64, 127, 129, 257}) {
@@ -407,7 +453,7 @@ void boxes() {
   const std::size_t shape[3] = {37, 41, 70};
   const std::size_t n = shape[0] * shape[1] * shape[2];
   const Plan plan = make_plan(Distribution::kNormal, ElementType::kFloat32, {0, 1, 0, 0});
-  const Task task{kernels().fill[0][int(plan.transform)][0], kStream, plan.parameters};
+  const Task task{kernels().fill[int(plan.transform)][0], kStream, plan.parameters};
   std::vector<float> whole(n);
   fill(task, {reinterpret_cast<unsigned char*>(whole.data()), 4, 0, 1, {{n, 4, 1}}}, 1);
   const std::size_t orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
@@ -481,7 +527,7 @@ void residence() {
   void* const mapped = mmap(nullptr, 4 * n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   auto* const middle = static_cast<unsigned char*>(mapped) + n + 12;
   const Plan plan = make_plan(Distribution::kNormal, ElementType::kFloat32, {0, 1, 0, 0});
-  const Task task{kernels().fill[0][int(plan.transform)][0], kStream, plan.parameters};
+  const Task task{kernels().fill[int(plan.transform)][0], kStream, plan.parameters};
   fill(task, {middle, 4, 7, 1, {{n / 4, 4, 1}}}, 1);
   check(is_resident(middle) && is_resident(middle + n - 1), "a filled page is resident");
   check(!is_resident(middle - 12 - page) && !is_resident(middle + n - 12 + page), "a page outside is not");
@@ -499,7 +545,7 @@ void threads() {
   set_grain(700);  // so that 64 threads start
   for (int type = 0; type < kElementTypes; ++type) {
     const Plan plan = make_plan(Distribution::kNormal, ElementType(type), {0, 1, 0, 0});
-    const Task task{kernels().fill[0][int(plan.transform)][type], kStream, plan.parameters};
+    const Task task{kernels().fill[int(plan.transform)][type], kStream, plan.parameters};
     Bytes one(n * kTypeBytes[type]);
     const auto box = [&](Bytes& out) {
       return Box{out.data(), kTypeBytes[type], 3, 1, {{n, std::ptrdiff_t(kTypeBytes[type]), 1}}};
@@ -553,7 +599,7 @@ void summaries(const KernelTable& table) {
     const Plan plan = make_plan(Distribution::kNormal, ElementType(type), {1, 0.5, 0, 0});
     const auto width = std::ptrdiff_t(bytes), height = std::ptrdiff_t(rows * bytes);
     const Box box{values.data(), bytes, 5, 2, {{rows, width, columns}, {columns, height, 1}}};
-    fill({table.fill[0][int(plan.transform)][type], kStream, plan.parameters}, box, 1);
+    fill({table.fill[int(plan.transform)][type], kStream, plan.parameters}, box, 1);
     const Summary want = summarise(kernels_of("portable"), ElementType(type), box, 1);
     const auto same = [&](const Summary& got) {
       return got.n == want.n && got.mean == want.mean && got.std == want.std && got.minimum == want.minimum &&
@@ -709,6 +755,9 @@ int main(int argc, char** argv) {
     const KernelTable& table = kernels_of(name);
     const int before = failures;
     known_answers(table);
+    shared_rounds(table);
+    scales<float>(table, ElementType::kFloat32, {-1, -59, -60, -61, -64, -100, 30, 120});
+    scales<double>(table, ElementType::kFloat64, {-1, -61, -899, -900, -901, -956, -960, -1000, 900, 1000});
     frozen(table, expected.str());
     summaries(table);
     slices(table);

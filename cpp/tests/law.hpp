@@ -89,8 +89,9 @@ struct Law {
       return {0, Long(b) / 2 + Long(a) / 2 + (Long(b) / 2 - Long(a) / 2) * v, false};
     }
     if (symmetric()) {
-      const Word k = w & (top - 1), n = (top - 1) - k;
-      return {q_b + c_b * (Long(Word(2 * k + 1)) * cell), c_b * (Long(Word(2 * n + 1)) * cell), w >= top};
+      const Word n = w < top ? w : Word(0 - w), k = top - n;
+      const Long p = std::max(q_b + c_b * (Long(k) * 2 * cell), cell / 2);
+      return {p, n == top ? 0.5L - p : c_b * (Long(n) * 2 * cell), w >= top};
     }
     const Long from_a = width() * ((Long(w) + 0.5L) * cell), from_b = width() * ((Long(Word(~w)) + 0.5L) * cell);
     const Long h = c_a + from_a;
@@ -98,23 +99,21 @@ struct Law {
     return {q_b + from_b, h, false};
   }
   // How many words stand for less than w does.
-  std::uint32_t rank(std::uint32_t w) const {
-    if (uniform()) return w ^ 0x80000000;
-    if (!symmetric()) return w;
-    return w >> 31 ? w & 0x7FFFFFFF : ~w;
-  }
-  std::uint32_t word_of_rank(std::uint32_t r) const {
-    if (uniform()) return r ^ 0x80000000;
-    if (!symmetric()) return r;
-    return r >> 31 ? ~r : r | 0x80000000;
+  std::uint32_t rank(std::uint32_t w) const { return uniform() || symmetric() ? w ^ 0x80000000 : w; }
+  std::uint32_t word_of_rank(std::uint32_t r) const { return rank(r); }
+  // Of the symmetric forms' words 0 and the least one have no mirror image: each stands in for the other's.
+  template <class Word>
+  bool has_mirror(Word w) const {
+    return mirrored() && !(symmetric() && Word(w << 1) == 0);
   }
   template <class Word>
   Word mirror(Word w) const {
-    return symmetric() ? Word(w ^ Word(1) << (8 * sizeof(Word) - 1)) : Word(~w);
+    if (!symmetric()) return Word(~w);
+    return Word(w << 1) == 0 ? Word(w ^ Word(1) << (8 * sizeof(Word) - 1)) : Word(0 - w);
   }
   // A 64-bit word near the upper tail probability p.
   std::uint64_t word_near(Long p) const {
-    const Long share = symmetric() ? (p - q_b) / c_b / 2 : 1 - (p - q_b) / width();
+    const Long share = symmetric() ? 0.5L - (p - q_b) / c_b / 2 : 1 - (p - q_b) / width();
     return share <= 0 ? 0 : share >= 1 ? ~std::uint64_t(0) : std::uint64_t(share * 0x1p64L);
   }
 

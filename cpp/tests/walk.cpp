@@ -26,7 +26,7 @@
 namespace fastinit {
 extern const WalkTable kWalkPortable;
 #if defined(FASTINIT_X86_64)
-extern const WalkTable kWalkAvx2, kWalkAvx512;
+extern const WalkTable kWalkAvx2, kWalkAvx2Vaes, kWalkAvx512;
 #elif defined(FASTINIT_AARCH64)
 extern const WalkTable kWalkNeon;
 #endif
@@ -121,7 +121,7 @@ class Walker32 {
     } else {
       for (std::size_t i = 0; i < kWalkChunk; ++i) {
         const Place at = law_.place(chunk.words[i]);
-        f_[i] = std::min(double(at.p * 0x1p66L), 0x1.fffffffffffffp64);  // the table's last
+        f_[i] = std::min(double(at.p * 0x1p64L), 0x1.fffffffffffffp62);  // the table's last
         h_[i] = double(at.negative ? -at.h : at.h);
       }
       table_.ratios(f_, x_);
@@ -130,6 +130,7 @@ class Walker32 {
     for (std::size_t i = 0; i < kWalkChunk; i += 64) {
       const Place at = law_.place(chunk.words[i]);
       const Long error = error_of(law_, Long(x_[i]), at);
+      if (error == 0) continue;  // also where the value is 0
       const Long unit = std::max(std::fabs(Long(x_[i])), law_.straddles() ? 0x1p-29L : 0.0L);
       found.reference = double(greater(found.reference, std::fabs(error / unit)));
     }
@@ -231,6 +232,7 @@ class Walker32 {
     if (!law_.mirrored()) return;
     std::uint64_t wrong = 0;
     for (std::size_t i = 0; i < kWalkChunk; ++i) {
+      if (!law_.has_mirror(one_.words[i])) continue;
       bool same = one_.values[i] == -other_.values[i] || (kept(one_, i) && kept(other_, i));
       for (int t = 0; t < 2; ++t) {
         same = same && ((one_.values16[t][i] ^ other_.values16[t][i]) == 0x8000 ||
@@ -510,7 +512,7 @@ void walk64(const WalkTable& table, const Law& law, std::uint64_t n, Found64& al
       for (std::size_t i = 0; i < kWalkChunk && law.mirrored(); ++i) {
         const double one = values[0][i], other = values[1][i];
         const bool ends = law.uniform() && std::min(std::fabs(one), std::fabs(other)) >= 1 - 0x1p-53;  // as in kept()
-        mine.not_mirrored += one != -other && !ends;
+        mine.not_mirrored += law.has_mirror(words[0][i]) && one != -other && !ends;
       }
     }
     const std::lock_guard lock(mutex);
@@ -531,7 +533,7 @@ void check_references(const WalkTable& table, const char* path) {
   while (file >> n >> high >> low) {
     numbers.push_back(std::strtoull(n.c_str(), nullptr, 16));
     exact.push_back(Long(std::strtod(high.c_str(), nullptr)) + std::strtod(low.c_str(), nullptr));
-    f[numbers.size() - 1] = std::min(2 * double(numbers.back()), 0x1.fffffffffffffp64);
+    f[numbers.size() - 1] = std::min(double(numbers.back()) / 2, 0x1.fffffffffffffp62);
   }
   if (!hold(numbers.size() > 300 && numbers.size() < kWalkChunk, std::string("quantiles in ") + path)) return;
   table.ratios(f.data(), ratio.data());
@@ -552,6 +554,7 @@ void check_references(const WalkTable& table, const char* path) {
 const WalkTable& table_of([[maybe_unused]] const std::string& target) {
 #if defined(FASTINIT_X86_64)
   if (target == "avx512") return kWalkAvx512;
+  if (target == "avx2_vaes") return kWalkAvx2Vaes;
   if (target == "avx2") return kWalkAvx2;
 #elif defined(FASTINIT_AARCH64)
   if (target == "neon") return kWalkNeon;

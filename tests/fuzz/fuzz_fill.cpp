@@ -191,8 +191,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t n_b
     dimension.memory_stride = -dimension.memory_stride;
   }
 
-  const Task task{bits ? table.bits[generator][size == 8] : table.fill[generator][int(plan.transform)][int(type)],
-                  {data.ConsumeIntegral<std::uint64_t>(), data.ConsumeIntegral<std::uint64_t>()}, plan.parameters};
+  const Task task{bits ? table.bits[size == 8] : table.fill[int(plan.transform)][int(type)],
+                  {data.ConsumeIntegral<std::uint64_t>(), data.ConsumeIntegral<std::uint64_t>(), Generator(generator)},
+                  plan.parameters};
   const int threads = data.ConsumeIntegralInRange(1, 4);
   set_grain(data.ConsumeIntegralInRange<std::size_t>(1, 2000));
 
@@ -201,8 +202,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t n_b
   unsigned char* const end = lowest + extent + std::min<std::size_t>(1024, std::size_t(arena.end() - lowest) - extent);
   std::memset(begin, kUntouched, std::size_t(end - begin));
   std::vector<unsigned char> expected(begin, end);
-  const Kernel reference =
-      bits ? portable.bits[generator][size == 8] : portable.fill[generator][int(plan.transform)][int(type)];
+  const Kernel reference = bits ? portable.bits[size == 8] : portable.fill[int(plan.transform)][int(type)];
   const Dimension none{1, 0, 1};
   const int last = box.n_dimensions - 1;
   const Dimension& along = last >= 0 ? box.dimensions[last] : none;
