@@ -235,6 +235,10 @@ void set_shift(Plan& plan, double shift) {
   plan.parameters.wide.shift = plan.parameters.far.shift = shift;
 }
 
+bool is_small(const Plan& plan, ElementType type) {
+  return type == ElementType::kFloat64 ? plan.parameters.wide.unit != 1 : plan.parameters.narrow.unit != 1;
+}
+
 void set_constant(Plan& plan, double value, ElementType type) {
   plan.constant = true;
   plan.parameters.constant_bits = element_bits(round_nearest(value, format_of(type)), type);
@@ -256,12 +260,12 @@ Transform set_uniform(Constants<Real, Word>& constants, double half) {
   if (slope * end != Real(half)) {
     constants.slope = Real(half);
     constants.unit = 1 / end;
-    return Transform::kSmall;
+    return Transform::kSmallUniform;
   }
   constants.slope = slope;
   const bool free = std::fma(-end, slope, constants.shift) >= constants.bottom &&
                     std::fma(end, slope, constants.shift) <= constants.top;
-  return free ? Transform::kFree : Transform::kUniform;
+  return free ? Transform::kFreeUniform : Transform::kUniform;
 }
 
 void plan_uniform(Plan& plan, double low, double high, ElementType type) {
@@ -280,7 +284,7 @@ void plan_uniform(Plan& plan, double low, double high, ElementType type) {
   plan.transform = type == ElementType::kFloat64 ? set_uniform(plan.parameters.wide, half)
                                                  : set_uniform(plan.parameters.narrow, half);
   // 16-bit values are rounded afterwards, and then their bounds always matter.
-  if (format.precision < 24 && plan.transform == Transform::kFree) plan.transform = Transform::kUniform;
+  if (format.precision < 24 && plan.transform == Transform::kFreeUniform) plan.transform = Transform::kUniform;
 }
 
 // The quantile ends at 6.34 for 32-bit words and at 9.16 for 64-bit words.
@@ -299,8 +303,8 @@ void plan_normal(Plan& plan, double mean, double std, ElementType type) {
   set_bounds(plan, -kInfinity, kInfinity);
   set_scale(plan.parameters.narrow, std);
   set_scale(plan.parameters.wide, std);
-  const bool small = type == ElementType::kFloat64 ? plan.parameters.wide.unit != 1 : plan.parameters.narrow.unit != 1;
-  plan.transform = small ? Transform::kSymmetric : Transform::kNormal;  // without bounds they are the same
+  // Without bounds the symmetric form is the same.
+  plan.transform = is_small(plan, type) ? Transform::kSmallSymmetric : Transform::kNormal;
 }
 
 void plan_truncated(Plan& plan, const Arguments& arguments, bool in_units_of_std, ElementType type) {
@@ -338,10 +342,10 @@ void plan_truncated(Plan& plan, const Arguments& arguments, bool in_units_of_std
     plan.parameters.far.scale = std;
     set_far(plan.parameters, window);
   } else if (window.a == -window.b) {
-    plan.transform = Transform::kSymmetric;
     const Probability beyond = probability_beyond(window.b);
     set_symmetric(plan.parameters.narrow, std, beyond);
     set_symmetric(plan.parameters.wide, std, beyond);
+    plan.transform = is_small(plan, type) ? Transform::kSmallSymmetric : Transform::kSymmetric;
   } else {
     plan.transform = Transform::kNear;
     if (type == ElementType::kFloat64) {

@@ -56,19 +56,13 @@ class Ars {
     }
   }
 
-  // The blocks block, block + step, block + 2 step ..
-  template <int at_once>
-  static FASTINIT_INLINE void from_scratch(Blocks& input, std::uint64_t step, const Blocks (&keys)[rounds + 1],
-                                           std::size_t n, unsigned char* out) {
-    for (; n >= at_once; n -= at_once) {
-      Blocks s[at_once];
-      for (int i = 0; i < at_once; ++i) {
-        s[i] = begin_rounds<0>(input, keys);
-        input = later(input, kVectorBlocks * step);
-      }
-      finish_rounds<0, rounds>(s, keys);
-      for (int i = 0; i < at_once; ++i, out += kVectorBytes) store(out, s[i]);
-    }
+  // `count` states from `next()`.
+  template <int count, class Next>
+  FASTINIT_INLINE void from_scratch(const Next& next, unsigned char* out) const {
+    Blocks s[count];
+    for (int i = 0; i < count; ++i) s[i] = begin_rounds<0>(next(), keys_);
+    finish_rounds<0, rounds>(s, keys_);
+    for (int i = 0; i < count; ++i, out += kVectorBytes) store(out, s[i]);
   }
 
  public:
@@ -99,12 +93,18 @@ class Ars {
   // n vectors of the blocks start, start + step, start + 2 step .. of each start.
   FASTINIT_NOINLINE void spaced(const std::uint64_t* starts, int n_starts, std::uint64_t step, std::size_t n,
                                 unsigned char* out) const {
-    const std::size_t most = n - n % kAtOnce;
-    for (int i = 0; i < n_starts; ++i, out += n * kVectorBytes) {
-      Blocks input = count_blocks(starts[i], step);
-      from_scratch<kAtOnce>(input, step, keys_, n, out);
-      from_scratch<1>(input, step, keys_, n - most, out + most * kVectorBytes);
-    }
+    const Blocks spacing = count_blocks(0, step);
+    Blocks input = later(spacing, starts[0]);
+    std::size_t left = n;
+    const auto next = [&] {
+      if (left == 0) input = later(spacing, *++starts), left = n;
+      const Blocks now = input;
+      --left, input = later(input, kVectorBlocks * step);
+      return now;
+    };
+    std::size_t all = std::size_t(n_starts) * n;
+    for (; all >= kAtOnce; all -= kAtOnce, out += kAtOnce * kVectorBytes) from_scratch<kAtOnce>(next, out);
+    for (; all > 0; --all, out += kVectorBytes) from_scratch<1>(next, out);
   }
 
   // One block, for the published known answers.

@@ -159,15 +159,12 @@ class Loop {
   //     vector c:  column c of the rows 0, 1, 2 ..
   // Writing a few vectors after a few are computed was measured to be nearly as fast as a contiguous fill; a buffer of
   // rows and then its columns was not.
-  static constexpr int kColumns = 4;
+  static constexpr int kColumns = 8;
 
  private:
-  static constexpr int kColumnGroup = 2;  // vectors
   static constexpr int kSteps = kColumns / kOfBlock;  // blocks of a row
-  static constexpr int kUnitRows = kColumnGroup * kVectorBlocks * kOfBlock, kUnitBytes = kUnitRows * E::kBytes;
-  static constexpr int kUnits = int(kTileAcross) / kUnitBytes;
-  static_assert(kTileAcross % kUnitBytes == 0 && kColumns % kOfBlock == 0);
-  static constexpr int kVectors = kUnits * kColumnGroup;  // of the same block of all rows k + i kOfBlock
+  static constexpr int kVectors = int(kTileAcross) / E::kBytes * E::kWords / kLanes32;  // of the rows of a k
+  static_assert(kColumns % kOfBlock == 0 && kOfBlock * kVectors % kGroup == 0);
   using Rows = U32[kOfBlock][kVectors];
 
   // Where the rows k, k + kOfBlock, k + 2 kOfBlock .. begin: in a block of row k, some words into it. (The others begin as
@@ -208,12 +205,12 @@ class Loop {
     }
   }
 
-  // The values of a unit of rows, kOfBlock columns of each.
+  // kOfBlock columns of each row.
   template <bool bypass>
   static FASTINIT_INLINE void put_columns(const unsigned char* values, unsigned char* out, std::ptrdiff_t stride) {
-    for (int i = 0; i < kUnitBytes; i += kVectorBytes) {
+    for (int i = 0; i < int(kTileAcross); i += kVectorBytes) {
       U32 columns[kOfBlock];
-      for (int k = 0; k < kOfBlock; ++k) columns[k] = load(values + k * kUnitBytes + i);
+      for (int k = 0; k < kOfBlock; ++k) columns[k] = load(values + k * int(kTileAcross) + i);
       transpose(columns, typename E::Element());
       for (int c = 0; c < kOfBlock; ++c) put<bypass>(out + c * stride + i, columns[c]);
     }
@@ -231,19 +228,17 @@ class Loop {
       next_blocks(at, tile.row_index, words);
       for (int c = 0; c < kSteps; ++c, out += kOfBlock * tile.stride) {
         if (at.slides) slide(at, before[0], words[c]);
+        alignas(64) unsigned char values[kOfBlock * kTileAcross];
+        const auto* from = reinterpret_cast<const unsigned char*>(words[c]);
+        unsigned char* to = values;
         FASTINIT_ROLLED
-        for (int unit = 0; unit < kUnits; ++unit) {
-          alignas(64) unsigned char values[kOfBlock * kUnitBytes];
-          FASTINIT_ROLLED
-          for (int k = 0; k < kOfBlock; ++k) {
-            const auto* const from = reinterpret_cast<const unsigned char*>(words[c][k] + unit * kColumnGroup);
-            transform_group<T, E, false, kColumnGroup>(transform, from, values + k * kUnitBytes);
-          }
-          if (bypass) {
-            put_columns<true>(values, out + unit * kUnitBytes, tile.stride);
-          } else {
-            put_columns<false>(values, out + unit * kUnitBytes, tile.stride);
-          }
+        for (int v = 0; v < kOfBlock * kVectors; v += kGroup, from += kGroup * kVectorBytes, to += kGroupBytes) {
+          transform_group<T, E, false, kGroup>(transform, from, to);
+        }
+        if (bypass) {
+          put_columns<true>(values, out, tile.stride);
+        } else {
+          put_columns<false>(values, out, tile.stride);
         }
       }
     }
@@ -336,22 +331,26 @@ using KeptUniform = Uniform<T, UniformForm::kKept>;
 template <class T>
 using SmallUniform = Uniform<T, UniformForm::kSmall>;
 template <class T>
-using Normal = Symmetric<T, false>;
+using Normal = Symmetric<T, false, false>;
 template <class T>
-using Bounded = Symmetric<T, true>;
+using Bounded = Symmetric<T, true, false>;
+template <class T>
+using SmallBounded = Symmetric<T, true, true>;
 
 constexpr KernelTable make_table(const char* target) {
   KernelTable table{};
   table.target = target;
   list<KeptUniform>(table, Transform::kUniform);
-  list<SmallUniform>(table, Transform::kSmall);
+  list<SmallUniform>(table, Transform::kSmallUniform);
   list<Normal>(table, Transform::kNormal);
   list<Bounded>(table, Transform::kSymmetric);
+  list<SmallBounded>(table, Transform::kSmallSymmetric);
   list<Near>(table, Transform::kNear);
   list<Far>(table, Transform::kFar);
   // Values of 16 bits are always kept: rounding may carry them to a bound.
-  table.fill[int(Transform::kFree)][int(ElementType::kFloat32)] = fill<Uniform<Narrow, UniformForm::kFree>, Float32>;
-  table.fill[int(Transform::kFree)][int(ElementType::kFloat64)] = fill<Uniform<Wide, UniformForm::kFree>, Float64>;
+  auto& free = table.fill[int(Transform::kFreeUniform)];
+  free[int(ElementType::kFloat32)] = fill<Uniform<Narrow, UniformForm::kFree>, Float32>;
+  free[int(ElementType::kFloat64)] = fill<Uniform<Wide, UniformForm::kFree>, Float64>;
   table.bits[0] = fill<Bits, Float32>;
   table.bits[1] = fill<Bits, Float64>;  // the same bytes: words are little-endian
   table.constant[0] = repeat<std::uint16_t>;

@@ -46,7 +46,7 @@ class Uniform {
 // The normal, and the truncated normal whose window is as wide on either side. The word is a signed number, from the
 // median; what it lacks of the greatest one counts from the window's end. So both the smallest tail probabilities and the
 // smallest values keep their relative precision.
-template <class T, bool bounded>
+template <class T, bool bounded, bool small>
 class Symmetric {
   using U = typename T::U;
   using F = typename T::F;
@@ -72,7 +72,7 @@ class Symmetric {
     quantile_(f, values);
     for (int v = 0; v < group; ++v) {
       F s = from_signed(words[v]);
-      if constexpr (bounded) s = s * unit_;
+      if constexpr (small) s = s * unit_;
       values[v] = fma(values[v], s, mean_);
       if constexpr (bounded) values[v] = keep_between(bottom_, top_, values[v]);
     }

@@ -123,8 +123,8 @@ def octaves(function: Callable[[mpf], mpf], first: int, last: int) -> list[list[
     pieces = []
     for e in range(first, last + 1):
 
-        def value(t: mpf, scale: mpf = mpf(2) ** e) -> mpf:
-            return function(scale * (mpf(3) / 2 - 2 * t))
+        def value(t: mpf, e: int = e) -> mpf:
+            return function(mpf(2) ** e * (mpf(3) / 2 - 2 * t))
 
         coefficients, error = fit_tied(value, mpf(1) / 4, F32_COEFFICIENTS)
         if error * 2**24 > F32_ERROR:
