@@ -42,11 +42,11 @@ constexpr typename T::Real power(int e) {  // 2^e for |e| < 64
 
 // f's place within its piece. float32: the piece's middle less the mantissa, both halved, so that the last two
 // coefficients can be one number (the quantile's derivatives grow as those of 1 / f, by about one for each such step).
-inline F32 place_in_piece(U32 f) {
+FASTINIT_INLINE F32 place_in_piece(U32 f) {
   return splat(0.75f) - float_of_bits(and_or(f, splat(std::uint32_t(0x007FFFFF)), splat(power_bits<Narrow>(-1))));
 }
 // float64: the mantissa less 5/4 or 7/4.
-inline F64 place_in_piece(U64 f) {
+FASTINIT_INLINE F64 place_in_piece(U64 f) {
   constexpr std::uint64_t below = (std::uint64_t(1) << Wide::kPieceShift) - 1;
   return float_of_bits(and_or(f, splat(below), splat(power_bits<Wide>(0)))) - splat(1.25);
 }

@@ -1,11 +1,12 @@
-// The vector vocabulary in plain C++: four 32-bit lanes, two 64-bit lanes, AES by table lookups, std::fma. It runs
-// anywhere and is the twin that every other vector_*.hpp is compared with; it also says what each word means.
+// The vector vocabulary in plain C++: four 32-bit lanes, two 64-bit lanes, AES by table lookups. It runs anywhere and is
+// the twin that every other vector_*.hpp is compared with; it also says what each word means.
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
+#include "kernels/contract.hpp"
 #include "kernels/rounding.hpp"
 
 namespace fastinit {
@@ -22,7 +23,7 @@ struct F32 {
   float lane[kLanes32];
 };
 struct Mask32 {
-  bool lane[kLanes32];
+  std::uint32_t lane[kLanes32];  // all ones, or 0
 };
 struct U64 {
   std::uint64_t lane[kLanes64];
@@ -87,7 +88,28 @@ inline F64 operator+(F64 a, F64 b) { FASTINIT_EACH(F64, a.lane[i] + b.lane[i]); 
 inline F32 operator*(F32 a, F32 b) { FASTINIT_EACH(F32, a.lane[i] * b.lane[i]); }
 inline F64 operator*(F64 a, F64 b) { FASTINIT_EACH(F64, a.lane[i] * b.lane[i]); }
 inline F64 operator/(F64 a, F64 b) { FASTINIT_EACH(F64, a.lane[i] / b.lane[i]); }
-inline F32 fma(F32 a, F32 b, F32 c) { FASTINIT_EACH(F32, std::fma(a.lane[i], b.lane[i], c.lane[i])); }
+inline bool any(Mask32 m) {
+  std::uint64_t halves[2];
+  std::memcpy(halves, &m, sizeof(halves));
+  return (halves[0] | halves[1]) != 0;
+}
+// fma rounds a b + c once. Without an instruction for it std::fma is a call of libm for each lane, and a slow one.
+inline FASTINIT_NOINLINE F32 fma_of_libm(F32 a, F32 b, F32 c) {
+  FASTINIT_EACH(F32, std::fma(a.lane[i], b.lane[i], c.lane[i]));
+}
+// In double the product is exact, and the sum is off by half of its last place at most. If all within a place of it, on
+// either side, rounds to the same float, that one is right; else, some once in 2^27, a midpoint of two floats is near.
+FASTINIT_INLINE F32 fma(F32 a, F32 b, F32 c) {
+  double sum[kLanes32];
+  F32 low, high;
+  Mask32 differ;
+  for (int i = 0; i < kLanes32; ++i) sum[i] = double(a.lane[i]) * double(b.lane[i]) + double(c.lane[i]);
+  for (int i = 0; i < kLanes32; ++i) low.lane[i] = float(sum[i] * (1 - 0x1p-52));
+  for (int i = 0; i < kLanes32; ++i) high.lane[i] = float(sum[i] * (1 + 0x1p-52));
+  for (int i = 0; i < kLanes32; ++i) differ.lane[i] = low.lane[i] != high.lane[i] ? 0xFFFFFFFF : 0;
+  if (any(differ)) [[unlikely]] return fma_of_libm(a, b, c);
+  return low;
+}
 inline F64 fma(F64 a, F64 b, F64 c) { FASTINIT_EACH(F64, std::fma(a.lane[i], b.lane[i], c.lane[i])); }
 // of numbers that are not NaN nor zeros
 inline F32 smaller(F32 a, F32 b) { FASTINIT_EACH(F32, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
@@ -132,7 +154,7 @@ inline F64 from_signed(U64 a) { FASTINIT_EACH(F64, double(std::int64_t(a.lane[i]
 inline F32 from_unsigned(U32 a) { FASTINIT_EACH(F32, float(a.lane[i])); }
 inline F64 from_unsigned(U64 a) { FASTINIT_EACH(F64, double(a.lane[i])); }
 // At most 2^(B-1), rounded and kept below that.
-inline F32 from_tail(U32 a) { return smaller(from_unsigned(a), splat(0x1.fffffep30f)); }
+inline F32 from_tail(U32 a) { return from_signed(lesser(a, splat(std::uint32_t(0x7FFFFF80)))); }
 inline F64 from_tail(U64 a) { return smaller(from_unsigned(a), splat(0x1.fffffffffffffp62)); }
 struct WidePair {
   U64 low, high;
@@ -146,9 +168,8 @@ inline F32 narrow(F64 low, F64 high) {
 // --- masks
 inline Mask64 is_less(F64 a, F64 b) { FASTINIT_EACH(Mask64, a.lane[i] < b.lane[i]); }
 // unsigned
-inline Mask32 is_less(U32 a, U32 b) { FASTINIT_EACH(Mask32, a.lane[i] < b.lane[i]); }
+inline Mask32 is_less(U32 a, U32 b) { FASTINIT_EACH(Mask32, a.lane[i] < b.lane[i] ? 0xFFFFFFFF : 0); }
 inline Mask64 is_less(U64 a, U64 b) { FASTINIT_EACH(Mask64, a.lane[i] < b.lane[i]); }
-inline bool any(Mask32 m) { return m.lane[0] || m.lane[1] || m.lane[2] || m.lane[3]; }
 inline bool any(Mask64 m) { return m.lane[0] || m.lane[1]; }
 inline U32 select(Mask32 m, U32 yes, U32 no) { FASTINIT_EACH(U32, m.lane[i] ? yes.lane[i] : no.lane[i]); }
 inline U64 select(Mask64 m, U64 yes, U64 no) { FASTINIT_EACH(U64, m.lane[i] ? yes.lane[i] : no.lane[i]); }
@@ -327,42 +348,39 @@ constexpr SubstitutionBox make_substitution_box() {
   box.of[0] = 0x63;
   return box;
 }
-struct RoundTable {
-  std::uint32_t of[256];
+struct RoundTables {
+  std::uint32_t of_row[4][256];  // what a byte of each row of the state contributes to its new column
 };
-// SubBytes and MixColumns of a byte in row 0: column (2, 1, 1, 3) times its substitute. Other rows are rotations.
-constexpr RoundTable make_round_table() {
-  RoundTable table{};
+constexpr std::uint32_t to_row(std::uint32_t x, int row) { return row > 0 ? x << 8 * row | x >> (32 - 8 * row) : x; }
+// SubBytes and MixColumns: column (2, 1, 1, 3) times the substitute, moved down by the byte's row.
+constexpr RoundTables make_round_tables() {
+  RoundTables tables{};
   const SubstitutionBox box = make_substitution_box();
   for (int i = 0; i < 256; ++i) {
     const std::uint32_t s = box.of[i];
     const std::uint32_t s2 = (s << 1 ^ (s & 0x80 ? 0x1B : 0)) & 0xFF;
-    table.of[i] = s2 | s << 8 | s << 16 | (s2 ^ s) << 24;
+    for (int row = 0; row < 4; ++row) tables.of_row[row][i] = to_row(s2 | s << 8 | s << 16 | (s2 ^ s) << 24, row);
   }
-  return table;
+  return tables;
 }
-constexpr SubstitutionBox kSubstitutionBox = make_substitution_box();
-constexpr RoundTable kRoundTable = make_round_table();
+// SubBytes alone.
+constexpr RoundTables make_last_round_tables() {
+  RoundTables tables{};
+  const SubstitutionBox box = make_substitution_box();
+  for (int i = 0; i < 256; ++i) {
+    for (int row = 0; row < 4; ++row) tables.of_row[row][i] = to_row(box.of[i], row);
+  }
+  return tables;
+}
+constexpr RoundTables kRoundTables = make_round_tables();
+constexpr RoundTables kLastRoundTables = make_last_round_tables();
 
-inline std::uint32_t rotate_left(std::uint32_t x, int n) { return x << n | x >> (32 - n); }
 // ShiftRows: row r of column c comes from column c + r.
-inline U32 aes_round(U32 s, U32 key) {
+FASTINIT_INLINE U32 aes_round(const RoundTables& tables, U32 s, U32 key) {
   U32 result;
   for (int c = 0; c < 4; ++c) {
-    result.lane[c] = kRoundTable.of[s.lane[c] & 0xFF] ^
-                     rotate_left(kRoundTable.of[s.lane[(c + 1) & 3] >> 8 & 0xFF], 8) ^
-                     rotate_left(kRoundTable.of[s.lane[(c + 2) & 3] >> 16 & 0xFF], 16) ^
-                     rotate_left(kRoundTable.of[s.lane[(c + 3) & 3] >> 24], 24) ^ key.lane[c];
-  }
-  return result;
-}
-inline U32 aes_last_round(U32 s, U32 key) {
-  U32 result;
-  for (int c = 0; c < 4; ++c) {
-    result.lane[c] = (std::uint32_t(kSubstitutionBox.of[s.lane[c] & 0xFF]) |
-                      std::uint32_t(kSubstitutionBox.of[s.lane[(c + 1) & 3] >> 8 & 0xFF]) << 8 |
-                      std::uint32_t(kSubstitutionBox.of[s.lane[(c + 2) & 3] >> 16 & 0xFF]) << 16 |
-                      std::uint32_t(kSubstitutionBox.of[s.lane[(c + 3) & 3] >> 24]) << 24) ^
+    result.lane[c] = tables.of_row[0][s.lane[c] & 0xFF] ^ tables.of_row[1][s.lane[(c + 1) & 3] >> 8 & 0xFF] ^
+                     tables.of_row[2][s.lane[(c + 2) & 3] >> 16 & 0xFF] ^ tables.of_row[3][s.lane[(c + 3) & 3] >> 24] ^
                      key.lane[c];
   }
   return result;
@@ -372,15 +390,19 @@ inline U32 aes_last_round(U32 s, U32 key) {
 template <int n, std::size_t n_keys>
 Blocks begin_rounds(Blocks input, const Blocks (&keys)[n_keys]) {
   U32 s = input.state ^ keys[0].state;
-  for (int r = 1; r <= n; ++r) s = aes_round(s, keys[r].state);
+  for (int r = 1; r <= n; ++r) s = aes_round(kRoundTables, s, keys[r].state);
   return {s};
 }
-// The other rounds, the last one without MixColumns, of several states at once.
+// The other rounds, the last one without MixColumns, of several states at once: two by two here, since a round waits for
+// the one before (by four the registers do not suffice).
 template <int done, int rounds, int n>
-void finish_rounds(Blocks (&s)[n], const Blocks (&keys)[rounds + 1]) {
-  for (int i = 0; i < n; ++i) {
-    for (int r = done + 1; r < rounds; ++r) s[i].state = aes_round(s[i].state, keys[r].state);
-    s[i].state = aes_last_round(s[i].state, keys[rounds].state);
+FASTINIT_INLINE void finish_rounds(Blocks (&s)[n], const Blocks (&keys)[rounds + 1]) {
+  constexpr int kTogether = n % 2 == 0 ? 2 : 1;
+  for (int i = 0; i < n; i += kTogether) {
+    for (int r = done + 1; r <= rounds; ++r) {
+      const RoundTables& tables = r < rounds ? kRoundTables : kLastRoundTables;
+      for (int k = i; k < i + kTogether; ++k) s[k].state = aes_round(tables, s[k].state, keys[r].state);
+    }
   }
 }
 
