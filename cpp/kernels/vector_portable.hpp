@@ -1,5 +1,5 @@
-// The vector vocabulary in plain C++: four 32-bit lanes, two 64-bit lanes, AES by table lookups. It runs anywhere and is
-// the twin that every other vector_*.hpp is compared with; it also says what each word means.
+// The vector vocabulary in plain C++: four 32-bit lanes, two 64-bit lanes, AES by table lookups. It runs anywhere and
+// is the twin that every other vector_*.hpp is compared with; it also says what each word means.
 #pragma once
 
 #include <cmath>
@@ -393,8 +393,8 @@ Blocks begin_rounds(Blocks input, const Blocks (&keys)[n_keys]) {
   for (int r = 1; r <= n; ++r) s = aes_round(kRoundTables, s, keys[r].state);
   return {s};
 }
-// The other rounds, the last one without MixColumns, of several states at once: two by two here, since a round waits for
-// the one before (by four the registers do not suffice).
+// The other rounds, the last one without MixColumns, of several states at once: here two by two, since a round waits
+// for the one before. (Four by four, the registers do not suffice.)
 template <int done, int rounds, int n>
 FASTINIT_INLINE void finish_rounds(Blocks (&s)[n], const Blocks (&keys)[rounds + 1]) {
   constexpr int kTogether = n % 2 == 0 ? 2 : 1;

@@ -67,7 +67,9 @@ void compare(const char* name, int n, Make make) {
 
 int main() {
   constexpr int kMany = 1000000;
-  compare("any numbers", kMany, [](float& a, float& b, float& c) { a = any_float(), b = any_float(), c = any_float(); });
+  compare("any numbers", kMany, [](float& a, float& b, float& c) {
+    a = any_float(), b = any_float(), c = any_float();
+  });
   compare("alike", kMany, [](float& a, float& b, float& c) {
     a = float_between(-3, 3), b = float_between(-3, 3), c = float_between(-6, 6);
   });
