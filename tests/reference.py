@@ -1,4 +1,4 @@
-"""The stream format, version 1, in NumPy: slow, scalar where that is plainer, bit for bit.
+"""The stream format, version 2, in NumPy: slow, scalar where that is plainer, bit for bit.
 
 Written from docs/stream-format.md and cpp/tables/quantile_tables.csv alone; section titles below are that page's.
 It owes nothing to the C++ code and imports no fastinit: the two agree only because both follow the page. Words come
@@ -354,23 +354,27 @@ def tables() -> dict[str, list[tuple[float, ...]]]:
     return result
 
 
-FIRST_OCTAVE = {"normal_f32": -14, "normal_f64": -70, "far": 3}
+FIRST_OCTAVE = {"normal_f32": -16, "normal_f64": -72, "far": 3}
 
 
 def _scalar_piece(table: str, f: float) -> tuple[int, float]:
     """The piece of f and its t; f > 0."""
     mantissa, exponent = math.frexp(f)
-    octave, m = exponent - 1, 2 * mantissa
+    octave, m = exponent - 1 - FIRST_OCTAVE[table], 2 * mantissa
+    if table == "normal_f32":
+        return octave, 0.75 - m / 2
     half = 1 if m >= 1.5 else 0
-    return 2 * (octave - FIRST_OCTAVE[table]) + half, m - 1.25 - half / 2
+    return 2 * octave + half, m - 1.25 - half / 2
 
 
 def _pieces(table: str, f: Array) -> tuple[npt.NDArray[np.intp], Array]:
     """_scalar_piece, for arrays."""
     mantissa, exponent = np.frexp(f)
-    octave, m = exponent.astype(np.intp) - 1, mantissa + mantissa
+    octave, m = exponent.astype(np.intp) - 1 - FIRST_OCTAVE[table], mantissa + mantissa
+    if table == "normal_f32":
+        return octave, np.float32(0.75) - mantissa
     half = (m >= 1.5).astype(np.intp)
-    return 2 * (octave - FIRST_OCTAVE[table]) + half, m - m.dtype.type(1.25) - half.astype(m.dtype) / m.dtype.type(2)
+    return 2 * octave + half, m - 1.25 - half / 2
 
 
 def _scalar_polynomial(table: str, piece: int, t: float) -> float:
@@ -384,22 +388,26 @@ def _scalar_polynomial(table: str, piece: int, t: float) -> float:
     return value
 
 
-def _polynomial(table: str, piece: npt.NDArray[np.intp], t: Array) -> Array:
-    """P(t), each with the coefficients of its piece, by Horner's rule in the type of t."""
-    rows = np.array(tables()[table]).astype(t.dtype)
+def _polynomial(table: str, piece: npt.NDArray[np.intp], t: Array, scale: float = 1.0) -> Array:
+    """P(t), each with the coefficients of its piece, times scale, by Horner's rule in the type of t."""
+    rows = (np.array(tables()[table]) * scale).astype(t.dtype)
     if piece.size and not (piece.min() >= 0 and piece.max() < len(rows)):
         raise IndexError(f"pieces {piece.min()} .. {piece.max()} of table {table}")
     c = rows[piece]
     value: Array = c[..., -1]
+    if table == "normal_f32":  # the last coefficient is also that of the next power
+        value = _fma(value, t, value, t.dtype)
     for k in range(c.shape[-1] - 2, -1, -1):
         value = _fma(value, t, c[..., k], t.dtype)
     return value
 
 
-def ratio(f: Array) -> Array:
-    """R(f): the quantile at p = f / 2^(B+2), over h = 1/2 - p, in the type of f."""
-    table = "normal_f32" if f.dtype == np.float32 else "normal_f64"
-    return _polynomial(table, *_pieces(table, f))
+def ratio(f: Array, scale: float) -> Array:
+    """R'(f): the quantile at p = f / 2^B, over h = 1/2 - p, times scale, in the type of f."""
+    with np.errstate(under="ignore"):
+        if f.dtype == np.float32:
+            return _polynomial("normal_f32", *_pieces("normal_f32", f), scale)
+        return _polynomial("normal_f64", *_pieces("normal_f64", f)) * scale
 
 
 def ratio64(f: float) -> float:
@@ -410,49 +418,42 @@ def ratio64(f: float) -> float:
 # --- Normal (mean, std) -----------------------------------------------------------------------------------------------
 
 
-def _scale_and_shift(x: Array, sign: Array, mean: float, std: float, unit: float) -> Array:
+def _top(bits: int) -> Any:
+    """The largest number of the working type below N / 2."""
+    real = np.dtype(f"float{bits}").type
+    return np.nextafter(real(2.0 ** (bits - 1)), real(0))
+
+
+def _fma_with_mean(x: Array, h: Array, mean: float) -> Array:
+    """RN(x h + M)."""
     working = x.dtype
-    mean_w, std_w = (working.type(round_to(v, working.name)) for v in (mean, std))
     with np.errstate(all="ignore"):
-        return _fma(x, sign * (std_w / working.type(unit)), mean_w, working)
+        return _fma(x, h, working.type(round_to(mean, working.name)), working)
 
 
-class Ramps(NamedTuple):
-    """f and h as linear functions of an integer that a word holds, counted from the tail and from the median; all in
-    the working type. h is in units of 1 / unit."""
-
-    start: Any
-    step: Any
-    median: Any
-    pace: Any
-    unit: float = 1.0
-
-
-def _mirrored(w: Array, ramps: Ramps, mean: float, std: float) -> Array:
-    """The top bit of a word is the sign, the others count from the tails inwards."""
+def _mirrored(w: Array, start: Any, step: Any, mean: float, width: float) -> Array:
+    """A word is a signed integer, whose sign is that of the element; its distance from the largest counts from the
+    tails inwards, f = start + step k."""
     bits = 8 * w.dtype.itemsize
     working = np.dtype(f"float{bits}")
-    start, step, median, pace, unit = ramps
-    most = w.dtype.type(2 ** (bits - 1) - 1)
-    k = w & most
-    f = _fma(k.astype(working), step, start, working)
-    h = _fma((most - k).astype(working), pace, median, working)
-    sign = np.where(w > most, working.type(-1), working.type(1))
-    with np.errstate(under="ignore"):
-        x = ratio(f) * h
-    return _scale_and_shift(x, sign, mean, std, unit)
+    negative = w > w.dtype.type(2 ** (bits - 1) - 1)
+    distance = np.where(negative, ~w + w.dtype.type(1), w)
+    top = _top(bits)
+    k = np.minimum(w.dtype.type(2 ** (bits - 1)) - distance, w.dtype.type(top))
+    f = np.maximum(_fma(k.astype(working), step, start, working), working.type(0.5))
+    least, u = (2.0**-60, 64) if bits == 32 else (2.0**-900, 256)
+    u = u if width < least else 0
+    g = w.view(f"int{bits}").astype(working) * working.type(2.0**-u)
+    return _fma_with_mean(ratio(f, width * 2.0 ** (u - bits)), g, mean)
 
 
 def normal(w: Array, dtype: npt.DTypeLike, mean: float, std: float) -> Array:
     """Elements normal with this mean and standard deviation."""
-    element, working, bits = _types(w, dtype)
+    element, working, _ = _types(w, dtype)
     mean, std = float(mean), float(std)
     if std == 0:
         return _constant(w, mean, element, working)
-    real = working.type
-    below_4 = np.nextafter(real(4), real(0))
-    ramps = Ramps(start=real(2), step=below_4, median=real(2.0 ** -(bits + 1)), pace=real(2.0**-bits))
-    return _narrow(_mirrored(w, ramps, mean, std), element)
+    return _narrow(_mirrored(w, 0, 1, mean, std), element)
 
 
 # --- Truncated normal (mean, std, low, high) --------------------------------------------------------------------------
@@ -479,13 +480,13 @@ def _search(low: float, high: float, goes_up: Callable[[float], bool]) -> tuple[
 
 
 def tail64(f: float) -> float:
-    """F(f): the quantile at p = f 2^-66."""
-    return ratio64(f) * fma_scalar(-f, 2.0**-66, 0.5)
+    """F(f): the quantile at p = f 2^-64."""
+    return ratio64(f) * fma_scalar(-f, 2.0**-64, 0.5)
 
 
 def centre64(c: float) -> float:
     """C(c): the quantile at p = 1/2 - c."""
-    return ratio64(fma_scalar(-c, 2.0**66, 2.0**65 - 2.0**12)) * c
+    return ratio64(fma_scalar(-c, 2.0**64, 2.0**63 - 2.0**10)) * c
 
 
 def far64(level: float) -> float:
@@ -499,40 +500,37 @@ def tail_and_centre(x: float) -> tuple[float, float]:
     if x == 0:
         return 0.5, 0.0
     if x >= QUARTILE:
-        if x > tail64(2.0**-70):
+        if x > tail64(2.0**-72):
             return 0.0, 0.5
-        q = _search(2.0**-70, 2.0**64, lambda f: tail64(f) > x)[1] * 2.0**-66
+        q = _search(2.0**-72, 2.0**62, lambda f: tail64(f) > x)[1] * 2.0**-64
         return q, 0.5 - q
     c = _search(0.0, 0.25, lambda c: centre64(c) < x)[1]
     return 0.5 - c, c
 
 
-def _top(bits: int) -> Any:
-    """The largest number of the working type below 2 N."""
-    real = np.dtype(f"float{bits}").type
-    return np.nextafter(real(2.0 ** (bits + 1)), real(0))
+class SymmetricSetup(NamedTuple):
+    """f as a linear function of the integer that counts from the tails, in the working type, and the probability of
+    the window."""
+
+    start: Any
+    step: Any
+    probability: float
 
 
-def _unit(probability: float) -> float:
-    return 2.0**64 if probability < 2.0**-60 else 1.0
-
-
-def symmetric_setup(b: float, bits: int) -> Ramps:
+def symmetric_setup(b: float, bits: int) -> SymmetricSetup:
     """The parameters of the symmetric form for the window [-b, b] in standard deviations."""
-    n = 2.0**bits
     working = np.dtype(f"float{bits}")
     real, top = working.type, _top(bits)
     q, c = tail_and_centre(b)
-    start = min(real(q * (4 * n) + 4 * c), top)
-    step = min(real(8 * c), (top - start) / real(n / 2))
-    while _fma(n / 2, step, start, working) > top:
+    start = min(real(q * 2.0**bits), top)
+    step = min(real(2 * c), (top - start) / top)
+    while _fma(top, step, start, working) > top:
         step = np.nextafter(step, real(0))
-    unit = _unit(c)
-    return Ramps(start, step, median=real(c / n * unit), pace=real(2 * c / n * unit), unit=unit)
+    return SymmetricSetup(start, step, 2 * c)
 
 
 class NearSetup(NamedTuple):
-    """What the near form needs beside the words, in the working type. h is in units of 1 / unit."""
+    """What the near form needs beside the words, in the working type. h is in units of 1 / unit, f counts 1 / N."""
 
     w0: int
     start_l: Any
@@ -557,14 +555,15 @@ def near_setup(a: float, b: float, bits: int) -> NearSetup:
     else:
         d = cb - ca if a < QUARTILE else qa - qb
     g = d / (2 * n)
-    share, unit = w0 / n, _unit(d)
+    share = w0 / n
+    unit = 2.0**64 if d < 2.0**-60 else 1.0
     return NearSetup(
         w0=w0,
-        start_l=real(qa * (4 * n) + 2 * d),
-        start_u=real(qb * (4 * n) + 2 * d),
+        start_l=real(qa * n + d / 2),
+        start_u=real(qb * n + d / 2),
         median_l=real((fma_scalar(-d, share, ca) + g) * unit),
         median_u=real((fma_scalar(d, share, -ca) + g if a < 0 else ca + g) * unit),
-        step=real(4 * d),
+        step=real(d),
         pace=real(d / n * unit),
         unit=unit,
     )
@@ -581,9 +580,7 @@ def _near(w: Array, a: float, b: float, flip: bool, mean: float, std: float) -> 
     f = np.minimum(_fma(n.astype(working), step, np.where(upper, start_u, start_l), working), _top(bits))
     h = _fma(d.astype(working), pace, np.where(upper, median_u, median_l), working)
     sign = np.where(upper != flip, working.type(1), working.type(-1))
-    with np.errstate(under="ignore"):
-        x = ratio(f) * h
-    return _scale_and_shift(x, sign, mean, std, unit)
+    return _fma_with_mean(ratio(f, std / unit), sign * h, mean)
 
 
 def minus_log(r: float, y: float) -> float:
@@ -680,7 +677,8 @@ def truncated(
         with np.errstate(all="ignore"):
             y = _far(w, a, b, flip, mean, std).astype(working)
     elif alpha == -beta:
-        y = _mirrored(w, symmetric_setup(beta, bits), mean, std)
+        start, step, probability = symmetric_setup(beta, bits)
+        y = _mirrored(w, start, step, mean, std * probability)
     else:
         y = _near(w, a, b, flip, mean, std)
     return _narrow(_bound(y, bottom, top), element)

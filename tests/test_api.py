@@ -384,7 +384,9 @@ def test_show_config(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == ""
     assert config["target"] in config["targets_found"]
     assert set(config["targets_found"]) <= set(config["targets_built"])
-    assert config["stream_format"] == _core.stream_format
+    assert config["stream_format"] == _core.stream_format == 2
+    page = pathlib.Path(__file__).parent.parent / "docs" / "stream-format.md"
+    assert page.read_text().startswith("# The stream format, version 2\n")
     json.dumps(config)
     assert fastinit.show_config() is None
     printed = capsys.readouterr().out

@@ -239,8 +239,8 @@ def test_every_combination_has_a_frozen_digest() -> None:
 
 @pytest.mark.parametrize(("rng", "name", "dtype_name", "digests"), DIGESTS)
 def test_frozen_digests(target: str, rng: Any, name: str, dtype_name: str, digests: list[str]) -> None:
-    """A change of any is a new version of the stream format. (Thread counts are core_test's part: such small
-    calls run on one thread.)"""
+    """A change of any would be version 3 of the stream format, beside version 2. (Thread counts are core_test's part:
+    such small calls run on one thread.)"""
     seed, stream, shape = 0x0123456789ABCDEF, 0xFEDCBA9876543210, (2**63,)
     for first, digest in zip(DIGEST_FIRSTS, digests, strict=True):
         crc = 0

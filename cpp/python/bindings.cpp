@@ -33,7 +33,7 @@
 namespace fastinit {
 namespace {
 
-constexpr int kStreamFormat = 1;
+constexpr int kStreamFormat = 2;
 // Below this many elements giving up the GIL costs more than it brings.
 constexpr std::size_t kReleaseGil = 32768;
 
