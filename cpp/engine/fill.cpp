@@ -6,8 +6,10 @@
 #include <functional>
 
 #include "engine/environment.hpp"
+#include "engine/fresh.hpp"
 #include "engine/memory.hpp"
 #include "engine/pool.hpp"
+#include "engine/tiling.hpp"
 
 namespace fastinit {
 namespace {
@@ -21,10 +23,8 @@ constexpr std::size_t kTrialElements = std::size_t(1) << 14;
 constexpr std::uint64_t kNanosecondsPerHelper = 80'000;
 // Stores go past the caches from this size on. A smaller buffer is likely to be in a cache, from before or for whoever
 // reads the values next, and then these stores are slower than ordinary ones (docs/performance.md).
-// (Nor from memory that the OS has not given yet: it is cleared when first touched, and is then in a cache.)
+// Nor do they in fresh memory: the OS clears a page when it is first touched, and the page is then in a cache.
 constexpr std::size_t kBypassBytes = std::size_t(32) << 20;
-// Of such fresh memory so much is asked for at a time, and filled while it is in a cache.
-constexpr std::size_t kFreshBytes = std::size_t(256) << 10;
 
 std::atomic<std::size_t> grain{0};  // 0: by time
 
@@ -53,9 +53,6 @@ void do_parts(std::size_t n, int threads, const Part& part) {
   };
   in_parallel(n, threads, std::cref(protect));
 }
-
-// How many steps take one through n elements, if the first step is shorter by `skipped`.
-std::size_t steps(std::size_t n, std::size_t skipped, std::size_t step) { return (skipped + n + step - 1) / step; }
 
 // --- a contiguous line
 
@@ -95,98 +92,7 @@ void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
   do_parts(parts, threads, [&](std::size_t k) { fill_stretch(begin(k), begin(k + 1)); });
 }
 
-// --- any strides: tiles of rows
-
-// Elements of a tile of long rows: some ten microseconds' work, so that what a kernel does once for a tile does not
-// count. A tile of several rows that go through the kernel's buffer is a few buffers long, for the same reason.
-constexpr std::size_t kElementsPerTile = std::size_t(1) << 16;
-constexpr std::size_t kLongRow = 4 * kTileAlong;
-
-struct Tiling {
-  unsigned char* data;
-  std::uint64_t first;
-  Dimension along{1, 0, 1};   // the rows' own dimension
-  Dimension across{1, 0, 0};  // the dimension of a tile's rows
-  Dimension outer[kMaxDimensions];
-  int n_outer = 0;
-  std::size_t row = 1, rows = 1;  // extents of a tile
-  std::size_t skipped = 0;        // rows that the first tile lacks, so that the others begin at a cache line
-  std::size_t n_along = 1, n_across = 1, n_tiles = 1;
-
-  explicit Tiling(const Box& box) : data(box.data), first(box.first) {
-    for (int i = 0; i < box.n_dimensions; ++i) outer[n_outer++] = box.dimensions[i];
-    take(along, [](const Dimension& d) { return d.index_stride == 1; });
-    const auto is = [&box](std::ptrdiff_t stride) { return stride == std::ptrdiff_t(box.element_bytes); };
-    std::size_t densest = ~std::size_t(0);
-    for (int i = 0; i < n_outer; ++i) densest = std::min(densest, size_of(outer[i].memory_stride));
-    const auto is_densest = [=](const Dimension& d) { return size_of(d.memory_stride) == densest; };
-    // A tile has several rows if they are denser in memory across than along; if they are short, best such that follow
-    // each other in index; if the elements of each lie side by side. A long row of spaced elements is a tile by itself.
-    if (along.n == 1 || densest < size_of(along.memory_stride)) {
-      take(across, is_densest);
-    } else if (along.n > kShortRow) {
-      if (is(along.memory_stride)) take(across, is_densest);
-    } else if (!take(across, [this](const Dimension& d) { return d.index_stride == along.n; })) {
-      take(across, is_densest);
-    }
-    const bool consecutive = across.index_stride == along.n && along.n <= kShortRow;
-    if (across.memory_stride < 0 && !consecutive) {  // the other way round
-      data += across.memory_stride * std::ptrdiff_t(across.n - 1);
-      first += across.index_stride * (across.n - 1);
-      across = {across.n, -across.memory_stride, 0 - across.index_stride};
-    }
-    if (consecutive) {
-      row = along.n;
-      rows = kTileBuffer / 8 / along.n / kShortRow * kShortRow;
-    } else if (is(along.memory_stride) || across.n == 1) {
-      row = std::min(along.n, kElementsPerTile);
-      rows = kElementsPerTile / row;
-    } else {
-      row = std::min(along.n, kLongRow);
-      rows = kTileAcross / box.element_bytes;
-    }
-    if (is(across.memory_stride)) skipped = reinterpret_cast<std::uintptr_t>(data) % kTileAcross / box.element_bytes;
-    n_along = steps(along.n, 0, row);
-    n_across = steps(across.n, skipped, rows);
-    n_tiles = n_along * n_across;
-    for (int i = 0; i < n_outer; ++i) n_tiles *= outer[i].n;
-  }
-
-  Tile tile(std::size_t number) const {
-    // Tiles are numbered across first: neighbours in memory follow each other.
-    const std::size_t across_step = number % n_across * rows;
-    number /= n_across;
-    const std::size_t begin = across_step - std::min(skipped, across_step), end = across_step + rows - skipped;
-    const std::size_t first_column = number % n_along * row;
-    number /= n_along;
-    Tile tile{first, std::min(row, along.n - first_column), data, along.memory_stride, false,
-              std::min(end, across.n) - begin, across.index_stride, across.memory_stride};
-    const auto move = [&](const Dimension& dimension, std::size_t by) {
-      tile.out += dimension.memory_stride * std::ptrdiff_t(by);
-      tile.first += dimension.index_stride * by;
-    };
-    move(across, begin);
-    move(along, first_column);
-    for (int i = n_outer - 1; i >= 0; --i) {
-      move(outer[i], number % outer[i].n);
-      number /= outer[i].n;
-    }
-    return tile;
-  }
-
- private:
-  // Moves the first of the outer dimensions that is wanted to `taken`.
-  template <class Wanted>
-  bool take(Dimension& taken, const Wanted& wanted) {
-    Dimension* const end = outer + n_outer;
-    Dimension* const found = std::find_if(outer, end, wanted);
-    if (found == end) return false;
-    taken = *found;
-    std::copy(found + 1, end, found);
-    --n_outer;
-    return true;
-  }
-};
+// --- any strides
 
 // The same places, counted as they lie in memory: for values that do not depend on the index.
 Box counted_in_memory(const Box& given) {
@@ -218,7 +124,7 @@ void fill_tiles(const Task& task, const Box& box, std::size_t n, int threads) {
     const std::size_t of_first = first.n * first.rows;
     threads = threads_that_pay(threads, of_first, n - of_first, [&] { fill_some(0, 1); });
   }
-  const std::size_t tiles = tiling.n_tiles - done;
+  const std::size_t tiles = tiling.size() - done;
   const std::size_t parts = std::min(tiles, threads > 1 ? std::size_t(threads) * kPartsPerThread : 1);
   const auto begin = [&](std::size_t k) {  // (tiles * k) / parts, without overflow
     return done + tiles / parts * k + std::min(k, tiles % parts);

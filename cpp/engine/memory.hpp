@@ -12,10 +12,4 @@ constexpr std::size_t kHugePage = std::size_t(2) << 20;  // of x86-64, and of AA
 void* allocate(std::size_t n_bytes);
 void release(void* memory, std::size_t n_bytes) noexcept;
 
-// Whether the OS has given memory to the page at p already. True where it does not say.
-bool is_resident(const void* p) noexcept;
-
-// Has the OS give memory to all pages of this range at once, which takes less than to meet them one by one. A wish.
-void populate(void* memory, std::size_t n_bytes) noexcept;
-
 }  // namespace fastinit

@@ -23,6 +23,7 @@
 #include "engine/dispatch.hpp"
 #include "engine/environment.hpp"
 #include "engine/fill.hpp"
+#include "engine/fresh.hpp"
 #include "engine/memory.hpp"
 #include "engine/parameters.hpp"
 #include "engine/summary.hpp"
