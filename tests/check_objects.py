@@ -98,7 +98,9 @@ def main(arguments: list[str]) -> int:
     files = []
     for place in map(pathlib.Path, arguments):
         files += (
-            sorted(place.glob("CMakeFiles/*/cpp/**/*.o")) + sorted(place.glob("_core*.so")) if place.is_dir() else [place]
+            sorted(place.glob("CMakeFiles/*/cpp/**/*.o")) + sorted(place.glob("_core*.so"))
+            if place.is_dir()
+            else [place]
         )
     wrong = [line for file in files for line in check(file)]
     print(*wrong, f"{len(files)} files looked at, {len(wrong)} faults", sep="\n")

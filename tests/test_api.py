@@ -375,7 +375,10 @@ def test_num_threads_changes_no_bit(threads: int) -> None:
         assert np.array_equal(fastinit.normal(np.empty(300_001, np.float32), seed=1), want)
 
 
-CONFIG = ["version", "stream_format", "compiler", "targets_built", "targets_found", "target", "threads", "cpus"]
+CONFIG = [
+    *("version", "stream_format", "compiler", "targets_built", "targets_found", "target", "threads", "cpus"),
+    "huge_pages",
+]
 
 
 def test_show_config(capsys: pytest.CaptureFixture[str]) -> None:

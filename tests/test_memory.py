@@ -8,9 +8,11 @@ import itertools
 import math
 import mmap
 import multiprocessing
+import os
 import pathlib
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -154,6 +156,171 @@ def fill_large_between_guards(target: str) -> None:
                 assert np.array_equal(out.ravel(), expected[: out.size]), (target, dtype, form)
                 out.view(f"u{dtype.itemsize}")[...] = int.from_bytes(bytes([UNTOUCHED] * dtype.itemsize), "little")
                 assert (memory == UNTOUCHED).all(), (target, dtype, form)
+
+
+# --- fresh memory on huge pages ---------------------------------------------------------------------------------------
+
+ENABLED = pathlib.Path("/sys/kernel/mm/transparent_hugepage/enabled")
+# Runs in a process of its own: the variable is read once.
+FRESH = """
+import mmap, os, sys, tempfile
+import numpy as np
+import fastinit
+
+HUGE = 2**21
+PRIVATE = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+ALL = 8 * HUGE
+
+def mapped(n_bytes=ALL, fd=-1, flags=PRIVATE):
+    return np.frombuffer(mmap.mmap(fd, n_bytes + HUGE, flags=flags), np.uint8)
+
+def from_huge_page(memory, n_bytes=ALL):
+    start = -memory.ctypes.data % HUGE
+    return memory[start:start + n_bytes]
+
+def asked(memory):
+    "Which huge pages of this memory were asked for, from 0 on: by the flag hg of the mapping."
+    found, begin, end = set(), 0, 0
+    for line in open("/proc/self/smaps"):
+        words = line.split()
+        if "-" in words[0] and not words[0].endswith(":"):
+            begin, end = (int(number, 16) for number in words[0].split("-"))
+        elif words[0] == "VmFlags:" and "hg" in words:
+            for page in range(begin, end, 4096):
+                if memory.ctypes.data <= page < memory.ctypes.data + memory.size:
+                    found.add((page - memory.ctypes.data) / HUGE)
+    pages = {page for page in found if page == int(page)}
+    assert len(found) == 512 * len(pages), found  # whole ones
+    return sorted(map(int, pages))
+
+def fill(memory, threads=1, **key):
+    out = memory.view(np.float32)
+    fastinit.normal(out, seed=7, threads=threads, **key)
+    want = np.zeros(out.size, np.float32)
+    fastinit.normal(want, seed=7, threads=1)
+    assert np.array_equal(out, want)
+"""
+
+
+def in_new_process(code: str, **environment: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", FRESH + code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def huge_pages_on_request() -> bool:
+    return ENABLED.exists() and "[madvise]" in ENABLED.read_text() and pathlib.Path("/proc/self/smaps").exists()
+
+
+needs_huge_pages = pytest.mark.skipif(
+    not huge_pages_on_request(), reason=f"needs an OS that gives huge pages to whom asks: [madvise] in {ENABLED}"
+)
+
+
+@needs_huge_pages
+@pytest.mark.parametrize("threads", [1, 3])
+def test_fresh_memory_may_ask_for_huge_pages(threads: int) -> None:
+    """For the whole ones inside `out` alone, and nothing outside of it gets memory."""
+    code = f"""
+memory = from_huge_page(mapped())
+out = memory[HUGE + 12:-HUGE // 2 - 20]
+fill(out, {threads})
+print(asked(memory))
+resident = 0
+begin, end = out.ctypes.data // 4096 * 4096, out.ctypes.data + out.size
+with open("/proc/self/pagemap", "rb") as pagemap:
+    pagemap.seek(memory.ctypes.data // 4096 * 8)
+    pages = np.frombuffer(pagemap.read(memory.size // 4096 * 8), np.uint64) >> 62 != 0
+places = memory.ctypes.data + 4096 * np.arange(pages.size)
+print(np.array_equal(pages, (places >= begin) & (places < end)))
+"""
+    assert in_new_process(code, FASTINIT_HUGE_PAGES="1") == ["[2, 3, 4, 5, 6]", "True"]
+    assert in_new_process(code, FASTINIT_HUGE_PAGES="0") == ["[]", "True"]
+
+
+NEVER = {
+    "memory already touched": "memory = from_huge_page(mapped()); memory[::4096] = 1; fill(memory, 2)",
+    "memory filled before": "memory = from_huge_page(mapped()); fastinit.zeros(memory.view('f4')[::2]); fill(memory)",
+    "memory only read": "memory = from_huge_page(mapped()); memory[::4096].sum(); fill(memory)",
+    "shared memory": "memory = from_huge_page(mapped(flags=mmap.MAP_SHARED | mmap.MAP_ANONYMOUS)); fill(memory, 2)",
+    "a file": """
+with tempfile.NamedTemporaryFile(dir=".") as file:
+    file.truncate(ALL + HUGE)
+    memory = from_huge_page(mapped(fd=file.fileno(), flags=mmap.MAP_SHARED))
+    fill(memory)
+""",
+    "a private copy of a file": """
+with tempfile.NamedTemporaryFile(dir=".") as file:
+    file.truncate(ALL + HUGE)
+    memory = from_huge_page(mapped(fd=file.fileno(), flags=mmap.MAP_PRIVATE))
+    fill(memory)
+""",
+    "less than a huge page": "memory = from_huge_page(mapped(), 2 * HUGE); fill(memory[4:2 * HUGE - 4])",
+    "every second element": "memory = from_huge_page(mapped()); fastinit.normal(memory.view('f4')[::2], seed=7)",
+    "the child's copy of the parent's": """
+memory = from_huge_page(mapped())
+memory[::4096] = 1
+if os.fork() > 0:
+    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+fill(memory, 2)
+""",
+}
+
+
+@needs_huge_pages
+@pytest.mark.parametrize("case", NEVER)
+def test_other_memory_never_asks_for_huge_pages(
+    case: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = f"{NEVER[case]}\nprint(asked(memory), flush=True)"
+    assert in_new_process(code, FASTINIT_HUGE_PAGES="1") == ["[]"]
+
+
+@needs_huge_pages
+def test_what_is_touched_in_the_middle_is_left_alone() -> None:
+    code = "memory = from_huge_page(mapped()); memory[3 * HUGE + 5] = 1; fill(memory); print(asked(memory))"
+    assert in_new_process(code, FASTINIT_HUGE_PAGES="1") == ["[0, 1, 2, 4, 5, 6, 7]"]
+
+
+@needs_huge_pages
+def test_a_forked_child_may_ask_for_huge_pages() -> None:
+    code = """
+fill(from_huge_page(mapped()), 2)
+if os.fork() > 0:
+    os._exit(os.waitstatus_to_exitcode(os.wait()[1]))
+memory = from_huge_page(mapped())
+fill(memory, 2)
+print(asked(memory), flush=True)
+"""
+    # On two threads the beginning is filled first, to see how many of them pay.
+    assert in_new_process(code, FASTINIT_HUGE_PAGES="1") == ["[1, 2, 3, 4, 5, 6, 7]"]
+
+
+@pytest.mark.parametrize("setting", ["0", "1", "auto"])
+def test_huge_pages_change_no_value(setting: str) -> None:
+    """Enough memory for trials; on one thread and on two; at an address that suits no page, and at one that does."""
+    code = """
+import zlib
+for n, offset in ((2**26 + 12, 4), (2**26, 0)):
+    for threads in (1, 2):
+        for _ in range(3):
+            memory = mapped(n)
+            start = -memory.ctypes.data % HUGE + offset
+            out = memory[start : start + n].view(np.float32)
+            fastinit.normal(out, seed=7, threads=threads)
+            print(zlib.adler32(out))
+"""
+    want = [zlib.adler32(fastinit.normal(np.zeros(n, np.float32), seed=7).tobytes()) for n in (2**24 + 3, 2**24)]
+    got = in_new_process(code, FASTINIT_HUGE_PAGES=setting)
+    assert got == [str(want[0])] * 6 + [str(want[1])] * 6
 
 
 # --- a lot of it ------------------------------------------------------------------------------------------------------

@@ -373,6 +373,30 @@ def test_the_gil_is_released_in_large_fills() -> None:
     assert len(seen) > 5
 
 
+# --- huge pages -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("value", "shown"), [("0", "0"), ("1", "1"), ("auto", "auto"), ("", "auto")])
+def test_huge_pages_by_the_environment(value: str, shown: str) -> None:
+    code = "import fastinit; print(fastinit.show_config(mode='dicts')['huge_pages'])"
+    assert run(code, FASTINIT_HUGE_PAGES=value) == shown
+
+
+@pytest.mark.parametrize("value", ["2", "yes", " 1", "AUTO"])
+def test_a_wrong_wish_for_huge_pages_is_refused(value: str) -> None:
+    """By every fill, however small, which changes nothing; and shown where one looks for what is wrong."""
+    code = """
+import numpy, fastinit
+out = numpy.ones(3)
+for fill in (fastinit.zeros, fastinit.normal):
+    try: fill(out)
+    except ValueError as error: print(error, out.sum())
+"""
+    message = f"FASTINIT_HUGE_PAGES must be 0, 1 or auto, got '{value}'"
+    assert run(code, FASTINIT_HUGE_PAGES=value).splitlines() == [f"{message} 3.0"] * 2
+    assert message in run("import fastinit; fastinit.show_config()", FASTINIT_HUGE_PAGES=value)
+
+
 # --- targets ----------------------------------------------------------------------------------------------------------
 
 

@@ -58,15 +58,19 @@ void do_parts(std::size_t n, int threads, const Part& part) {
 
 void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
   const std::size_t size = box.element_bytes;
+  if (threads == 1 && n * size < kFreshBytes) {  // nothing to share, and nothing to ask the OS for
+    const DefaultEnvironment environment;
+    task.kernel(task.stream, task.parameters, {box.first, n, box.data, std::ptrdiff_t(size)});
+    return;
+  }
   const bool large = n * size >= kBypassBytes;
+  FreshMemory memory(box.data, n * size);
   const auto fill_stretch = [&](std::size_t from, std::size_t to) {
-    unsigned char* const out = box.data + from * size;
-    const bool fresh = (to - from) * size >= kFreshBytes && !is_resident(out);
-    const std::size_t step = fresh ? kFreshBytes / size : to - from;
-    for (std::size_t begin = from; begin < to; begin += step) {
-      const std::size_t n_now = std::min(step, to - begin);
+    // (Not by its first page: what was filled before it may have ended there.)
+    const bool fresh = (to - from) * size >= kFreshBytes && !is_resident(box.data + from * size + kFreshBytes - 1);
+    for (std::size_t begin = from, n_now; begin < to; begin += n_now) {
       unsigned char* const now = box.data + begin * size;
-      if (fresh) populate(now, n_now * size);
+      n_now = fresh ? std::max(memory.next(now, (to - begin) * size) / size, std::size_t(1)) : to - begin;
       task.kernel(task.stream, task.parameters,
                   {box.first + begin, n_now, now, std::ptrdiff_t(size), large && !fresh});
     }
@@ -81,6 +85,9 @@ void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
   std::size_t part_bytes = bytes, skipped = 0;
   if (threads > 1 || large) {
     part_bytes = std::min(bytes / (std::size_t(threads) * kPartsPerThread), kMostBytesOfPart);
+    if (bytes >= 2 * kHugePage * std::size_t(threads) && memory.likes_whole_pages()) {
+      part_bytes = std::max(part_bytes, kHugePage);
+    }
     const std::size_t alignment = part_bytes >= kHugePage ? kHugePage : kCacheLine;
     part_bytes = std::max(part_bytes / alignment, std::size_t(1)) * alignment;
     skipped = reinterpret_cast<std::uintptr_t>(box.data + done * size) % alignment;

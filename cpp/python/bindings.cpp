@@ -23,6 +23,7 @@
 #include "engine/dispatch.hpp"
 #include "engine/environment.hpp"
 #include "engine/fill.hpp"
+#include "engine/huge_pages.hpp"
 #include "engine/memory.hpp"
 #include "engine/parameters.hpp"
 #include "engine/pool.hpp"
@@ -341,11 +342,12 @@ void work_on(std::size_t n, const Work& work) {
 }
 
 // `plan` is made, everything is converted: from here on none of the caller's code runs, and only the view's place in the
-// larger tensor and FASTINIT_TARGET can be refused.
+// larger tensor, FASTINIT_TARGET and FASTINIT_HUGE_PAGES can be refused.
 void run(const View& view, const Plan& plan, bool bits, const Common& common) {
   const Element element = view.element;
   const Box box = to_box(view, common.place);
   const KernelTable& table = kernels();
+  wished_huge_pages();
   const std::size_t n = elements_of(box);
   const int threads = threads_for(n, common.threads);
   Task task;
@@ -532,6 +534,10 @@ py::dict config() {
   dict["target"] = or_error([] { return std::string(kernels().target); });
   dict["cpus"] = available_cpus();
   dict["threads"] = or_error(number_of_threads);
+  dict["huge_pages"] = or_error([] {
+    const HugePages wish = wished_huge_pages();
+    return wish == HugePages::kNever ? "0" : wish == HugePages::kAlways ? "1" : "auto";
+  });
   return dict;
 }
 

@@ -24,6 +24,7 @@
 #include "engine/environment.hpp"
 #include "engine/fill.hpp"
 #include "engine/fresh.hpp"
+#include "engine/huge_pages.hpp"
 #include "engine/memory.hpp"
 #include "engine/parameters.hpp"
 #include "engine/summary.hpp"
@@ -541,6 +542,70 @@ void residence() {
 #endif
 }
 
+// Which memory is nobody else's: asked for one mapping, and read from the list of all, which older kernels need.
+void private_memory() {
+#if defined(__linux__)
+  constexpr std::size_t n = std::size_t(1) << 20;
+  const auto at = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
+  const auto map = [](void* where, std::size_t n_bytes, int flags) {
+    return mmap(where, n_bytes, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS | (where == nullptr ? 0 : MAP_FIXED), -1, 0);
+  };
+  auto* const memory = static_cast<unsigned char*>(map(nullptr, 8 * n, MAP_PRIVATE));
+  map(memory + 4 * n, n, MAP_SHARED);
+  munmap(memory + 7 * n, n);
+  madvise(memory + n, n, MADV_HUGEPAGE);  // a mapping of its own, between two others
+  for (const bool by_text : {false, true}) {
+    const auto reach = [&](std::size_t from, std::size_t to) {
+      return end_of_private_memory(at(memory) + from, at(memory) + to, by_text) - at(memory);
+    };
+    check(reach(5, 3 * n) == 3 * n, "private memory reaches over several mappings to the end asked for");
+    check(reach(n + 5, 5 * n) == 4 * n, "private memory ends at shared memory");
+    check(reach(4 * n, 5 * n) == 4 * n, "shared memory is not private");
+    check(reach(5 * n, 8 * n) == 7 * n, "private memory ends where there is none");
+    check(reach(7 * n, 8 * n) == 7 * n, "no memory is not private");
+    check(end_of_private_memory(at(kTypeBytes), at(kTypeBytes) + 8, by_text) == at(kTypeBytes),
+          "a program's constants are a file's");
+  }
+  munmap(memory, 7 * n);
+#endif
+}
+
+// Times are given, so that all of it can be foreseen.
+void huge_page_trials() {
+  constexpr int kParts = 8;
+  constexpr std::int64_t kUsual = 800'000, kFast = 100'000, kSlow = 8'000'000;
+  const auto usual_pages = [](HugePageTrials& trials, int n) {
+    for (int i = 0; i < n * kParts; ++i) trials.usual_pages_took(kUsual / kParts, kParts);
+  };
+  // Returns how many pages of usual time go by before the next trial is due.
+  const auto until_due = [&](HugePageTrials& trials) {
+    int n = 0;
+    for (; !trials.due() && n < 100000; ++n) usual_pages(trials, 1);
+    return n;
+  };
+  HugePageTrials trials;
+  check(!trials.due(), "no trial before anything is known");
+  const int first = until_due(trials);
+  check(first >= 70 && first <= 90, "a first trial after 160 MiB");
+  check(trials.claim() && !trials.claim() && !trials.due(), "one thread alone does a trial");
+  trials.huge_page_took(kSlow);
+  check(!trials.due(), "a lost trial ends it");
+  const int second = until_due(trials);
+  check(second * kUsual >= 30 * (kSlow - kUsual), "the next trial waits until the loss is little");
+  check(second * kUsual <= 60 * (kSlow - kUsual), "and no longer");
+  check(trials.claim(), "the second trial");
+  trials.huge_page_took(kFast);
+  check(trials.due() && trials.claim() && trials.claim(), "after a trial that is won every thread goes on");
+  for (int i = 0; i < 1000; ++i) trials.huge_page_took(kFast);
+  trials.huge_page_took(1000 * kUsual);
+  check(trials.due(), "one interruption does not end it");
+  trials.begin_fill();  // what was won before is forgotten, but for a little
+  int slow = 0;
+  for (; trials.due() && slow < 100; ++slow) trials.huge_page_took(kSlow);
+  check(slow >= 1 && slow <= 3, "slow pages end it soon");
+  check(until_due(trials) > 0, "and then usual pages are taken again");
+}
+
 void threads() {
   constexpr std::size_t n = 50021;
   set_grain(700);  // so that 64 threads start
@@ -769,6 +834,8 @@ int main(int argc, char** argv) {
     matrices();
     threads();
     residence();
+    private_memory();
+    huge_page_trials();
     std::printf("target %s: %s\n", name.c_str(), failures == before ? "good" : "FAILED");
   }
   std::printf("%d passed, %d failed\n", checks - failures, failures);

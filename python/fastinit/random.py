@@ -311,7 +311,8 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     version, stream_format, compiler, targets_built, targets_found (those that
     this CPU and operating system can run), target (the one that is used; the
     environment variable FASTINIT_TARGET forces one), threads
-    (``get_num_threads``), cpus.
+    (``get_num_threads``), cpus, huge_pages (whether fresh memory may get them:
+    "0", "1" or "auto", by the environment variable FASTINIT_HUGE_PAGES).
 
     Parameters
     ----------
