@@ -2,19 +2,23 @@
 
 The limit is a memset of fresh huge pages on as many threads. It runs right before each row, so that free memory is as
 the limit left it: a virtual machine may give free pages back to its host, and the next allocation would pay for that.
+PyTorch's memory is on usual pages unless someone asks for huge ones, so there is a table for it, in PyTorch's process.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import importlib
 import mmap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
 import fastinit
+from fastinit import _core
 
 from . import peers
 from .clock import Names, Ratio, Row, Table
@@ -75,6 +79,36 @@ def tables(n_bytes: int, threads: list[int]) -> Iterator[Table]:
             4,
         ),
     ]
-    name, code = "torch empty + normal_, a quarter", "w = empty(n).normal_()"
-    rows += peers.rows_of("torch", kind, lambda torch: [row("torch", name, code, None, {"empty": torch.empty}, 4)])
     yield Table("cold", "A new array: allocated and filled", memset(threads[-1]), rows, ratios, most_rounds=5)
+    torch = peers.library("torch")
+    if torch:
+        yield _in_torch(torch, kind, n, threads[-1], memset(threads[-1]))
+
+
+def _in_torch(torch: Any, kind: str, n: int, threads: int, limit: Row) -> Table:
+    names = {"empty": torch.empty, "normal_": importlib.import_module("fastinit.torch").init.normal_}
+
+    def row(who: str, name: str, code: str, **more: Any) -> Row:
+        return Row(who, kind, name, code, lambda _: ({**names, "n": n}, n), parts=1, **more)
+
+    def own(wish: str) -> Row:
+        def before() -> None:
+            fastinit.set_num_threads(threads)
+            _core.set_huge_pages(wish)
+
+        def after() -> None:
+            fastinit.set_num_threads(usual_threads)
+            _core.set_huge_pages("")
+
+        name = f"torch.empty + fastinit's normal_, FASTINIT_HUGE_PAGES={wish}"
+        return row("fastinit", name, "w = normal_(empty(n))", threads=threads, before=before, after=after)
+
+    usual_threads = fastinit.get_num_threads()
+    theirs = row("torch", "torch.empty + torch's normal_", "w = empty(n).normal_()")
+    usual, measured = own("0"), own("auto")
+    ratios = [
+        Ratio(f"{measured.name} / {theirs.name}, values a second", measured, [theirs]),
+        Ratio(f"{measured.name} / FASTINIT_HUGE_PAGES=0, values a second", measured, [usual]),
+    ]
+    question = "A new torch tensor: allocated and filled"
+    return Table("cold", question, limit, [theirs, usual, measured], ratios, most_rounds=5, where="torch")

@@ -6,7 +6,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
-#include <string>
 
 #include "engine/memory.hpp"
 
@@ -19,14 +18,20 @@
 namespace fastinit {
 namespace {
 
-HugePages from_environment() {
-  const char* variable = std::getenv("FASTINIT_HUGE_PAGES");
-  const std::string wish = variable == nullptr || *variable == '\0' ? "auto" : variable;
+HugePages from_words(const std::string& wish) {
   if (wish == "0") return HugePages::kNever;
   if (wish == "1") return HugePages::kAlways;
-  if (wish == "auto") return HugePages::kIfFaster;
+  if (wish == "auto" || wish.empty()) return HugePages::kIfFaster;
   throw std::invalid_argument("FASTINIT_HUGE_PAGES must be 0, 1 or auto, got '" + wish + "'");
 }
+
+HugePages from_environment() {
+  const char* variable = std::getenv("FASTINIT_HUGE_PAGES");
+  return from_words(variable == nullptr ? "" : variable);
+}
+
+constexpr int kByEnvironment = -1;
+std::atomic<int> set_by_bench{kByEnvironment};
 
 #if defined(__linux__)
 
@@ -83,8 +88,13 @@ bool read_mapping(const char* line, Mapping& mapping) {
 }  // namespace
 
 HugePages wished_huge_pages() {
-  static const HugePages wish = from_environment();
-  return wish;
+  static const HugePages by_environment = from_environment();
+  const int wish = set_by_bench.load(std::memory_order_relaxed);
+  return wish == kByEnvironment ? by_environment : HugePages(wish);
+}
+
+void set_wished_huge_pages(const std::string& wish) {
+  set_by_bench.store(wish.empty() ? kByEnvironment : int(from_words(wish)), std::memory_order_relaxed);
 }
 
 bool huge_pages_on_request() noexcept {

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace fastinit {
 
@@ -13,6 +14,8 @@ enum class HugePages { kNever, kAlways, kIfFaster };
 // By FASTINIT_HUGE_PAGES as it was when first asked: "0", "1", or "auto", which is also what none means. Throws
 // std::invalid_argument if the variable is anything else.
 HugePages wished_huge_pages();
+// For the bench: these words instead of the variable; "" for the variable again.
+void set_wished_huge_pages(const std::string& wish);
 
 // Whether the OS gives huge pages of kHugePage to whom asks for them. One that gives them to everybody need not be asked.
 bool huge_pages_on_request() noexcept;

@@ -599,5 +599,6 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
     set_target(name.is_none() ? std::string() : py::cast<std::string>(name));
   });
   module.def("set_grain", &set_grain);
+  module.def("set_huge_pages", &set_wished_huge_pages);
   module.def("known_answer", &py_known_answer);
 }
