@@ -138,10 +138,10 @@ std::uintptr_t end_of_private_memory(std::uintptr_t begin, std::uintptr_t end, b
 
 namespace {
 
-constexpr std::int64_t kShare = 40;       // one of so many parts of the time of usual pages may be lost by trials
-constexpr std::int64_t kCostOfTrial = 2;  // in times of usual pages: 160 MiB of them go before a trial
-// A page that takes very long was not slow itself: its thread lost the CPU. It counts as so many times of usual pages. And
-// no more than this is left from one fill for the next.
+constexpr std::int64_t kShare = 64;       // one of so many parts of the time of usual pages may be lost by trials
+constexpr std::int64_t kCostOfTrial = 1;  // in times of usual pages: 128 MiB of them go before the first trial
+// A page that takes very long was not slow itself: its thread lost the CPU. It counts as so many times of usual pages.
+// And no more than this is left from one fill for the next.
 constexpr std::int64_t kMost = 16;
 
 }  // namespace

@@ -586,13 +586,13 @@ void huge_page_trials() {
   HugePageTrials trials;
   check(!trials.due(), "no trial before anything is known");
   const int first = until_due(trials);
-  check(first >= 70 && first <= 90, "a first trial after 160 MiB");
+  check(first >= 63 && first <= 66, "a first trial after 128 MiB");
   check(trials.claim() && !trials.claim() && !trials.due(), "one thread alone does a trial");
   trials.huge_page_took(kSlow);
   check(!trials.due(), "a lost trial ends it");
   const int second = until_due(trials);
-  check(second * kUsual >= 30 * (kSlow - kUsual), "the next trial waits until the loss is little");
-  check(second * kUsual <= 60 * (kSlow - kUsual), "and no longer");
+  check(second * kUsual >= 64 * (kSlow - kUsual), "the next trial waits until the loss is little");
+  check(second * kUsual <= 80 * (kSlow - kUsual), "and no longer");
   check(trials.claim(), "the second trial");
   trials.huge_page_took(kFast);
   check(trials.due() && trials.claim() && trials.claim(), "after a trial that is won every thread goes on");
