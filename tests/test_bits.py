@@ -107,6 +107,15 @@ def test_kernel_equals_oracle(target: str, rng: Any, dtype: np.dtype[Any], case:
     assert same_bits(got, expected)
 
 
+def test_farthest_values_of_a_window_equal_oracle(target: str) -> None:
+    """The last 10 000 words of this window stand for less than the probability 2^-33 that ends the normal."""
+    out = fill(np.zeros(2**22, np.float32), ("absolute", (0.0, 1.0, 3.9, INF)))
+    index = np.argsort(out)[-50:].astype(np.uint64)
+    w = reference.words("ars", 1, 2, index, 32)
+    assert np.sum(~w < 10_000) >= 2
+    assert same_bits(out[index], reference.truncated(w, np.float32, 0.0, 1.0, 3.9, INF))
+
+
 @pytest.mark.parametrize("bits", [32, 64])
 def test_random_bits_are_the_words(target: str, rng: Any, bits: int) -> None:
     out = np.zeros(1001, f"uint{bits}")

@@ -101,8 +101,7 @@ constexpr double kQuarter = 0x1.5956b87528a49p-1;  // the quantile at p = 1/4
 // The transforms' own functions, one number at a time: the ratio of quantile and h, the quantile at p = f 2^-64, and at
 // p = 1/2 - c.
 double ratio_at(double f) {
-  const U64 of = bits(splat(f));
-  return Quantile<Wide>::any_piece(of, place_in_piece(of)).lane[0];
+  return Quantile<Wide>::any_piece(bits(splat(f))).lane[0];
 }
 double tail_quantile(double f) { return ratio_at(f) * std::fma(f, -0x1p-64, 0.5); }
 double central_quantile(double c) { return ratio_at(std::fma(c, -0x1p64, 0x1.fffffffffffffp62)) * c; }

@@ -64,14 +64,15 @@ class Quantile<Narrow> {
   static constexpr int kFirstPlace = (Narrow::kBias + kEnd) / kPick32 * kPick32;
   Row32 rows_[kLevels32][kCoefficients];
   double scale_;
+  float least_;
 
   static const double* coefficients(int i, int biased_exponent) {
     return kNormalF32.rows[i] + (biased_exponent - Narrow::kBias - TableF32::kFirstOctave);
   }
 
-  // Any piece, by gathering. f below 1/2 stands for 1/2.
-  static FASTINIT_NOINLINE F32 any_piece(double scale, U32 f, F32 t) {
-    f = bits(greater(float_of_bits(f), splat(0.5f)));
+  // Any piece, by gathering.
+  static FASTINIT_NOINLINE F32 any_piece(double scale, U32 f) {
+    const F32 t = place_in_piece(f);
     const U32 piece = shift_right<Narrow::kPieceShift>(f) - splat(power_bits<Narrow>(TableF32::kFirstOctave) >>
                                                                   Narrow::kPieceShift);
     const WidePair index = widen(piece);
@@ -86,7 +87,8 @@ class Quantile<Narrow> {
   }
 
  public:
-  explicit Quantile(double scale) : scale_(scale) {
+  // f below `least` stands for that.
+  Quantile(double scale, float least) : scale_(scale), least_(least) {
     for (int level = 0; level < kLevels32; ++level) {
       for (int i = 0; i < kCoefficients; ++i) {
         rows_[level][i] = load_row<Narrow::kBias + kEnd - kFirstPlace>(
@@ -121,7 +123,10 @@ class Quantile<Narrow> {
       ratio = select(is_less(f, splat(power_bits<Narrow>(kEnd - level * kPick32))), sum, ratio);
     }
     const Mask32 below = is_less(f, splat(power_bits<Narrow>(kEnd - kLevels32 * kPick32)));
-    if (any(below)) ratio = select(below, any_piece(scale_, f, t), ratio);
+    if (any(below)) {
+      const U32 within = bits(greater(float_of_bits(f), splat(least_)));
+      ratio = select(below, any_piece(scale_, within), ratio);
+    }
   }
 };
 
@@ -131,13 +136,17 @@ class Quantile<Wide> {
   static constexpr int kDegree = TableF64::kDegree;
   static constexpr int kEnd = TableF64::kFirstOctave + TableF64::kPieces / 2;  // the octave after the last
   static_assert(kPick64 == 0 || kPick64 == TableF64::kPick);
-  double scale_;
+  double scale_, least_;
+
+  F64 within(U64 f) const { return greater(float_of_bits(f), splat(least_)); }
 
  public:
-  explicit Quantile(double scale) : scale_(scale) {}
+  // f below `least` stands for that.
+  Quantile(double scale, double least) : scale_(scale), least_(least) {}
 
-  // Any piece, its coefficients loaded two by two. f below 1/2^kFirstOctave is not in the table.
-  static FASTINIT_INLINE F64 any_piece(U64 f, F64 t) {
+  // Any piece, its coefficients loaded two by two. f below 2^kFirstOctave is not in the table.
+  static FASTINIT_INLINE F64 any_piece(U64 f) {
+    const F64 t = place_in_piece(f);
     constexpr std::uint64_t first = power_bits<Wide>(TableF64::kFirstOctave) >> Wide::kPieceShift;
     const Pieces64 pieces(kNormalF64.pieces[0], shift_right<Wide::kPieceShift>(f) - splat(first));
     static_assert(kDegree % 2 == 0);
@@ -164,10 +173,7 @@ class Quantile<Wide> {
         for (int v = 0; v < group; ++v) deeper(f[v], t[v], place[v], ratio[v]);
       }
     } else {
-      for (int v = 0; v < group; ++v) {
-        const U64 within = bits(greater(float_of_bits(f[v]), splat(0.5)));
-        ratio[v] = any_piece(within, place_in_piece(within));
-      }
+      for (int v = 0; v < group; ++v) ratio[v] = any_piece(bits(within(f[v])));
     }
     for (int v = 0; v < group; ++v) ratio[v] = ratio[v] * splat(scale_);
   }
@@ -181,7 +187,7 @@ class Quantile<Wide> {
       for (int v = 0; v < group; ++v) ratio[v] = fma(ratio[v], t[v], pick(rows[i], place[v]));
     }
   }
-  static FASTINIT_NOINLINE void deeper(const U64& f, const F64& t, const U64& place, F64& ratio) {
+  FASTINIT_NOINLINE void deeper(const U64& f, const F64& t, const U64& place, F64& ratio) const {
     const Mask64 beyond = is_less(f, splat(power_bits<Wide>(kEnd - kPick64 / 2)));
     if (!any(beyond)) return;
     const F64 of[1] = {t};
@@ -189,7 +195,7 @@ class Quantile<Wide> {
     F64 sum[1];
     picked<1>(of, at, sum);
     const Mask64 below = is_less(f, splat(power_bits<Wide>(kEnd - kPick64)));
-    if (any(below)) sum[0] = select(below, any_piece(bits(greater(float_of_bits(f), splat(0.5))), t), sum[0]);
+    if (any(below)) sum[0] = select(below, any_piece(bits(within(f))), sum[0]);
     ratio = select(beyond, sum[0], ratio);
   }
 };

@@ -56,7 +56,7 @@ class Symmetric {
  public:
   using Working = T;
   using Value = F;
-  explicit Symmetric(const Parameters& parameters) : quantile_(T::constants(parameters).scale) {
+  explicit Symmetric(const Parameters& parameters) : quantile_(T::constants(parameters).scale, 0.5) {
     const auto& c = T::constants(parameters);
     mean_ = splat(c.shift), bottom_ = splat(c.bottom), top_ = splat(c.top);
     start_ = splat(c.start[0]), step_ = splat(c.step), unit_ = splat(c.unit);
@@ -91,7 +91,7 @@ class Near {
  public:
   using Working = T;
   using Value = F;
-  explicit Near(const Parameters& parameters) : quantile_(T::constants(parameters).scale) {
+  explicit Near(const Parameters& parameters) : quantile_(T::constants(parameters).scale, 0) {
     const auto& c = T::constants(parameters);
     mean_ = splat(c.shift), bottom_ = splat(c.bottom), top_ = splat(c.top);
     for (int side = 0; side < 2; ++side) start_[side] = splat(c.start[side]), median_[side] = splat(c.median[side]);

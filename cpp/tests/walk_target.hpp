@@ -19,7 +19,7 @@ void walk_values(const Parameters& parameters, const void* given, void* out) {
 }
 
 inline void walk_ratios(const double* f, double* ratio) {
-  const Quantile<Wide> quantile(1);
+  const Quantile<Wide> quantile(1, 0);
   const auto* from = reinterpret_cast<const unsigned char*>(f);
   for (std::size_t i = 0; i < kWalkChunk; i += kLanes64, from += kVectorBytes) {
     const U64 of[1] = {pairs(load(from))};
