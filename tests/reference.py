@@ -530,7 +530,7 @@ def symmetric_setup(b: float, bits: int) -> SymmetricSetup:
 
 
 class NearSetup(NamedTuple):
-    """What the near form needs beside the words, in the working type. h is in units of 1 / unit, f counts 1 / N."""
+    """What the near form needs beside the words, in the working type. h is divided by scale, f counts 1 / N."""
 
     w0: int
     start_l: Any
@@ -539,7 +539,7 @@ class NearSetup(NamedTuple):
     median_u: Any
     step: Any
     pace: Any
-    unit: float
+    scale: float
 
 
 @functools.cache
@@ -557,15 +557,16 @@ def near_setup(a: float, b: float, bits: int) -> NearSetup:
     g = d / (2 * n)
     share = w0 / n
     unit = 2.0**64 if d < 2.0**-60 else 1.0
+    m = math.frexp(d)[0] if d > 0 else 1.0
     return NearSetup(
         w0=w0,
         start_l=real(qa * n + d / 2),
         start_u=real(qb * n + d / 2),
-        median_l=real((fma_scalar(-d, share, ca) + g) * unit),
-        median_u=real((fma_scalar(d, share, -ca) + g if a < 0 else ca + g) * unit),
+        median_l=real((fma_scalar(-d, share, ca) + g) / m * unit),
+        median_u=real((fma_scalar(d, share, -ca) + g if a < 0 else ca + g) / m * unit),
         step=real(d),
-        pace=real(d / n * unit),
-        unit=unit,
+        pace=real(d / m / n * unit),
+        scale=m / unit,
     )
 
 
@@ -573,14 +574,14 @@ def _near(w: Array, a: float, b: float, flip: bool, mean: float, std: float) -> 
     """The near form for (already flipped) words W."""
     bits = 8 * w.dtype.itemsize
     working = np.dtype(f"float{bits}")
-    w0, start_l, start_u, median_l, median_u, step, pace, unit = near_setup(a, b, bits)
+    w0, start_l, start_u, median_l, median_u, step, pace, scale = near_setup(a, b, bits)
     upper = w >= w.dtype.type(w0)
     n = np.where(upper, ~w, w)
     d = np.where(upper, w - w.dtype.type(w0), w.dtype.type((w0 - 1) % 2**bits) - w)
     f = np.minimum(_fma(n.astype(working), step, np.where(upper, start_u, start_l), working), _top(bits))
     h = _fma(d.astype(working), pace, np.where(upper, median_u, median_l), working)
     sign = np.where(upper != flip, working.type(1), working.type(-1))
-    return _fma_with_mean(ratio(f, std / unit), sign * h, mean)
+    return _fma_with_mean(ratio(f, std * scale), sign * h, mean)
 
 
 def minus_log(r: float, y: float) -> float:

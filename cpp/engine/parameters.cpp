@@ -189,15 +189,18 @@ void set_near(Constants<Real, Word>& constants, double std, const Window& window
   const double d = straddles ? ca + cb : window.a < kQuarter ? cb - ca : qa - qb;
   const double w0 = straddles && d > 0 ? std::fmin(std::nearbyint(ca / d * n), last_word) : 0;
   const double g = d / (2 * n), unit = d < kNarrow ? 0x1p64 : 1;
+  // h over m and std times m, so that pace is a power of two and no product with it is rounded.
+  int exponent;
+  const double m = d > 0 ? std::frexp(d, &exponent) : 1;
   constants.flip = window.flip ? Word(~Word(0)) : 0;
   constants.lower_words = Word(w0);
   constants.start[0] = Real(qa * n + d / 2);
   constants.start[1] = Real(qb * n + d / 2);
   constants.step = Real(d);
-  constants.median[0] = Real((std::fma(-d, w0 / n, ca) + g) * unit);
-  constants.median[1] = Real((straddles ? std::fma(d, w0 / n, -ca) + g : ca + g) * unit);
-  constants.pace = Real(d / n * unit);
-  constants.scale = std / unit;
+  constants.median[0] = Real((std::fma(-d, w0 / n, ca) + g) / m * unit);
+  constants.median[1] = Real((straddles ? std::fma(d, w0 / n, -ca) + g : ca + g) / m * unit);
+  constants.pace = Real(d / m / n * unit);
+  constants.scale = std * (m / unit);
 }
 
 double log_beyond(double x) {
