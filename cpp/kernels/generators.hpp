@@ -10,8 +10,10 @@ namespace {
 
 constexpr int kVectorBlocks = kLanes32 / 4;
 
-// Vectors that a generator works on at once: an AES round or a product waits several cycles for the one before.
+// Vectors that ARS, and pairs of vectors that Philox works on at once: an AES round or a product waits several cycles for
+// the one before. Chosen by measurement.
 constexpr int kAtOnce = 4;
+constexpr int kPairsAtOnce = 8;
 
 // The Weyl increments of both generators: the golden ratio and sqrt(3) - 1.
 constexpr std::uint64_t kWeyl0 = 0x9E3779B97F4A7C15;
@@ -118,32 +120,44 @@ class Ars {
 // Philox. A 64-bit lane holds the counter's words 0 and 2 of a block, another one its words 1 and 3.
 template <int rounds>
 class Philox {
+  static constexpr std::uint64_t kFactor0 = 0xD2511F53, kFactor1 = 0xCD9E8D57;
   U64 keys_[rounds];
-  U64 stream_low_, stream_high_;  // the former in the lower halves, the latter in the upper ones
+  std::uint64_t seed_low_;
+  std::uint64_t first_product_;  // of the second factor in round 1, where word 2 is the stream's
+  U64 stream_high_;              // in the upper halves
 
-  template <int pairs>
-  FASTINIT_INLINE void encrypt(U64 (&even)[pairs], U64 (&odd)[pairs]) const {
-    const U64 m0 = splat(std::uint64_t(0xD2511F53)), m1 = splat(std::uint64_t(0xCD9E8D57));
-    for (int r = 0; r < rounds; ++r) {
+  static FASTINIT_INLINE void finish_round(U64 p0, U64 p1, U64 key, U64& even, U64& odd) {
+    even = upper_halves(p1, p0) ^ odd ^ key;
+    odd = lower_halves(p1, p0);
+  }
+
+  // Round 1 leaves in word 0 what the upper half of the block number and constants make. So if that half is the same for
+  // all blocks, the product of the first factor in round 2 is `second_product`.
+  template <bool same_half, int pairs>
+  FASTINIT_INLINE void encrypt(const U64 (&blocks)[pairs], U64 second_product, U64 (&even)[pairs],
+                               U64 (&odd)[pairs]) const {
+    const U64 m0 = splat(kFactor0), m1 = splat(kFactor1), first_product = splat(first_product_);
+    for (int i = 0; i < pairs; ++i) {
+      odd[i] = shift_right<32>(blocks[i]) | stream_high_;
+      finish_round(multiply_low_halves(m0, blocks[i]), first_product, keys_[0], even[i], odd[i]);
+    }
+    for (int r = 1; r < rounds; ++r) {
       for (int i = 0; i < pairs; ++i) {
-        const U64 p0 = multiply_low_halves(m0, even[i]), p1 = multiply_low_halves(m1, shift_right<32>(even[i]));
-        even[i] = upper_halves(p1, p0) ^ odd[i] ^ keys_[r];
-        odd[i] = lower_halves(p1, p0);
+        const U64 p0 = same_half && r == 1 ? second_product : multiply_low_halves(m0, even[i]);
+        const U64 p1 = multiply_low_halves(m1, shift_right<32>(even[i]));
+        finish_round(p0, p1, keys_[r], even[i], odd[i]);
       }
     }
   }
 
-  template <int pairs>
-  FASTINIT_INLINE void some(U64& blocks, std::uint64_t step, std::size_t n, unsigned char* out) const {
+  template <bool same_half, int pairs>
+  FASTINIT_INLINE void some(U64& blocks, U64 second_product, std::uint64_t step, std::size_t n,
+                            unsigned char* out) const {
     const U64 further = splat(2 * kVectorBlocks * step);
     for (; n >= 2 * pairs; n -= 2 * pairs) {
-      U64 even[pairs], odd[pairs];
-      for (int i = 0; i < pairs; ++i) {
-        even[i] = lower_halves(blocks, stream_low_);
-        odd[i] = shift_right<32>(blocks) | stream_high_;
-        blocks = blocks + further;
-      }
-      encrypt(even, odd);
+      U64 now[pairs], even[pairs], odd[pairs];
+      for (int i = 0; i < pairs; ++i) now[i] = blocks, blocks = blocks + further;
+      encrypt<same_half>(now, second_product, even, odd);
       for (int i = 0; i < pairs; ++i, out += 2 * kVectorBytes) {
         const WordPair pair = merge_words(even[i], odd[i]);
         store(out, pair.first);
@@ -152,9 +166,26 @@ class Philox {
     }
   }
 
+  template <bool same_half>
+  FASTINIT_INLINE void one_start(std::uint64_t start, std::uint64_t step, std::size_t n, unsigned char* out) const {
+    const std::uint64_t word0 = (first_product_ >> 32 ^ start >> 32 ^ seed_low_) & 0xFFFFFFFF;
+    const U64 second_product = splat(kFactor0 * word0);
+    const std::size_t most = n - n % (2 * kPairsAtOnce), even = n - n % 2;
+    U64 blocks = count_lanes(start, step);
+    some<same_half, kPairsAtOnce>(blocks, second_product, step, n, out);
+    some<same_half, 1>(blocks, second_product, step, even - most, out + most * kVectorBytes);
+    if (n > even) {
+      unsigned char last[2 * kVectorBytes];
+      some<same_half, 1>(blocks, second_product, step, 2, last);
+      store(out + even * kVectorBytes, load(last));
+    }
+  }
+
  public:
   Philox(const Stream& stream, std::uint64_t)
-      : stream_low_(splat(stream.stream)), stream_high_(splat(stream.stream >> 32 << 32)) {
+      : seed_low_(stream.seed & 0xFFFFFFFF),
+        first_product_(kFactor1 * (stream.stream & 0xFFFFFFFF)),
+        stream_high_(splat(stream.stream >> 32 << 32)) {
     std::uint32_t k0 = std::uint32_t(stream.seed), k1 = std::uint32_t(stream.seed >> 32);
     for (int r = 0; r < rounds; ++r, k0 += std::uint32_t(kWeyl0 >> 32), k1 += std::uint32_t(kWeyl1 >> 32)) {
       keys_[r] = splat(k0 | std::uint64_t(k1) << 32);
@@ -167,22 +198,20 @@ class Philox {
 
   FASTINIT_NOINLINE void spaced(const std::uint64_t* starts, int n_starts, std::uint64_t step, std::size_t n,
                                 unsigned char* out) const {
-    const std::size_t most = n - n % (2 * kAtOnce), even = n - n % 2;
+    const std::uint64_t span = (n + 1) * kVectorBlocks * step;  // one vector more may be made
     for (int i = 0; i < n_starts; ++i, out += n * kVectorBytes) {
-      U64 blocks = count_lanes(starts[i], step);
-      some<kAtOnce>(blocks, step, n, out);
-      some<1>(blocks, step, even - most, out + most * kVectorBytes);
-      if (n > even) {
-        unsigned char last[2 * kVectorBytes];
-        some<1>(blocks, step, 2, last);
-        store(out + even * kVectorBytes, load(last));
+      if (starts[i] >> 32 == (starts[i] + span) >> 32) {
+        one_start<true>(starts[i], step, n, out);
+      } else {
+        one_start<false>(starts[i], step, n, out);
       }
     }
   }
 
-  Blocks block(std::uint64_t low, std::uint64_t high) const {
-    U64 even[1] = {splat((low & 0xFFFFFFFF) | high << 32)}, odd[1] = {splat(low >> 32 | (high >> 32 << 32))};
-    encrypt(even, odd);
+  Blocks block(std::uint64_t number) const {
+    const U64 blocks[1] = {splat(number)};
+    U64 even[1], odd[1];
+    encrypt<false>(blocks, blocks[0], even, odd);
     unsigned char words[kVectorBytes];
     store(words, merge_words(even[0], odd[0]).first);
     return load_blocks(words);

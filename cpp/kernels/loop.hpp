@@ -302,20 +302,23 @@ void repeat(const Stream&, const Parameters& parameters, const Tile& tile) {
   fill_tile<Element>(tile, Repeat<Element>{pattern});
 }
 
-template <class G>
-void one_block(const std::uint32_t counter[4], const std::uint32_t key[4], std::uint32_t block[4]) {
+template <int rounds>
+void one_block(Generator generator, const std::uint32_t counter[4], const std::uint32_t key[4],
+               std::uint32_t block[4]) {
   const auto join = [](const std::uint32_t* words) { return words[0] | std::uint64_t(words[1]) << 32; };
-  const G generator({join(key), join(key + 2)}, 1);
   unsigned char words[kVectorBytes];
-  store(words, generator.block(join(counter), join(counter + 2)));
+  if (generator == Generator::kArs) {
+    store(words, Ars<rounds>({join(key), join(key + 2)}, 1).block(join(counter), join(counter + 2)));
+  } else {
+    store(words, Philox<rounds>({join(key), join(counter + 2)}, 1).block(join(counter)));
+  }
   std::memcpy(block, words, 16);
 }
 
 inline void known_answer(Generator generator, int rounds, const std::uint32_t counter[4], const std::uint32_t key[4],
                          std::uint32_t block[4]) {
-  const bool ars = generator == Generator::kArs;
-  if (rounds == 7) (ars ? one_block<Ars<7>> : one_block<Philox<7>>)(counter, key, block);
-  if (rounds == 10) (ars ? one_block<Ars<10>> : one_block<Philox<10>>)(counter, key, block);
+  if (rounds == 7) one_block<7>(generator, counter, key, block);
+  if (rounds == 10) one_block<10>(generator, counter, key, block);
 }
 
 template <template <class> class Form>
