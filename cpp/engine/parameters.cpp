@@ -265,9 +265,8 @@ Transform set_uniform(Constants<Real, Word>& constants, double half) {
     return Transform::kSmallUniform;
   }
   constants.slope = slope;
-  const bool free = std::fma(-end, slope, constants.shift) >= constants.bottom &&
-                    std::fma(end, slope, constants.shift) <= constants.top;
-  return free ? Transform::kFreeUniform : Transform::kUniform;
+  if (std::fma(-end, slope, constants.shift) < constants.bottom) return Transform::kUniform;
+  return std::fma(end, slope, constants.shift) > constants.top ? Transform::kOpenUniform : Transform::kFreeUniform;
 }
 
 void plan_uniform(Plan& plan, double low, double high, ElementType type) {
@@ -285,8 +284,7 @@ void plan_uniform(Plan& plan, double low, double high, ElementType type) {
   const double half = high / 2 - low / 2;
   plan.transform = type == ElementType::kFloat64 ? set_uniform(plan.parameters.wide, half)
                                                  : set_uniform(plan.parameters.narrow, half);
-  // 16-bit values are rounded afterwards, and then their bounds always matter.
-  if (format.precision < 24 && plan.transform == Transform::kFreeUniform) plan.transform = Transform::kUniform;
+  if (format.precision < 24 && plan.transform != Transform::kSmallUniform) plan.transform = Transform::kUniform;
 }
 
 // The quantile ends at 6.34 for 32-bit words and at 9.16 for 64-bit words.

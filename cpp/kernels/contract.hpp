@@ -23,10 +23,21 @@ namespace fastinit {
 enum class Generator { kArs, kPhilox };
 constexpr int kGenerators = 2;
 
-// kUniform keeps its values between the bounds, kFreeUniform need not. kSymmetric, kNear and kFar are the forms of the
-// truncated normal. Small ones have a scale that would be subnormal, or coefficients: their words are divided instead.
-enum class Transform { kUniform, kFreeUniform, kSmallUniform, kNormal, kSymmetric, kSmallSymmetric, kNear, kFar };
-constexpr int kTransforms = 8;
+// kUniform keeps its values between the bounds; kOpenUniform needs the upper one alone, kFreeUniform none. kSymmetric,
+// kNear and kFar are the forms of the truncated normal. Small ones have a scale that would be subnormal, or coefficients:
+// their words are divided instead.
+enum class Transform {
+  kUniform,
+  kOpenUniform,
+  kFreeUniform,
+  kSmallUniform,
+  kNormal,
+  kSymmetric,
+  kSmallSymmetric,
+  kNear,
+  kFar
+};
+constexpr int kTransforms = 9;
 
 enum class ElementType { kFloat32, kFloat64, kFloat16, kBfloat16 };
 constexpr int kElementTypes = 4;

@@ -350,7 +350,10 @@ constexpr KernelTable make_table(const char* target) {
   list<SmallBounded>(table, Transform::kSmallSymmetric);
   list<Near>(table, Transform::kNear);
   list<Far>(table, Transform::kFar);
-  // Values of 16 bits are always kept: rounding may carry them to a bound.
+  // Values of 16 bits are always kept: their bounds are coarser than the ones of float32.
+  auto& open = table.fill[int(Transform::kOpenUniform)];
+  open[int(ElementType::kFloat32)] = fill<Uniform<Narrow, UniformForm::kOpen>, Float32>;
+  open[int(ElementType::kFloat64)] = fill<Uniform<Wide, UniformForm::kOpen>, Float64>;
   auto& free = table.fill[int(Transform::kFreeUniform)];
   free[int(ElementType::kFloat32)] = fill<Uniform<Narrow, UniformForm::kFree>, Float32>;
   free[int(ElementType::kFloat64)] = fill<Uniform<Wide, UniformForm::kFree>, Float64>;

@@ -144,19 +144,30 @@ class Quantile<Wide> {
   // f below `least` stands for that.
   Quantile(double scale, double least) : scale_(scale), least_(least) {}
 
-  // Any piece, its coefficients loaded two by two. f below 2^kFirstOctave is not in the table.
-  static FASTINIT_INLINE F64 any_piece(U64 f) {
-    const F64 t = place_in_piece(f);
+  // Any pieces, their coefficients loaded two by two. f below 2^kFirstOctave is not in the table.
+  template <int count>
+  static FASTINIT_INLINE void any_pieces(const U64 (&f)[count], F64 (&sum)[count]) {
     constexpr std::uint64_t first = power_bits<Wide>(TableF64::kFirstOctave) >> Wide::kPieceShift;
-    const Pieces64 pieces(kNormalF64.pieces[0], shift_right<Wide::kPieceShift>(f) - splat(first));
     static_assert(kDegree % 2 == 0);
-    F64 sum, low, high;
-    pieces.two(kDegree, sum, high);
-    for (int i = kDegree - 2; i >= 0; i -= 2) {
-      pieces.two(i, low, high);
-      sum = fma(fma(sum, t, high), t, low);
+    Pieces64 pieces[count];
+    F64 t[count], low, high;
+    for (int v = 0; v < count; ++v) {
+      t[v] = place_in_piece(f[v]);
+      pieces[v] = Pieces64(kNormalF64.pieces[0], shift_right<Wide::kPieceShift>(f[v]) - splat(first));
+      pieces[v].two(kDegree, sum[v], high);
     }
-    return sum;
+    for (int i = kDegree - 2; i >= 0; i -= 2) {
+      for (int v = 0; v < count; ++v) {
+        pieces[v].two(i, low, high);
+        sum[v] = fma(fma(sum[v], t[v], high), t[v], low);
+      }
+    }
+  }
+  static FASTINIT_INLINE F64 any_piece(U64 f) {
+    const U64 of[1] = {f};
+    F64 sum[1];
+    any_pieces(of, sum);
+    return sum[0];
   }
 
   template <int group>
@@ -173,7 +184,9 @@ class Quantile<Wide> {
         for (int v = 0; v < group; ++v) deeper(f[v], t[v], place[v], ratio[v]);
       }
     } else {
-      for (int v = 0; v < group; ++v) ratio[v] = any_piece(bits(within(f[v])));
+      U64 inside[group];
+      for (int v = 0; v < group; ++v) inside[v] = bits(within(f[v]));
+      any_pieces(inside, ratio);
     }
     for (int v = 0; v < group; ++v) ratio[v] = ratio[v] * splat(scale_);
   }

@@ -18,7 +18,7 @@ struct Bits {
   }
 };
 
-enum class UniformForm { kFree, kKept, kSmall };
+enum class UniformForm { kKept, kOpen, kFree, kSmall };
 template <class T, UniformForm form>
 class Uniform {
   using F = typename T::F;
@@ -38,7 +38,11 @@ class Uniform {
       F x = from_signed(words[v] | splat(typename T::Word(1)));
       if constexpr (form == UniformForm::kSmall) x = x * unit_;
       values[v] = fma(x, slope_, mid_);
-      if constexpr (form != UniformForm::kFree) values[v] = keep_between(bottom_, top_, values[v]);
+      if constexpr (form == UniformForm::kOpen) {
+        values[v] = smaller(top_, values[v]);
+      } else if constexpr (form != UniformForm::kFree) {
+        values[v] = keep_between(bottom_, top_, values[v]);
+      }
     }
   }
 };

@@ -172,6 +172,7 @@ inline F64 gather(const double* row, U64 index) { return {_mm256_i64gather_pd(ro
 struct Pieces64 {
   const double* of[4];
 
+  Pieces64() = default;
   Pieces64(const double* pieces, U64 piece) {
     std::uint64_t number[4];
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(number), piece.v);

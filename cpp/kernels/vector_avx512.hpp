@@ -166,6 +166,7 @@ inline F64 gather(const double* row, U64 index) { return {_mm512_i64gather_pd(in
 struct Pieces64 {
   const double* of[8];
 
+  Pieces64() = default;
   Pieces64(const double* pieces, U64 piece) {
     std::uint64_t number[8];
     _mm512_storeu_si512(number, piece.v);

@@ -152,6 +152,7 @@ inline F64 gather(const double* row, U64 index) {
 struct Pieces64 {
   const double* of[2];
 
+  Pieces64() = default;
   Pieces64(const double* pieces, U64 piece)
       : of{pieces + 16 * vgetq_lane_u64(piece.v, 0), pieces + 16 * vgetq_lane_u64(piece.v, 1)} {}
   void two(int i, F64& first, F64& second) const {

@@ -202,6 +202,7 @@ inline F64 gather(const double* row, U64 index) { FASTINIT_EACH(F64, row[index.l
 struct Pieces64 {
   const double* of[kLanes64];
 
+  Pieces64() = default;
   Pieces64(const double* pieces, U64 piece) {
     for (int i = 0; i < kLanes64; ++i) of[i] = pieces + 16 * piece.lane[i];
   }

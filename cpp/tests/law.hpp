@@ -59,7 +59,9 @@ struct Law {
   double a, b;  // the window; of the uniform its ends
   Limits limits;
 
-  bool uniform() const { return transform == Transform::kUniform; }
+  bool uniform() const { return distribution == Distribution::kUniform; }
+  // The uniform has a form for each type.
+  bool is(Transform form) const { return uniform() || form == transform; }
   bool symmetric() const { return transform == Transform::kNormal || transform == Transform::kSymmetric; }
   bool mirrored() const { return symmetric() || (uniform() && a == -b); }
   bool inside(double v) const { return a <= v && (uniform() ? v < b : v <= b); }

@@ -212,7 +212,7 @@ class Walker32 {
       : table_(table), law_(law), mean_(mean), edges_(edges) {
     for (const ElementType type : kNarrow) {
       plans_[int(type)] = make_plan(law.distribution, type, law.arguments);
-      if (plans_[int(type)].transform != law.transform) std::abort();
+      if (!law.is(plans_[int(type)].transform)) std::abort();
       if (type == ElementType::kFloat32) continue;
       for (std::size_t i = 0; i < kBins; ++i) {
         values16_[int(type)].push_back(float(value_of(std::uint16_t(i), type)));
@@ -480,7 +480,7 @@ std::vector<std::uint64_t> special_words(const Law& law) {
 
 void walk64(const WalkTable& table, const Law& law, std::uint64_t n, Found64& all) {
   const Plan plan = make_plan(law.distribution, ElementType::kFloat64, law.arguments);
-  if (plan.transform != law.transform) std::abort();
+  if (!law.is(plan.transform)) std::abort();
   const std::vector<std::uint64_t> special = special_words(law);
   std::mutex mutex;
   std::atomic<std::uint64_t> next{0};

@@ -41,6 +41,9 @@ constexpr WalkTable make_walk_table(const char* target) {
   WalkTable table{};
   table.target = target;
   list_walk<KeptUniform>(table, Transform::kUniform);
+  auto& open = table.values[int(Transform::kOpenUniform)];
+  open[int(ElementType::kFloat32)] = walk_values<Uniform<Narrow, UniformForm::kOpen>, Float32>;
+  open[int(ElementType::kFloat64)] = walk_values<Uniform<Wide, UniformForm::kOpen>, Float64>;
   list_walk<Normal>(table, Transform::kNormal);
   list_walk<Bounded>(table, Transform::kSymmetric);
   list_walk<Near>(table, Transform::kNear);
