@@ -426,6 +426,7 @@ def test_the_targets_of_this_machine() -> None:
         avx2 = {"avx2", "fma", "f16c", "aes"}
         avx512 = avx2 | {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vbmi2", "vaes"}
         assert ("avx2" in found) == (avx2 <= flags)
+        assert ("avx2_vaes" in found) == (avx2 | {"vaes"} <= flags)
         assert ("avx512" in found) == (avx512 <= flags)
 
 

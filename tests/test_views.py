@@ -69,6 +69,9 @@ class Versioned(ctypes.Structure):
 new_capsule = ctypes.pythonapi.PyCapsule_New
 new_capsule.restype = ctypes.py_object
 new_capsule.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+pointer_of.restype = ctypes.c_void_p
+pointer_of.argtypes = (ctypes.py_object, ctypes.c_char_p)
 
 
 class Tensor:
@@ -179,6 +182,45 @@ def test_tensors_without_strides_at_an_offset(kind: type[Tensor], offset: int) -
     memory = np.zeros((4, 3, 5), np.float32)
     fill(kind(memory, strides=False, byte_offset=offset))
     assert np.array_equal(memory, expected(memory.shape))
+
+
+class Passes:
+    """An array or tensor of a library, seen through that library's own capsules of one kind alone."""
+
+    def __init__(self, owner: Any, versioned: bool) -> None:
+        self.owner, self.versioned = owner, versioned
+
+    def __dlpack_device__(self) -> Any:
+        return self.owner.__dlpack_device__()
+
+    def __dlpack__(self, **arguments: Any) -> Any:
+        return self.owner.__dlpack__(**(arguments if self.versioned else {}))
+
+
+@pytest.mark.parametrize("versioned", [False, True])
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_capsules_of_others_have_these_fields(library: str, versioned: bool) -> None:
+    """The structures above are a copy of DLPack's, and so are those of views.cpp: here is what others put there."""
+    if versioned and library == "numpy" and np.lib.NumpyVersion(np.__version__) < "2.1.0":
+        pytest.skip("this NumPy has capsules of the older kind alone")
+    whole = np.zeros((6, 8), np.float64)
+    owner: Any = whole if library == "numpy" else pytest.importorskip("torch").from_numpy(whole)
+    part = owner[1:, 2::3]
+    capsule = Passes(part, versioned).__dlpack__(max_version=(1, 0))
+    address = pointer_of(capsule, b"dltensor_versioned" if versioned else b"dltensor")
+    assert address is not None
+    managed = (Versioned if versioned else Managed).from_address(address)
+    if versioned:
+        assert (managed.major, managed.flags) == (1, 0)
+    tensor = managed.tensor
+    assert tensor.data + tensor.byte_offset == whole[1:, 2::3].ctypes.data
+    assert (tensor.device_type, tensor.device_id, tensor.ndim) == (CPU, 0, 2)
+    assert (tensor.code, tensor.bits, tensor.lanes) == (FLOAT, 64, 1)
+    assert (tensor.shape[:2], tensor.strides[:2]) == ([5, 2], [8, 3])
+    assert managed.deleter
+    fill(Passes(part, versioned))
+    assert np.array_equal(whole[1:, 2::3], expected((5, 2), np.float64))
+    assert np.count_nonzero(whole) == 10
 
 
 @pytest.mark.parametrize("device", [PINNED, PINNED_ROCM])

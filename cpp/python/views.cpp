@@ -99,6 +99,9 @@ Element element_of(const py::dtype& dtype, Elements wanted) {
 }
 
 // --- DLPack: https://dmlc.github.io/dlpack/latest/c_api.html and python_spec.html
+//
+// Its structures as dlpack.h of DLPack 1.0 has them. A later minor version keeps their layout, and a tensor of another
+// major version is refused. tests/test_views.py reads NumPy's and torch's capsules by the same fields.
 
 namespace dlpack {
 
@@ -121,7 +124,8 @@ struct Tensor {
   std::uint64_t byte_offset;
 };
 
-// What a capsule holds, before and since version 1.0 of the ABI. Who takes it renames the capsule and deletes it.
+// What a capsule holds, before version 1.0 and since. Whoever takes it renames the capsule, and calls the deleter in the
+// end.
 struct Managed {
   static constexpr const char *kName = "dltensor", *kUsed = "used_dltensor";
   Tensor tensor;
