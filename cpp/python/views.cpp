@@ -124,8 +124,8 @@ struct Tensor {
   std::uint64_t byte_offset;
 };
 
-// What a capsule holds, before version 1.0 and since. Whoever takes it renames the capsule, and calls the deleter in the
-// end.
+// What a capsule holds, before version 1.0 and since. Whoever takes it renames the capsule, and calls the deleter when
+// the memory is no longer needed.
 struct Managed {
   static constexpr const char *kName = "dltensor", *kUsed = "used_dltensor";
   Tensor tensor;

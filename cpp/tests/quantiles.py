@@ -1,9 +1,10 @@
 """Makes quantiles.txt: quantiles of the normal in 40 decimal digits (mpmath), which walk compares its references with.
 
 A line is n, then two float64 whose sum is the x with Q(x) = n / 2^65, Q the upper tail probability of N(0, 1). A word
-of 32 or 64 bits stands for such an n, an odd one times 2^32 or an odd one. Chosen are n about all places where two
-pieces of the float64 table meet, next to the median, and some between. Run it without arguments to rewrite the file
-beside it, or with --check to compare it with what is committed.
+w of 64 bits, read as a signed number, stands for n = 2^64 - 2 |w|, or for n = 1 where that is 0; a word of 32 bits for
+the n of 2^32 w, or for n = 2^32. Windows put n between these. Chosen are n about all places where two pieces of the
+float64 table meet, next to the median, and some between. Run it without arguments to rewrite the file beside it, or
+with --check to compare it with what is committed.
 """
 
 import pathlib

@@ -1,9 +1,9 @@
 // Walks words through the transforms of a target and compares every value with the quantile that its word stands for:
 //   walk [--thin] [--target NAME] QUANTILES
-// All 2^32 words of the 32-bit transforms, 10^8 of the 64-bit ones, on the fastest target: some ten minutes of CPU time.
-// --thin takes one word of each 4096, and 10^5, on every target that runs here. QUANTILES is quantiles.txt, with which
-// the references themselves are compared. The tables go into docs/accuracy.md, which says what they mean. A figure
-// beyond its limit is a fault: the program fails.
+// All 2^32 words of the 32-bit transforms, 10^8 of the 64-bit ones, on the fastest target: some ten minutes of CPU
+// time. --thin takes one word of each 4096, and 10^5, on every target that runs here. QUANTILES is quantiles.txt, with
+// which the references themselves are compared. The tables go into docs/accuracy.md, which says what they mean. A
+// figure beyond its limit is a fault: the program fails.
 #include <algorithm>
 #include <atomic>
 #include <bit>
@@ -284,10 +284,11 @@ Found walk32(const WalkTable& table, const Law& law, double mean, const std::vec
 
 // --- moments
 
-// How far the moments of the words' values may be from the law's, z being values minus the mean. They are sums over the
-// midpoints of equal cells of probability, one for each word, which miss the integral of |z|^r by at most its variation
-// over N: twice the greatest |z|^r on either side (the normal's tails beyond the last cells are less). And each value
-// is within e = limit x ulp of its true one, ulp <= 2^(1 - precision) |x|, which moves a moment by r E |z|^(r-1) e.
+// How far the moments of the words' values may be from the law's, z being values minus the mean. They are sums over
+// places of probability that are 1 / N apart, one for each word (the uniform's are 2 / N apart, for two words each),
+// which miss the integral of |z|^r by at most its variation over N: twice the greatest |z|^r on either side (the
+// normal's tails beyond the last places are less). And each value is within e = limit x ulp of its true one,
+// ulp <= 2^(1 - precision) |x|, which moves a moment by r E |z|^(r-1) e.
 FourMoments tolerance(const FourMoments& m, const Format& format, double ulps, double reach, Long n) {
   const Long relative = ulps * std::ldexp(1.0L, 1 - format.precision);
   const Long m2 = m.variance, m4 = m.kurtosis * m2 * m2, size = std::sqrt(m2 + m.mean * m.mean);  // E |x| <= size
@@ -405,7 +406,8 @@ void check_moments(const Law& law, const Found& found, ElementType type, const F
 }
 
 std::vector<double> edges_of(const WalkTable& table, const Law& law) {
-  // The float64 values there, made exact: the edge of a bin is the place between two words.
+  // The float64 values there, made exact. In a symmetric law the edge is a word's own place, and that word belongs to
+  // the bin that is nearer to the median. Otherwise the edge lies between two words.
   std::vector<double> edges = {-kInfinity};
   const Plan plan = make_plan(law.distribution, ElementType::kFloat64, law.arguments);
   std::vector<std::uint64_t> words(kWalkChunk);
@@ -414,7 +416,7 @@ std::vector<double> edges_of(const WalkTable& table, const Law& law) {
   for (std::size_t from = 0; from < kBins; from += kWalkChunk) {
     for (std::size_t i = 0; i < kWalkChunk; ++i) {
       words[i] = std::uint64_t(law.word_of_rank(std::uint32_t((from + i) << 16))) << 32;
-      if (law.symmetric() && from + i >= kBins / 2) words[i] |= 0xFFFFFFFF;  // the side that the edge is on
+      if (law.symmetric() && from + i >= kBins / 2) words[i] |= 0xFFFFFFFF;  // just below the next word's place
     }
     table.values[int(plan.transform)][int(ElementType::kFloat64)](plan.parameters, words.data(), values.data());
     for (std::size_t i = from == 0; i < kWalkChunk; ++i) {

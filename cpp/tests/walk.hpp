@@ -12,7 +12,7 @@ struct WalkTable {
   const char* target;
   // Words of the element type's width, to elements.
   void (*values[kTransforms][kElementTypes])(const Parameters& parameters, const void* words, void* out);
-  // R(f) of docs/stream-format.md, in float64: quantile over h at p = 2^-66 f.
+  // R(f, 1) of docs/stream-format.md, in float64: the quantile over h = 1/2 - p, at p = 2^-64 f.
   void (*ratios)(const double* f, double* ratio);
 };
 
