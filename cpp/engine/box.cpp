@@ -31,7 +31,7 @@ Box simplify(const Box& box) {
 Box in_order_of_memory(Box box) {
   for (int i = 0; i < box.n_dimensions; ++i) {
     Dimension& dimension = box.dimensions[i];
-    if (dimension.memory_stride < 0 && dimension.n > 1) {  // of one element, it may be any number
+    if (dimension.memory_stride < 0 && dimension.n > 1) {  // a stride that is never stepped along may be any number
       box.data += dimension.memory_stride * std::ptrdiff_t(dimension.n - 1);
       box.first += dimension.index_stride * (dimension.n - 1);
       dimension.memory_stride = -dimension.memory_stride;

@@ -18,18 +18,18 @@ namespace {
 constexpr std::size_t kPartsPerThread = 8;
 constexpr std::size_t kMostBytesOfPart = 4 * kHugePage;
 // A fill on several threads begins with a trial on one, which tells how long the rest would take there. For every so many
-// nanoseconds of that, one helper is woken: some times of what it costs to wake one, as measured (docs/performance.md).
+// nanoseconds of that, one helper is woken: it costs a fraction of them to wake one (docs/performance.md).
 constexpr std::size_t kTrialElements = std::size_t(1) << 14;
 constexpr std::uint64_t kNanosecondsPerHelper = 80'000;
 // Stores go past the caches from this size on. A smaller buffer is likely to be in a cache, from before or for whoever
-// reads the values next, and then these stores are slower than ordinary ones (docs/performance.md).
-// Nor do they in fresh memory: the OS clears a page when it is first touched, and the page is then in a cache.
+// reads the values next, and then these stores are slower than ordinary ones (docs/performance.md). So they are in
+// fresh memory, too: the OS clears a page when it is first touched, and the page is then in a cache.
 constexpr std::size_t kBypassBytes = std::size_t(32) << 20;
 
-std::atomic<std::size_t> grain{0};  // 0: by time
+std::atomic<std::size_t> grain{0};  // elements that pay for a thread; 0: the trial tells
 
-// Does the trial, which fills n of the elements, and returns how many of the threads pay for the rest. (In integers: the
-// caller's floating-point flags are kept.)
+// Does the trial, which fills n of the elements, and returns how many threads pay off for the rest. (It computes in
+// integers, which leaves the caller's floating-point flags as they are.)
 template <class Trial>
 int threads_that_pay(int threads, std::size_t n, std::size_t rest, const Trial& trial) {
   using Clock = std::chrono::steady_clock;
@@ -66,7 +66,7 @@ void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
   const bool large = n * size >= kBypassBytes;
   FreshMemory memory(box.data, n * size);
   const auto fill_stretch = [&](std::size_t from, std::size_t to) {
-    // (Not by its first page: what was filled before it may have ended there.)
+    // (Its first page does not tell: what was filled before may have ended there.)
     const bool fresh = (to - from) * size >= kFreshBytes && !is_resident(box.data + from * size + kFreshBytes - 1);
     for (std::size_t begin = from, n_now; begin < to; begin += n_now) {
       unsigned char* const now = box.data + begin * size;
@@ -101,7 +101,7 @@ void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
 
 // --- any strides
 
-// The same places, counted as they lie in memory: for values that do not depend on the index.
+// The same box with its elements counted as they lie in memory, for values that do not depend on the index.
 Box counted_in_memory(const Box& given) {
   Box box = in_order_of_memory(given);
   box.first = 0;

@@ -35,8 +35,8 @@ bool nothing_resident(const unsigned char* memory) noexcept {
 #endif
 }
 
-// Once asked for, huge pages stay allowed until the memory is unmapped: no call takes it back. (MADV_NOHUGEPAGE forbids
-// them, which is another thing.) So pages are asked for one by one, when they are about to be filled.
+// Once asked for, huge pages stay allowed until the memory is unmapped: no call takes the wish back. (MADV_NOHUGEPAGE
+// forbids huge pages for good.) So pages are asked for one by one, when they are about to be filled.
 bool ask_for_huge_page(unsigned char* page) noexcept {
 #if defined(__linux__)
   return madvise(page, kHugePage, MADV_HUGEPAGE) == 0;
@@ -46,9 +46,9 @@ bool ask_for_huge_page(unsigned char* page) noexcept {
 #endif
 }
 
-HugePageTrials trials;  // of the process
+HugePageTrials trials;  // one for the whole process
 
-// Nanoseconds that a call takes; -1 if it returns false.
+// How many nanoseconds a call takes; -1 if the call returns false.
 template <class Call>
 std::int64_t time_of(const Call& call) {
   using Clock = std::chrono::steady_clock;
@@ -93,7 +93,7 @@ bool FreshMemory::likes_whole_pages() const noexcept {
   return !is_resident(out_ + n_bytes_ / 2);  // not by the first page, which may have been filled by now
 }
 
-// Memory of other processes and of files is not to be changed, and pages that are there cannot become huge ones.
+// Memory of other processes and of files is not to be changed, and pages that have memory cannot become huge ones.
 bool FreshMemory::may_be_huge(const unsigned char* page) noexcept {
   std::call_once(looked_, [this] { private_until_ = end_of_private_memory(address(out_), address(out_) + n_bytes_); });
   return address(page) + kHugePage <= private_until_ && nothing_resident(page);

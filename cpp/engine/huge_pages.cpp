@@ -35,7 +35,7 @@ std::atomic<int> set_by_bench{kByEnvironment};
 
 #if defined(__linux__)
 
-// The first line of a file, or "". By the C library: nothing here may throw.
+// The first line of a file, or "". It is read by the C library, because nothing here may throw.
 struct Line {
   char text[128] = "";
 
@@ -49,7 +49,7 @@ struct Line {
 
 struct Mapping {
   std::uintptr_t begin = 0, end = 0;
-  bool is_private = false;  // and of no file
+  bool is_private = false;  // this process's alone, and no file's
 };
 
 // Linux's struct procmap_query (include/uapi/linux/fs.h, since 6.11), which older headers lack.
@@ -140,8 +140,8 @@ namespace {
 
 constexpr std::int64_t kShare = 64;       // one of so many parts of the time of usual pages may be lost by trials
 constexpr std::int64_t kCostOfTrial = 1;  // in times of usual pages: 128 MiB of them go before the first trial
-// A page that takes very long was not slow itself: its thread lost the CPU. It counts as so many times of usual pages.
-// And no more than this is left from one fill for the next.
+// A page that takes very long was not slow itself: its thread lost the CPU. It counts as at most so many times of usual
+// pages, and a fill leaves at most so many to the next one.
 constexpr std::int64_t kMost = 16;
 
 }  // namespace

@@ -14,7 +14,7 @@ namespace {
 constexpr std::align_val_t kCacheLine{64};
 
 #if defined(__linux__)
-// Smaller ones come from the ordinary allocator: half of a huge page would be waste.
+// Smaller arrays come from the ordinary allocator: half of their huge page would be waste.
 constexpr std::size_t kLarge = 2 * kHugePage;
 
 std::size_t whole_pages(std::size_t n_bytes) { return (n_bytes + kHugePage - 1) / kHugePage * kHugePage; }

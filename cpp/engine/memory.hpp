@@ -8,7 +8,7 @@ namespace fastinit {
 
 constexpr std::size_t kHugePage = std::size_t(2) << 20;  // of x86-64, and of AArch64 with pages of 4 KiB
 
-// Throws std::bad_alloc. The content is undefined.
+// New memory, whose content is undefined. Throws std::bad_alloc.
 void* allocate(std::size_t n_bytes);
 void release(void* memory, std::size_t n_bytes) noexcept;
 

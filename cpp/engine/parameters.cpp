@@ -140,7 +140,7 @@ Probability probability_beyond(double x) {
 
 // --- the truncated normal's window, in units of std
 
-// Reflected, if need be, to the side where b > 0.
+// The window, reflected, if need be, to the side where b > 0.
 struct Window {
   double a, b;
   bool flip;
@@ -163,8 +163,8 @@ void set_scale(Constants<Real, Word>& constants, double width) {
   constants.scale = width * (1 / double(constants.unit) / kWords<Word>);
 }
 
-// p = q .. 1/2 on both sides. f may not pass the top; start and step keep it within. (That moves f by its last place or
-// so, for a ratio that hardly changes there.)
+// Each side of the window has p = q .. 1/2. f may not pass the top; start and step keep it within. (That moves f by its
+// last place or so, where the ratio hardly changes with f.)
 template <class Real, class Word>
 void set_symmetric(Constants<Real, Word>& constants, double std, const Probability& beyond) {
   constexpr Real top = Real(kTop<Word>);
@@ -189,7 +189,7 @@ void set_near(Constants<Real, Word>& constants, double std, const Window& window
   const double d = straddles ? ca + cb : window.a < kQuarter ? cb - ca : qa - qb;
   const double w0 = straddles && d > 0 ? std::fmin(std::nearbyint(ca / d * n), last_word) : 0;
   const double g = d / (2 * n), unit = d < kNarrow ? 0x1p64 : 1;
-  // h over m and std times m, so that pace is a power of two and no product with it is rounded.
+  // h is divided by m and std multiplied by it, so that pace is a power of two and no product with it is rounded.
   int exponent;
   const double m = d > 0 ? std::frexp(d, &exponent) : 1;
   constants.flip = window.flip ? Word(~Word(0)) : 0;

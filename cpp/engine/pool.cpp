@@ -30,7 +30,8 @@ class Affinity {
   bool known_;
 
  public:
-  Affinity() : known_(sched_getaffinity(0, sizeof(cpus_), &cpus_) == 0) {}  // unknown with more than 1024 CPUs
+  // A machine with more than 1024 CPUs does not say.
+  Affinity() : known_(sched_getaffinity(0, sizeof(cpus_), &cpus_) == 0) {}
   void adopt(const Affinity& other) {
     if (!other.known_ || (known_ && std::memcmp(&cpus_, &other.cpus_, sizeof(cpus_)) == 0)) return;
     if (sched_setaffinity(0, sizeof(other.cpus_), &other.cpus_) == 0) *this = other;
@@ -41,8 +42,8 @@ class Affinity {
 #endif
 };
 
-// While it lives, this thread, and those that it starts, take no signals: they are for the program's own threads. Only
-// those that tell of the thread's own fault: a fill of a memmap whose file was cut off has to reach its handler.
+// While it lives, this thread and the threads that it starts take no signals, which are for the program's own threads.
+// Only signals of a thread's own fault still come: a fill of a memmap whose file was cut off has to reach its handler.
 class NoSignals {
 #if defined(FASTINIT_POSIX)
   sigset_t saved_;
@@ -114,7 +115,7 @@ class Pool {
         const NoSignals no_signals;
         for (; helpers_ < wanted; ++helpers_) std::thread([this] { help(); }).detach();
       } catch (const std::exception&) {
-        // No memory or no more threads to be had: those that there are do the job.
+        // There is no memory, or the OS starts no more threads: the helpers that exist do the job.
       }
     }
     for (int i = 0; i < wanted; ++i) job_came_.notify_one();
@@ -130,7 +131,7 @@ class Pool {
 // whatever state it was; it forgets the parent's pool.
 std::atomic<Pool*> the_pool{nullptr};
 
-// nullptr if there is no memory.
+// The pool of this process, or nullptr if there is no memory for one.
 Pool* pool() {
   Pool* current = the_pool.load();
   if (current != nullptr) return current;

@@ -14,8 +14,8 @@ namespace fastinit {
 namespace {
 
 // The sums of a part are made from its chunks, the result from the parts: always in this order, whichever thread makes
-// a part. A chunk is read twice, the second time from the cache; a part is some 50 microseconds' work, more than it
-// costs to wake a thread.
+// a part. A chunk is read twice, the second time from the cache. A part is some 50 microseconds' work, which is more
+// than it costs to wake a thread.
 constexpr std::size_t kChunk = 4096;
 constexpr std::size_t kPart = 32 * kChunk;
 
@@ -76,7 +76,7 @@ struct Partial {
   std::uint64_t digest = 0;
 };
 
-// Infinite elements make an infinite mean, those of both signs none; a NaN makes everything NaN.
+// Infinite elements of one sign make the mean infinite, those of both signs make it NaN; a NaN makes everything NaN.
 void respect_specials(Partial& partial) {
   const bool has_nan = std::isnan(partial.minimum);
   const bool above = partial.maximum == kInfinity, below = partial.minimum == -kInfinity;

@@ -15,8 +15,8 @@ struct Summary {
   std::uint64_t digest = 0;         // docs/stream-format.md, "Digests": digests of a tensor's boxes add up to its own
 };
 
-// On at most so many threads. One pass; the same result on every machine and number of threads. Of the order of
-// elements in memory the moments may depend in their last bits, the rest does not.
+// Summarises a box in one pass, on at most so many threads. The result is the same on every machine and number of
+// threads. The last bits of the moments may depend on the order of the elements in memory; the rest does not.
 Summary summarise(const KernelTable& kernels, ElementType type, const Box& box, int threads);
 
 }  // namespace fastinit

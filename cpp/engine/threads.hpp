@@ -13,8 +13,8 @@ int available_cpus();
 int wished_threads();
 void set_wished_threads(int threads);
 
-// CPUs' worth of time by a process's control groups, rounded up: `groups` is its list of them, /proc/self/cgroup, `mount`
-// where their files are. INT_MAX if there is no limit.
+// How many CPUs' worth of time a process's control groups grant it, rounded up; INT_MAX if there is no limit. `groups`
+// is the process's list of them, /proc/self/cgroup, and `mount` the folder of their files.
 int cgroup_cpus(const std::string& groups, const std::string& mount);
 
 }  // namespace fastinit

@@ -104,7 +104,7 @@ double to_double(py::handle object, const char* name, const char* wanted = "a nu
   return value;
 }
 
-// A finite one.
+// A finite number.
 double to_real(py::handle object, const char* name, const char* wanted) {
   const double value = to_double(object, name, wanted);
   if (!std::isfinite(value)) throw py::value_error(std::string(name) + " must be " + wanted + ", got " + shown(object));
@@ -194,7 +194,7 @@ std::mutex streams_lock;
 
 class Streams {
  public:
-  Streams() = default;  // seeded from the system when it is first asked
+  Streams() = default;  // it seeds itself from the system when it is first asked
   Streams(std::uint64_t seed, std::uint64_t next, std::uint64_t children)
       : seed_(seed), next_(next), children_(children), seeded_(true), by_user_(true) {}
 
@@ -276,7 +276,7 @@ struct Common {
   Streams* streams = nullptr;  // of a generator, where no number is the seed
   bool has_stream;
   std::uint64_t seed = 0, number = 0;
-  int threads;  // 0: as many as pay
+  int threads;  // 0: as many as pay off
 
   // `source` is a seed, the streams of a generator, or None, which is the default generator.
   Common(py::handle source, py::handle stream_or_none, py::handle shape_or_none, py::handle offset_or_none,
@@ -328,7 +328,7 @@ class WithoutGil {
   }
 };
 
-// On so many threads at most: 1 for few elements.
+// How many threads a fill may use: 1 for few elements.
 int threads_for(std::size_t n, int wished_number) {
   return n < kReleaseGil ? 1 : wished_number > 0 ? wished_number : available_cpus();
 }

@@ -53,7 +53,7 @@ std::string error_text(const py::error_already_set& error) {
   return text + ": " + line.substr(0, line.find('\n'));
 }
 
-// What the owner answers. Its refusal becomes one of `out`, in its own words.
+// What the owner of the memory answers. Its refusal becomes a refusal of `out`, in its own words.
 template <class Ask>
 auto ask(const char* what, const Ask& question) {
   try {
@@ -344,7 +344,7 @@ void View::take_tensor(py::handle out, Elements wanted, Access access) {
     } catch (const py::error_already_set& error) {
       if (!error.matches(PyExc_TypeError)) throw;
     }
-    return export_();  // of before version 1.0, without these keywords
+    return export_();  // a library of before version 1.0, whose method has no such keywords
   });
   const dlpack::Tensor* tensor = nullptr;
   if (const auto* managed = dlpack::take<dlpack::VersionedManaged>(capsule, loan_)) {

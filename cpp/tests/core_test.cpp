@@ -1,6 +1,6 @@
 // Tests of the core without Python, so that they run wherever a compiler (and an emulator) does:
 //   core_test FILE       checks every target that runs here, also against the frozen digests in FILE
-//   core_test --print    prints the digests; a change of any is a change of the stream format
+//   core_test --print    prints the digests; a change of any would be another version of the stream format
 #include <algorithm>
 #include <climits>
 #include <cstdio>
