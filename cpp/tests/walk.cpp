@@ -47,7 +47,7 @@ Law laws[] = {
     {"[-2, 2]", Distribution::kTruncated, {0, 1, -2, 2}, Transform::kSymmetric, -2, 2, {3.87, 3.59, 0x5a4bdd41}},
     {"[-1, 2]", Distribution::kTruncated, {0, 1, -1, 2}, Transform::kNear, -1, 2, {3.98, 2.97, 0xd402d120}},
     {"[1, 3]", Distribution::kTruncated, {0, 1, 1, 3}, Transform::kNear, 1, 3, {3.64, 3.45, 0xd627b5a0}},
-    {"[5, 6]", Distribution::kTruncated, {0, 1, 5, 6}, Transform::kFar, 5, 6, {0.51, 1.71, 0xac6a97ae}},
+    {"[5, 6]", Distribution::kTruncated, {0, 1, 5, 6}, Transform::kFar, 5, 6, {0.51, 1.71, 0x8492c06c}},
     {"uniform [-1, 1)", Distribution::kUniform, {-1, 1}, Transform::kUniform, -1, 1, {1, 1, 0}},
     {"uniform [0, 1)", Distribution::kUniform, {0, 1}, Transform::kUniform, 0, 1, {1, 1, 0}},
 };
