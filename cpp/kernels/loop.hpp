@@ -93,36 +93,36 @@ class Loop {
   static constexpr int kOfBlock = 4 / E::kWords;
   static constexpr int kOfGroup = kGroup * kLanes32 / E::kWords;
   static constexpr int kGroupBytes = kOfGroup * E::kBytes;
-  static constexpr int kGroupsOfBatch = kBatch / kGroup;
+  static constexpr std::size_t kOfBatch = std::size_t(kBatch / kGroup) * kOfGroup;
 
-  // n groups from element `first` on. A generator makes whole vectors of words, so that the first one may begin before.
+  // n elements from `first` on, in groups. A generator makes whole vectors of words, so that the first one may begin
+  // before; the last group may be longer than what is left, and then goes through a buffer.
   template <bool bypass>
   FASTINIT_NOINLINE void groups(std::uint64_t first, std::size_t n, unsigned char* out) const {
     // A copy that no store to `out` can change, so that it stays in registers.
     const T transform = transform_;
-    alignas(64) unsigned char buffer[(kBatch + 1) * kVectorBytes];
+    alignas(64) unsigned char words[(kBatch + 1) * kVectorBytes];
+    alignas(64) unsigned char last[kGroupBytes];
     while (n > 0) {
-      const std::size_t here = n < kGroupsOfBatch ? n : kGroupsOfBatch;
+      const std::size_t here = n < kOfBatch ? n : kOfBatch;
+      const std::size_t whole = here / kOfGroup, n_groups = (here + kOfGroup - 1) / kOfGroup;
       const std::uint64_t block = first / kOfBlock;
-      const std::size_t before = 4 * (block % kVectorBlocks) + first % kOfBlock * E::kWords;  // words
-      words_.neighbours(words_.generator, block - block % kVectorBlocks, here * kGroup + (before > 0), buffer);
-      const unsigned char* from = buffer + 4 * before;
+      const std::size_t before = 4 * (block % kVectorBlocks) + first % kOfBlock * E::kWords;
+      words_.neighbours(words_.generator, block - block % kVectorBlocks, n_groups * kGroup + (before > 0), words);
+      const unsigned char* from = words + 4 * before;
+      std::size_t end = whole;
+      unsigned char* to = out;
       FASTINIT_ROLLED
-      for (std::size_t g = 0; g < here; ++g, from += kGroup * kVectorBytes, out += kGroupBytes) {
-        transform_group<T, E, bypass, kGroup>(transform, from, out);
+      for (std::size_t g = 0; g < n_groups; end = n_groups, to = last) {
+        FASTINIT_ROLLED
+        for (; g < end; ++g, from += kGroup * kVectorBytes, to += kGroupBytes) {
+          transform_group<T, E, bypass, kGroup>(transform, from, to);
+        }
       }
-      n -= here, first += here * kOfGroup;
-    }
-  }
-
-  // Any stretch, through a buffer: for the ends of a fill, where elements are not whole groups.
-  FASTINIT_NOINLINE void part(std::uint64_t first, std::size_t n, unsigned char* out) const {
-    constexpr std::size_t kRoom = kGroupsOfBatch * kOfGroup;
-    alignas(64) unsigned char buffer[kRoom * E::kBytes];
-    while (n > 0) {
-      const std::size_t here = n < kRoom ? n : kRoom;
-      groups<false>(first, (here + kOfGroup - 1) / kOfGroup, buffer);
-      std::memcpy(out, buffer, here * E::kBytes);
+      if (n_groups > whole) {
+        if (bypass) finish_bypassing();
+        std::memcpy(out + whole * kGroupBytes, last, here % kOfGroup * E::kBytes);
+      }
       first += here, n -= here, out += here * E::kBytes;
     }
   }
@@ -130,24 +130,18 @@ class Loop {
  public:
   Loop(const Words& words, const Parameters& parameters) : words_(words), transform_(parameters) {}
 
-  // Whole groups go straight to `out`, in long stretches from a cache line on where one begins with an element.
+  // Long stretches go to `out` in whole cache lines, where one begins with an element.
   void operator()(std::uint64_t first, std::size_t n, unsigned char* out, bool bypass) const {
     const std::size_t past = reinterpret_cast<std::uintptr_t>(out) % kCacheLine;
-    std::size_t head = 0;
-    bypass = bypass && past % E::kBytes == 0;
-    if (n >= 4 * std::size_t(kOfGroup) && past % E::kBytes == 0) head = (kCacheLine - past) % kCacheLine / E::kBytes;
-    if (head > 0) {
-      part(first, head, out);
-      first += head, n -= head, out += head * E::kBytes;
-    }
-    const std::size_t whole = n / kOfGroup;
-    if (bypass && n >= 4 * std::size_t(kOfGroup)) {
-      groups<true>(first, whole, out);
+    if (n < 4 * std::size_t(kOfGroup) || past % E::kBytes != 0) return groups<false>(first, n, out);
+    const std::size_t head = (kCacheLine - past) % kCacheLine / E::kBytes;
+    if (head > 0) groups<false>(first, head, out);
+    if (bypass) {
+      groups<true>(first + head, n - head, out + head * E::kBytes);
       finish_bypassing();
     } else {
-      groups<false>(first, whole, out);
+      groups<false>(first + head, n - head, out + head * E::kBytes);
     }
-    part(first + whole * kOfGroup, n - whole * kOfGroup, out + whole * kGroupBytes);
   }
 
   // --- columns: kTileAcross bytes of each, kColumns at a time, where the rows of a tile lie side by side

@@ -304,8 +304,8 @@ def test_the_bits_of_a_call_without_a_seed() -> None:
     """The seed is torch's, the stream the next 64 bits of its generator, with the highest one."""
     torch.manual_seed(0)
     first, second = (init.normal_(torch.empty(64)) for _ in range(2))
-    assert fastinit.summary(first).digest == 0xCB8E7452234C7C3F
-    assert fastinit.summary(second).digest == 0xA9DE2E23DB4FF6E5
+    assert fastinit.summary(first).digest == 0x291263E88BBD3D8F
+    assert fastinit.summary(second).digest == 0x106D665EE304C15E
     words = [0x8C7F0AAC97C4AA2F, 0xB716A675D821CCC0]  # of torch's Mersenne Twister with seed 0
     for tensor, word in zip((first, second), words, strict=True):
         assert torch.equal(tensor, init.normal_(torch.empty(64), seed=0, stream=word))
