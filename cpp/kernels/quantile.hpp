@@ -5,6 +5,16 @@
 #include "kernels/contract.hpp"
 #include "tables/quantile_tables.hpp"
 
+// Before a loop over a group that is rarely run, which compilers leave rolled: a group whose vectors a variable picks
+// lies in memory.
+#if defined(__clang__)
+#define FASTINIT_UNROLLED _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define FASTINIT_UNROLLED _Pragma("GCC unroll 16")
+#else
+#define FASTINIT_UNROLLED
+#endif
+
 namespace fastinit {
 namespace {
 
@@ -111,11 +121,17 @@ class Quantile<Narrow> {
     U32 least = f[0];
     for (int v = 1; v < group; ++v) least = lesser(least, f[v]);
     if (!any(is_less(least, splat(power_bits<Narrow>(kEnd - kPick32))))) [[likely]] return;
-    for (int v = 0; v < group; ++v) deeper(f[v], t[v], place[v], ratio[v]);
+    FASTINIT_UNROLLED
+    for (int v = 0; v < group; ++v) ratio[v] = deeper(f[v], ratio[v]);
   }
 
  private:
-  FASTINIT_NOINLINE void deeper(const U32& f, const F32& t, const Place32& place, F32& ratio) const {
+  // Takes and returns values, and makes t and the place anew: a caller that had to have them in memory would store them
+  // for every group.
+  FASTINIT_NOINLINE F32 deeper(U32 f, F32 ratio) const {
+    if (!any(is_less(f, splat(power_bits<Narrow>(kEnd - kPick32))))) return ratio;
+    const F32 t = place_in_piece(f);
+    const Place32 place = place_of(shift_right<Narrow::kPieceShift>(f));
     for (int level = 1; level < kLevels32; ++level) {
       F32 sum = pick(rows_[level][kCoefficients - 1], place);
       sum = fma(sum, t, sum);
@@ -127,6 +143,7 @@ class Quantile<Narrow> {
       const U32 within = bits(greater(float_of_bits(f), splat(least_)));
       ratio = select(below, any_piece(scale_, within), ratio);
     }
+    return ratio;
   }
 };
 
