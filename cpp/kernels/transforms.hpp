@@ -69,7 +69,7 @@ class Symmetric {
   FASTINIT_INLINE void operator()(const U (&words)[group], F (&values)[group]) const {
     U f[group];
     for (int v = 0; v < group; ++v) {
-      F k = from_tail(splat(kTopBit<T>) - magnitude(words[v]));
+      F k = from_tail(tail_of(words[v]));
       if constexpr (bounded) k = fma(k, step_, start_);
       f[v] = bits(k);
     }

@@ -60,10 +60,10 @@ template <int n>
 U64 shift_right(U64 a) {
   return {_mm256_srli_epi64(a.v, n)};
 }
-inline U32 magnitude(U32 a) { return {_mm256_abs_epi32(a.v)}; }
-inline U64 magnitude(U64 a) {
+inline U32 tail_of(U32 a) { return splat(1u << 31) - U32{_mm256_abs_epi32(a.v)}; }
+inline U64 tail_of(U64 a) {
   const __m256i sign = _mm256_cmpgt_epi64(_mm256_setzero_si256(), a.v);
-  return {_mm256_sub_epi64(_mm256_xor_si256(a.v, sign), sign)};
+  return splat(std::uint64_t(1) << 63) - U64{_mm256_sub_epi64(_mm256_xor_si256(a.v, sign), sign)};
 }
 inline U64 lower_halves(U64 a, U64 b) { return {_mm256_blend_epi32(a.v, _mm256_slli_epi64(b.v, 32), 0xAA)}; }
 inline U64 upper_halves(U64 a, U64 b) { return {_mm256_blend_epi32(b.v, _mm256_srli_epi64(a.v, 32), 0x55)}; }

@@ -69,8 +69,8 @@ template <int n>
 U64 shift_right(U64 a) {
   return {_mm512_srli_epi64(a.v, n)};
 }
-inline U32 magnitude(U32 a) { return {_mm512_abs_epi32(a.v)}; }
-inline U64 magnitude(U64 a) { return {_mm512_abs_epi64(a.v)}; }
+inline U32 tail_of(U32 a) { return splat(1u << 31) - U32{_mm512_abs_epi32(a.v)}; }
+inline U64 tail_of(U64 a) { return splat(std::uint64_t(1) << 63) - U64{_mm512_abs_epi64(a.v)}; }
 inline U64 lower_halves(U64 a, U64 b) {
   return {_mm512_mask_shuffle_epi32(a.v, 0xAAAA, b.v, _MM_PERM_CDAB)};
 }

@@ -59,8 +59,11 @@ template <int n>
 U64 shift_right(U64 a) {
   return {vshrq_n_u64(a.v, n)};
 }
-inline U32 magnitude(U32 a) { return {vreinterpretq_u32_s32(vabsq_s32(vreinterpretq_s32_u32(a.v)))}; }
-inline U64 magnitude(U64 a) { return {vreinterpretq_u64_s64(vabsq_s64(vreinterpretq_s64_u64(a.v)))}; }
+// Read as unsigned numbers, a and 2^(B-1) differ by that.
+inline U32 tail_of(U32 a) { return {vabdq_u32(a.v, vdupq_n_u32(1u << 31))}; }
+inline U64 tail_of(U64 a) {
+  return splat(std::uint64_t(1) << 63) - U64{vreinterpretq_u64_s64(vabsq_s64(vreinterpretq_s64_u64(a.v)))};
+}
 inline U64 lower_halves(U64 a, U64 b) { return {vsliq_n_u64(a.v, b.v, 32)}; }
 inline U64 upper_halves(U64 a, U64 b) { return {vsriq_n_u64(b.v, a.v, 32)}; }
 inline U64 multiply_low_halves(U64 a, U64 b) { return {vmull_u32(vmovn_u64(a.v), vmovn_u64(b.v))}; }

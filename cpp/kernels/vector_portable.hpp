@@ -70,9 +70,11 @@ template <int n>
 U64 shift_right(U64 a) {
   FASTINIT_EACH(U64, a.lane[i] >> n);
 }
-// of a signed number, as an unsigned one
 inline U32 magnitude(U32 a) { FASTINIT_EACH(U32, a.lane[i] >> 31 ? 0 - a.lane[i] : a.lane[i]); }
 inline U64 magnitude(U64 a) { FASTINIT_EACH(U64, a.lane[i] >> 63 ? 0 - a.lane[i] : a.lane[i]); }
+// 2^(B-1) less the magnitude of a signed number. (In one expression gcc 12's code for the normal is 5 % slower.)
+inline U32 tail_of(U32 a) { return splat(1u << 31) - magnitude(a); }
+inline U64 tail_of(U64 a) { return splat(std::uint64_t(1) << 63) - magnitude(a); }
 // a's half below b's
 inline U64 lower_halves(U64 a, U64 b) { FASTINIT_EACH(U64, (a.lane[i] & 0xFFFFFFFF) | b.lane[i] << 32); }
 inline U64 upper_halves(U64 a, U64 b) { FASTINIT_EACH(U64, a.lane[i] >> 32 | (b.lane[i] >> 32 << 32)); }
@@ -153,7 +155,7 @@ inline F32 from_signed(U32 a) { FASTINIT_EACH(F32, float(std::int32_t(a.lane[i])
 inline F64 from_signed(U64 a) { FASTINIT_EACH(F64, double(std::int64_t(a.lane[i]))); }
 inline F32 from_unsigned(U32 a) { FASTINIT_EACH(F32, float(a.lane[i])); }
 inline F64 from_unsigned(U64 a) { FASTINIT_EACH(F64, double(a.lane[i])); }
-// At most 2^(B-1), rounded and kept below that.
+// What tail_of makes, rounded and kept below 2^(B-1).
 inline F32 from_tail(U32 a) { return from_signed(lesser(a, splat(std::uint32_t(0x7FFFFF80)))); }
 inline F64 from_tail(U64 a) { return smaller(from_unsigned(a), splat(0x1.fffffffffffffp62)); }
 struct WidePair {
