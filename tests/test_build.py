@@ -51,8 +51,9 @@ def said(*command: str | pathlib.Path) -> tuple[int, str]:
 @pytest.mark.parametrize(("processor", "flags", "sentences"), REFUSED)
 def test_the_compiler_refuses_a_target(processor: str, flags: str, sentences: list[str]) -> None:
     """Each file of the core, without CMake; for no other reason than these."""
-    file = PROJECT / "cpp" / "parameters.cpp"
-    status, text = said(compiler(processor), "-std=c++20", "-fsyntax-only", *flags.split(), file)
+    cpp = PROJECT / "cpp"
+    file = cpp / "engine" / "parameters.cpp"
+    status, text = said(compiler(processor), "-std=c++20", "-fsyntax-only", *flags.split(), "-I", cpp, file)
     assert status != 0
     assert text.count("error:") == len(sentences)
     for sentence in sentences:
