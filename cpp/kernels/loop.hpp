@@ -95,20 +95,24 @@ class Loop {
   static constexpr int kGroupBytes = kOfGroup * E::kBytes;
   static constexpr std::size_t kOfBatch = std::size_t(kBatch / kGroup) * kOfGroup;
 
-  // n elements from `first` on, in groups. A generator makes whole vectors of words, so that the first one may begin
-  // before; the last group may be longer than what is left, and then goes through a buffer.
+  // n elements from `first` on, in groups. A generator makes whole vectors of words. So the first one may begin before,
+  // and then the last one of a batch is the first one of the next. The last group may be longer than what is left, and
+  // then goes through a buffer.
   template <bool bypass>
   FASTINIT_NOINLINE void groups(std::uint64_t first, std::size_t n, unsigned char* out) const {
     // A copy that no store to `out` can change, so that it stays in registers.
     const T transform = transform_;
     alignas(64) unsigned char words[(kBatch + 1) * kVectorBytes];
     alignas(64) unsigned char last[kGroupBytes];
+    std::size_t kept = 0;  // vectors of words that are there from the batch before
     while (n > 0) {
       const std::size_t here = n < kOfBatch ? n : kOfBatch;
       const std::size_t whole = here / kOfGroup, n_groups = (here + kOfGroup - 1) / kOfGroup;
       const std::uint64_t block = first / kOfBlock;
       const std::size_t before = 4 * (block % kVectorBlocks) + first % kOfBlock * E::kWords;
-      words_.neighbours(words_.generator, block - block % kVectorBlocks, n_groups * kGroup + (before > 0), words);
+      const std::size_t n_vectors = n_groups * kGroup + (before > 0);
+      words_.neighbours(words_.generator, block - block % kVectorBlocks + kept * kVectorBlocks, n_vectors - kept,
+                        words + kept * kVectorBytes);
       const unsigned char* from = words + 4 * before;
       std::size_t end = whole;
       unsigned char* to = out;
@@ -123,6 +127,8 @@ class Loop {
         if (bypass) finish_bypassing();
         std::memcpy(out + whole * kGroupBytes, last, here % kOfGroup * E::kBytes);
       }
+      kept = before > 0;
+      if (kept > 0) store(words, load(words + (n_vectors - 1) * kVectorBytes));
       first += here, n -= here, out += here * E::kBytes;
     }
   }
