@@ -66,6 +66,11 @@ class Ars {
     finish_rounds<0, rounds>(s, keys_);
     for (int i = 0; i < count; ++i, out += kVectorBytes) store(out, s[i]);
   }
+  template <class Next>
+  FASTINIT_INLINE void all_from_scratch(std::size_t n, const Next& next, unsigned char* out) const {
+    for (; n >= kAtOnce; n -= kAtOnce, out += kAtOnce * kVectorBytes) from_scratch<kAtOnce>(next, out);
+    for (; n > 0; --n, out += kVectorBytes) from_scratch<1>(next, out);
+  }
 
  public:
   // n_blocks: how many are to be made, more or less.
@@ -77,7 +82,15 @@ class Ars {
 
   // n vectors from `block` on, a multiple of kVectorBlocks.
   FASTINIT_NOINLINE void neighbours(std::uint64_t block, std::size_t n, unsigned char* out) {
-    if (!shares_) return spaced(&block, 1, 1, n, out);
+    if (!shares_) {
+      Blocks input = count_blocks(block, 1);
+      const auto next = [&] {
+        const Blocks now = input;
+        input = later(input, kVectorBlocks);
+        return now;
+      };
+      return all_from_scratch(n, next, out);
+    }
     while (n > 0) {
       const std::uint64_t at = block % kNeighbours, cleared = block - at;
       if (cleared >> 40 != made_for_) make_differences(cleared);
@@ -104,9 +117,7 @@ class Ars {
       --left, input = later(input, kVectorBlocks * step);
       return now;
     };
-    std::size_t all = std::size_t(n_starts) * n;
-    for (; all >= kAtOnce; all -= kAtOnce, out += kAtOnce * kVectorBytes) from_scratch<kAtOnce>(next, out);
-    for (; all > 0; --all, out += kVectorBytes) from_scratch<1>(next, out);
+    all_from_scratch(std::size_t(n_starts) * n, next, out);
   }
 
   // One block, for the published known answers.
