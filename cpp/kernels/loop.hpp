@@ -31,7 +31,7 @@ namespace {
 
 // A step of a polynomial waits several cycles for the one before; the other vectors of a group fill them.
 constexpr int kGroup = 4;
-constexpr int kBatch = 32;
+constexpr int kBatch = 128;
 
 // Each element type: how many words it uses, how a group of values is stored.
 struct Float32 {
