@@ -44,8 +44,6 @@ inline U32 operator|(U32 a, U32 b) { return {_mm256_or_si256(a.v, b.v)}; }
 inline U64 operator|(U64 a, U64 b) { return {_mm256_or_si256(a.v, b.v)}; }
 inline U32 operator^(U32 a, U32 b) { return {_mm256_xor_si256(a.v, b.v)}; }
 inline U64 operator^(U64 a, U64 b) { return {_mm256_xor_si256(a.v, b.v)}; }
-inline U32 and_not(U32 a, U32 b) { return {_mm256_andnot_si256(a.v, b.v)}; }
-inline U64 and_not(U64 a, U64 b) { return {_mm256_andnot_si256(a.v, b.v)}; }
 inline U32 and_or(U32 a, U32 b, U32 c) { return (a & b) | c; }
 inline U64 and_or(U64 a, U64 b, U64 c) { return (a & b) | c; }
 inline U32 lesser(U32 a, U32 b) { return {_mm256_min_epu32(a.v, b.v)}; }
@@ -167,7 +165,6 @@ Row32 load_row(const double* row, double scale) {
   return {_mm256_set_m128(_mm256_cvtpd_ps(_mm256_mul_pd(high, factor)), _mm256_cvtpd_ps(_mm256_mul_pd(low, factor)))};
 }
 inline F32 pick(const Row32& row, Place32 place) { return {_mm256_permutevar8x32_ps(row.v, place.v)}; }
-inline F64 pick(const double*, U64) { return splat(0.0); }
 inline F64 gather(const double* row, U64 index) { return {_mm256_i64gather_pd(row, index.v, 8)}; }
 struct Pieces64 {
   const double* of[4];

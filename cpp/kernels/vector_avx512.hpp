@@ -52,8 +52,6 @@ inline U32 operator|(U32 a, U32 b) { return {_mm512_or_si512(a.v, b.v)}; }
 inline U64 operator|(U64 a, U64 b) { return {_mm512_or_si512(a.v, b.v)}; }
 inline U32 operator^(U32 a, U32 b) { return {_mm512_xor_si512(a.v, b.v)}; }
 inline U64 operator^(U64 a, U64 b) { return {_mm512_xor_si512(a.v, b.v)}; }
-inline U32 and_not(U32 a, U32 b) { return {_mm512_andnot_si512(a.v, b.v)}; }
-inline U64 and_not(U64 a, U64 b) { return {_mm512_andnot_si512(a.v, b.v)}; }
 inline U32 and_or(U32 a, U32 b, U32 c) { return {_mm512_ternarylogic_epi32(a.v, b.v, c.v, 0xEA)}; }
 inline U64 and_or(U64 a, U64 b, U64 c) { return {_mm512_ternarylogic_epi64(a.v, b.v, c.v, 0xEA)}; }
 inline U32 lesser(U32 a, U32 b) { return {_mm512_min_epu32(a.v, b.v)}; }

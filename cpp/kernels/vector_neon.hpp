@@ -42,8 +42,6 @@ inline U32 operator|(U32 a, U32 b) { return {vorrq_u32(a.v, b.v)}; }
 inline U64 operator|(U64 a, U64 b) { return {vorrq_u64(a.v, b.v)}; }
 inline U32 operator^(U32 a, U32 b) { return {veorq_u32(a.v, b.v)}; }
 inline U64 operator^(U64 a, U64 b) { return {veorq_u64(a.v, b.v)}; }
-inline U32 and_not(U32 a, U32 b) { return {vbicq_u32(b.v, a.v)}; }
-inline U64 and_not(U64 a, U64 b) { return {vbicq_u64(b.v, a.v)}; }
 inline U32 and_or(U32 a, U32 b, U32 c) { return (a & b) | c; }
 inline U64 and_or(U64 a, U64 b, U64 c) { return (a & b) | c; }
 inline U64 lesser(U64 a, U64 b) { return {vbslq_u64(vcltq_u64(a.v, b.v), a.v, b.v)}; }
@@ -147,7 +145,6 @@ Row32 load_row(const double* row, double scale) {
   return {vld1q_u8_x2(reinterpret_cast<const std::uint8_t*>(entries))};
 }
 inline F32 pick(const Row32& row, Place32 place) { return {vreinterpretq_f32_u8(vqtbl2q_u8(row.v, place.v))}; }
-inline F64 pick(const double*, U64) { return splat(0.0); }
 inline F64 gather(const double* row, U64 index) {
   const double lanes[2] = {row[vgetq_lane_u64(index.v, 0)], row[vgetq_lane_u64(index.v, 1)]};
   return {vld1q_f64(lanes)};

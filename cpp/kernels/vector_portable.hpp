@@ -51,9 +51,6 @@ inline U32 operator|(U32 a, U32 b) { FASTINIT_EACH(U32, a.lane[i] | b.lane[i]); 
 inline U64 operator|(U64 a, U64 b) { FASTINIT_EACH(U64, a.lane[i] | b.lane[i]); }
 inline U32 operator^(U32 a, U32 b) { FASTINIT_EACH(U32, a.lane[i] ^ b.lane[i]); }
 inline U64 operator^(U64 a, U64 b) { FASTINIT_EACH(U64, a.lane[i] ^ b.lane[i]); }
-// ~a & b
-inline U32 and_not(U32 a, U32 b) { FASTINIT_EACH(U32, ~a.lane[i] & b.lane[i]); }
-inline U64 and_not(U64 a, U64 b) { FASTINIT_EACH(U64, ~a.lane[i] & b.lane[i]); }
 inline U32 and_or(U32 a, U32 b, U32 c) { FASTINIT_EACH(U32, (a.lane[i] & b.lane[i]) | c.lane[i]); }
 inline U64 and_or(U64 a, U64 b, U64 c) { FASTINIT_EACH(U64, (a.lane[i] & b.lane[i]) | c.lane[i]); }
 // unsigned
@@ -198,7 +195,6 @@ Row32 load_row(const double* row, double scale) {
   return result;
 }
 inline F32 pick(const Row32& row, Place32 place) { FASTINIT_EACH(F32, row.entry[place.lane[i] % kPick32]); }
-inline F64 pick(const double*, U64) { return splat(0.0); }
 inline F64 gather(const double* row, U64 index) { FASTINIT_EACH(F64, row[index.lane[i]]); }
 // A row of sixteen numbers for each lane, of which `two` loads two that lie side by side.
 struct Pieces64 {

@@ -189,12 +189,12 @@ def as_header() -> str:
 namespace fastinit {{
 
 // Row i is coefficient i, a column is a piece: vectors look the same coefficient of many pieces up. They are scaled
-// before they are rounded, hence double. (The last columns are zeros: some vectors are loaded beyond the last piece.)
+// before they are rounded, hence double.
 struct TableF32 {{
   static constexpr int kFirstOctave = {F32_FIRST};
   static constexpr int kCoefficients = {F32_COEFFICIENTS};
   static constexpr int kPieces = {F32_PIECES};
-  double rows[kCoefficients][kPieces + 8];
+  double rows[kCoefficients][kPieces];
 }};
 extern const TableF32 kNormalF32;
 

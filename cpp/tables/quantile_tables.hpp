@@ -4,12 +4,12 @@
 namespace fastinit {
 
 // Row i is coefficient i, a column is a piece: vectors look the same coefficient of many pieces up. They are scaled
-// before they are rounded, hence double. (The last columns are zeros: some vectors are loaded beyond the last piece.)
+// before they are rounded, hence double.
 struct TableF32 {
   static constexpr int kFirstOctave = -16;
   static constexpr int kCoefficients = 7;
   static constexpr int kPieces = 47;
-  double rows[kCoefficients][kPieces + 8];
+  double rows[kCoefficients][kPieces];
 };
 extern const TableF32 kNormalF32;
 
