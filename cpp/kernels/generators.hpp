@@ -179,7 +179,7 @@ class Philox {
 
   template <bool same_half>
   FASTINIT_INLINE void one_start(std::uint64_t start, std::uint64_t step, std::size_t n, unsigned char* out) const {
-    const std::uint64_t word0 = (first_product_ >> 32 ^ start >> 32 ^ seed_low_) & 0xFFFFFFFF;
+    const std::uint64_t word0 = first_product_ >> 32 ^ start >> 32 ^ seed_low_;
     const U64 second_product = splat(kFactor0 * word0);
     const std::size_t most = n - n % (2 * kPairsAtOnce), even = n - n % 2;
     U64 blocks = count_lanes(start, step);
@@ -209,7 +209,7 @@ class Philox {
 
   FASTINIT_NOINLINE void spaced(const std::uint64_t* starts, int n_starts, std::uint64_t step, std::size_t n,
                                 unsigned char* out) const {
-    const std::uint64_t span = (n + 1) * kVectorBlocks * step;  // one vector more may be made
+    const std::uint64_t span = n * kVectorBlocks * step;  // below 2^63: no tensor is larger
     for (int i = 0; i < n_starts; ++i, out += n * kVectorBytes) {
       if (starts[i] >> 32 == (starts[i] + span) >> 32) {
         one_start<true>(starts[i], step, n, out);
