@@ -45,6 +45,9 @@ CASES: list[tuple[str, tuple[float, ...]]] = [
     ("absolute", (0.0, 1.0, -INF, INF)),
     ("absolute", (0.0, 1.0, 5.0, 6.0)),
     ("absolute", (0.0, 1e36, 1.0, 2.0)),  # a window of 1e-36 std
+    ("absolute", (0.0, 1.0, -1e-30, 1e-30)),  # so narrow that float32 needs the small form
+    ("absolute", (0.0, 1.0, -1e-300, 1e-300)),  # and float64
+    ("absolute", (0.0, 1.0, 1.0, 1.0000000000000007)),  # three steps of float64
     ("absolute", (0.0, 2.0, 16.0, INF)),
     ("absolute", (0.0, 1.0, -INF, -7.0)),
     ("std", (1.0, 0.5, 40.0, 40.5)),
@@ -114,6 +117,30 @@ def test_farthest_values_of_a_window_equal_oracle(target: str) -> None:
     w = reference.words("ars", 1, 2, index, 32)
     assert np.sum(~w < 10_000) >= 2
     assert same_bits(out[index], reference.truncated(w, np.float32, 0.0, 1.0, 3.9, INF))
+
+
+# Where "ars" with seed 1 and stream 2 has the words at the ends of the laws and at the normal's median.
+EXTREME_WORDS = {
+    0: 926165791,
+    0x7FFFFFFF: 7220370924,
+    0x80000000: 2684697686,
+    0x80000001: 4245504926,
+    0xFFFFFFFF: 596671587,
+}
+# Of some windows the uniform's last values are kept at both bounds, of some at the upper one, of some at none.
+random = np.random.default_rng(1)
+UNIFORMS = [("uniform", tuple(sorted(random.uniform(-1.0, 1.0, 2).tolist()))) for _ in range(50)]
+
+
+@pytest.mark.parametrize("word", EXTREME_WORDS, ids=hex)
+@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
+def test_extreme_words_equal_oracle(target: str, name: str, word: int) -> None:
+    """One word in 2^32 each, which no other test of the kernels meets."""
+    whole, at = (2**62,), (EXTREME_WORDS[word],)
+    assert reference.words("ars", 1, 2, np.array(at, np.uint64), 32) == [word]
+    for case in [*CASES, *UNIFORMS]:
+        out = fill(np.zeros(1, DTYPES[name]), case, global_shape=whole, offset=at)
+        assert same_bits(out, oracle((1,), DTYPES[name], case, global_shape=whole, offset=at)), case
 
 
 @pytest.mark.parametrize("bits", [32, 64])

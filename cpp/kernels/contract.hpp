@@ -24,8 +24,8 @@ enum class Generator { kArs, kPhilox };
 constexpr int kGenerators = 2;
 
 // kUniform keeps its values between the bounds; kOpenUniform needs the upper one alone, kFreeUniform none. kSymmetric,
-// kNear and kFar are the forms of the truncated normal. Small ones have a scale that would be subnormal, or coefficients:
-// their words are divided instead.
+// kNear and kFar are the forms of the truncated normal. The small forms multiply the words by a power of two first
+// (Constants::unit), because the slope or the coefficients would be subnormal.
 enum class Transform {
   kUniform,
   kOpenUniform,
@@ -52,7 +52,7 @@ struct Stream {
 template <class Real, class Word>
 struct Constants {
   double scale = 1;         // of the ratio R
-  Real unit = 1;            // of a word: a power of two
+  Real unit = 1;            // small forms: of a word, a power of two
   Real slope = 1;           // of a uniform's word
   Real shift = 0;           // mid, or mean
   Real bottom = 0, top = 0; // bounds

@@ -181,14 +181,14 @@ class Philox {
   FASTINIT_INLINE void one_start(std::uint64_t start, std::uint64_t step, std::size_t n, unsigned char* out) const {
     const std::uint64_t word0 = first_product_ >> 32 ^ start >> 32 ^ seed_low_;
     const U64 second_product = splat(kFactor0 * word0);
-    const std::size_t most = n - n % (2 * kPairsAtOnce), even = n - n % 2;
+    const std::size_t most = n - n % (2 * kPairsAtOnce), paired = n - n % 2;
     U64 blocks = count_lanes(start, step);
     some<same_half, kPairsAtOnce>(blocks, second_product, step, n, out);
-    some<same_half, 1>(blocks, second_product, step, even - most, out + most * kVectorBytes);
-    if (n > even) {
+    some<same_half, 1>(blocks, second_product, step, paired - most, out + most * kVectorBytes);
+    if (n > paired) {
       unsigned char last[2 * kVectorBytes];
       some<same_half, 1>(blocks, second_product, step, 2, last);
-      store(out + even * kVectorBytes, load(last));
+      store(out + paired * kVectorBytes, load(last));
     }
   }
 

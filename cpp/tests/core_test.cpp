@@ -822,7 +822,7 @@ int main(int argc, char** argv) {
     const int before = failures;
     known_answers(table);
     shared_rounds(table);
-    scales<float>(table, ElementType::kFloat32, {-1, -59, -60, -61, -64, -100, 30, 120});
+    scales<float>(table, ElementType::kFloat32, {-1, -59, -60, -61, -64, -92, -96, -100, 30, 120});
     scales<double>(table, ElementType::kFloat64, {-1, -61, -899, -900, -901, -956, -960, -1000, 900, 1000});
     frozen(table, expected.str());
     summaries(table);
