@@ -153,8 +153,8 @@ constexpr double kWords = sizeof(Word) == 4 ? 0x1p32 : 0x1p64;
 template <class Word>
 constexpr double kTop = sizeof(Word) == 4 ? 0x1.fffffep30 : 0x1.fffffffffffffp62;
 
-// Of the normal and of the symmetric form: values are a ratio, `width` in the middle of the window, times a word. Where
-// the coefficients would come near to subnormal numbers, they are multiplied by a power of two, and the word is divided.
+// Of the normal and of the symmetric form: `width` is std times the probability of the window. Where the coefficients
+// would come near to subnormal numbers, they are multiplied by a power of two, and the word is divided.
 template <class Real, class Word>
 void set_scale(Constants<Real, Word>& constants, double width) {
   constexpr bool narrow = sizeof(Word) == 4;

@@ -110,7 +110,7 @@ FASTINIT_INLINE F32 fma(F32 a, F32 b, F32 c) {
   return low;
 }
 inline F64 fma(F64 a, F64 b, F64 c) { FASTINIT_EACH(F64, std::fma(a.lane[i], b.lane[i], c.lane[i])); }
-// of numbers that are not NaN nor zeros
+// of numbers that are neither NaN nor zeros of different signs
 inline F32 smaller(F32 a, F32 b) { FASTINIT_EACH(F32, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
 inline F64 smaller(F64 a, F64 b) { FASTINIT_EACH(F64, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
 inline F32 greater(F32 a, F32 b) { FASTINIT_EACH(F32, a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i]); }
