@@ -45,6 +45,7 @@ CASES: list[tuple[str, tuple[float, ...]]] = [
     ("absolute", (0.0, 1.0, -INF, INF)),
     ("absolute", (0.0, 1.0, 5.0, 6.0)),
     ("absolute", (0.0, 1e36, 1.0, 2.0)),  # a window of 1e-36 std
+    ("std", (0.0, 1.0, -0.71, 0.71)),  # f would pass the top of float32 but for a smaller step
     ("absolute", (0.0, 1.0, -1e-30, 1e-30)),  # so narrow that float32 needs the small form
     ("absolute", (0.0, 1.0, -1e-300, 1e-300)),  # and float64
     ("absolute", (0.0, 1.0, 1.0, 1.0000000000000007)),  # three steps of float64
