@@ -220,15 +220,16 @@ class Loop {
   FASTINIT_NOINLINE void columns(const Tile& tile, bool bypass) const {
     const T transform = transform_;
     Beginnings at(tile);
-    Rows before[1];
+    // Arrays that live as long as the function: GCC 12 with -O1 and -Os takes those of an inner scope for dead while it
+    // keeps their address for the next round, and gives their memory to others.
+    Rows before[1], words[kSteps];
+    alignas(64) unsigned char values[kOfBlock * kTileAcross];
     if (at.slides) next_blocks(at, tile.row_index, before);
     unsigned char* out = tile.out;
     for (std::size_t n = tile.n / kColumns; n > 0; --n) {
-      Rows words[kSteps];
       next_blocks(at, tile.row_index, words);
       for (int c = 0; c < kSteps; ++c, out += kOfBlock * tile.stride) {
         if (at.slides) slide(at, before[0], words[c]);
-        alignas(64) unsigned char values[kOfBlock * kTileAcross];
         const auto* from = reinterpret_cast<const unsigned char*>(words[c]);
         unsigned char* to = values;
         FASTINIT_ROLLED
