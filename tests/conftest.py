@@ -7,6 +7,8 @@ import importlib
 import importlib.util
 import os
 import pathlib
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -102,6 +104,20 @@ NAMED = [
     "lecun_normal",
     "variance_scaling",
 ]
+
+
+def in_new_interpreter(code: str, **environment: str) -> str:
+    """What it prints."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
 
 
 def call(name: str, out: Any, owner: Any = fastinit, **arguments: Any) -> Any:

@@ -8,7 +8,6 @@ import itertools
 import math
 import mmap
 import multiprocessing
-import os
 import pathlib
 import subprocess
 import sys
@@ -22,7 +21,7 @@ import numpy.typing as npt
 import pytest
 
 import fastinit
-from conftest import DTYPES, TARGETS, control_group, not_sanitized
+from conftest import DTYPES, TARGETS, control_group, in_new_interpreter, not_sanitized
 from fastinit import _core
 
 Array = npt.NDArray[Any]
@@ -203,16 +202,7 @@ def fill(memory, threads=1, **key):
 
 
 def in_new_process(code: str, **environment: str) -> list[str]:
-    done = subprocess.run(
-        [sys.executable, "-c", FRESH + code],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
+    return in_new_interpreter(FRESH + code, **environment).splitlines()
 
 
 def huge_pages_on_request() -> bool:

@@ -10,7 +10,6 @@ import os
 import pathlib
 import platform
 import signal
-import subprocess
 import sys
 import threading
 import zlib
@@ -22,21 +21,8 @@ import pytest
 
 import fastinit
 from conftest import control_group, not_sanitized
+from conftest import in_new_interpreter as run
 from fastinit import _core
-
-
-def run(code: str, **environment: str) -> str:
-    """The output of a new interpreter."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def test_many_python_threads_at_once() -> None:
