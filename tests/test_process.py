@@ -273,6 +273,73 @@ print("the end")
         assert run(FILL + code) == "the end"
 
 
+# Where another thread may be when the interpreter shuts down: without the GIL, or in the caller's Python code.
+IN_PYTHON = {
+    "a fill": "inside.set(); fastinit._core.set_target('portable'); fastinit.normal(out, seed=1, threads=1)",
+    "an int's __index__": "fastinit.normal(out, seed=Index())",
+    "a float's __float__": "fastinit.normal(out, std=Real(1), seed=1)",
+    "a sequence's items": "fastinit.normal(out, seed=1, global_shape=Sequence(), offset=(0,))",
+    "the name of a stream": "fastinit.Generator(1).normal(out, stream=Name('w'))",
+    "__dlpack_device__": "fastinit.normal(Tensor('__dlpack_device__'), seed=1)",
+    "is_neg": "fastinit.normal(Tensor('is_neg'), seed=1)",
+    "__dlpack__": "fastinit.normal(Tensor('__dlpack__'), seed=1)",
+    "a tensor that is read": "fastinit.summary(Tensor('__dlpack__'))",
+    "a lookup of __dlpack__": "fastinit.normal(Lookup(), seed=1)",
+    "a message": "fastinit.normal(out, seed=1, threads=Shown())",
+    "the owner's refusal": "fastinit.normal(Tensor('refuses'), seed=1)",
+}
+
+
+@needs_proc
+@pytest.mark.parametrize("place", IN_PYTHON)
+def test_an_interpreter_that_ends_inside_of_a_call(place: str) -> None:
+    """No frame of C++ is unwound: objects would be given back without the GIL. The thread rests, as CPython's do since
+    3.14."""
+    code = f"""
+import sys
+inside = threading.Event()
+def stay():
+    inside.set()
+    time.sleep(0.3)
+class Index:
+    def __index__(self): stay()
+class Real(np.longdouble):
+    def __float__(self): stay()
+class Sequence:
+    def __len__(self): return 1
+    def __getitem__(self, i): stay()
+class Name(str):
+    def __hash__(self): stay()
+class Shown:
+    def __repr__(self): stay()
+class Refusal(Exception):
+    def __str__(self): stay()
+class Lookup:
+    def __getattr__(self, name): stay()
+class Tensor:
+    def __init__(self, place): self.place = place
+    def ask(self, name, **options):
+        if name == self.place: stay()
+        if self.place == "refuses": raise Refusal
+        return getattr(out, name)(**options)
+    def __dlpack_device__(self): return self.ask("__dlpack_device__")
+    def __dlpack__(self, **options): return self.ask("__dlpack__", **options)
+    def is_neg(self): return self.place == "is_neg" and stay()
+class Late:  # given up while the interpreter shuts down: then the other thread asks for the GIL
+    def __del__(self, listdir=os.listdir, sleep=time.sleep, write=os.write):
+        before = listdir('/proc/self/task')
+        sleep(0.6)
+        write(1, b"all there" if listdir('/proc/self/task') == before else b"one has gone")
+def call():
+    try: {IN_PYTHON[place]}
+    finally: os.write(1, b"it returned, ")
+sys.late = Late()
+threading.Thread(target=call, daemon=True).start()
+assert inside.wait(30)
+"""
+    assert run(FILL + code) == "all there"
+
+
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="needs POSIX signals")
 @not_sanitized
 def test_a_fill_ends_before_ctrl_c_is_heard() -> None:

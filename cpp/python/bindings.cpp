@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <climits>
 #include <cmath>
 #include <memory>
@@ -16,7 +15,6 @@
 #include <random>
 #include <stdexcept>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -29,6 +27,7 @@
 #include "engine/pool.hpp"
 #include "engine/summary.hpp"
 #include "engine/threads.hpp"
+#include "python/calls.hpp"
 #include "python/views.hpp"
 
 namespace fastinit {
@@ -52,9 +51,7 @@ py::object to_int(py::handle object, const char* name, const char* wanted) {
       py::isinstance<py::array>(object)) {
     refuse_type(object, name, wanted);
   }
-  auto integer = py::reinterpret_steal<py::object>(PyNumber_Index(object.ptr()));
-  if (!integer) throw py::error_already_set();
-  return integer;
+  return owned(in_python([&] { return PyNumber_Index(object.ptr()); }));
 }
 
 // `wanted` says what else than an integer would do.
@@ -83,21 +80,32 @@ int wished(py::handle threads_or_none) {
   return threads_or_none.is_none() ? wished_threads() : to_threads(threads_or_none, "threads");
 }
 
+// Python's numbers.Real. Set once, when the module is made.
+PyObject* real_numbers = nullptr;
+
+double as_double(PyObject* object) {
+  return in_python([object] { return PyFloat_AsDouble(object); });
+}
+
+bool is_equal(double value, py::handle object) {
+  const py::float_ number(value);
+  return succeeded(in_python([&] { return PyObject_RichCompareBool(number.ptr(), object.ptr(), Py_EQ); }));
+}
+
 double to_double(py::handle object, const char* name, const char* wanted = "a number") {
   PyObject* o = object.ptr();
   if (PyFloat_CheckExact(o)) return PyFloat_AS_DOUBLE(o);
   // numbers.Real has Python's and NumPy's integers and floats; of what it has too, these are no numbers here.
   const auto is_real = [&object] {
-    return py::isinstance(object, py::module_::import("numbers").attr("Real")) &&
-           type_name(object) != "numpy.timedelta64";
+    return is_instance(object, real_numbers) && type_name(object) != "numpy.timedelta64";
   };
   if (PyBool_Check(o) || (!PyFloat_Check(o) && !PyLong_Check(o) && !is_real())) refuse_type(object, name, wanted);
   // A wider float is rounded here. PyFloat_AsDouble would make a float of an integer first, to read it and throw it away.
-  const double value = in_default_environment(PyLong_Check(o) ? PyLong_AsDouble : PyFloat_AsDouble, o);
+  const double value = in_default_environment(PyLong_Check(o) ? PyLong_AsDouble : as_double, o);
   const bool failed = PyErr_Occurred() != nullptr;
   if (failed && !PyErr_ExceptionMatches(PyExc_OverflowError)) throw py::error_already_set();
   PyErr_Clear();
-  if (failed || (std::isinf(value) && !py::float_(value).equal(object))) {
+  if (failed || (std::isinf(value) && !is_equal(value, object))) {
     throw py::value_error(std::string(name) + " must be " + wanted + " within the range of float64, got " +
                           shown(object));
   }
@@ -119,7 +127,7 @@ std::vector<std::uint64_t> to_extents(py::handle object, const char* name) {
   if (PyUnicode_Check(o) || PyBytes_Check(o) || PyByteArray_Check(o) || PyDict_Check(o) || PyAnySet_Check(o)) {
     refuse_type(object, name, wanted);
   }
-  const auto items = py::reinterpret_steal<py::object>(PySequence_Fast(object.ptr(), ""));
+  const auto items = py::reinterpret_steal<py::object>(in_python([&] { return PySequence_Fast(object.ptr(), ""); }));
   if (!items) {
     PyErr_Clear();
     refuse_type(object, name, wanted);
@@ -253,9 +261,7 @@ PyObject* stream_of_name = nullptr;
 
 std::uint64_t to_stream(py::handle object) {
   if (!PyUnicode_Check(object.ptr())) return to_word(object, "stream", "an int or a str");
-  const auto number = py::reinterpret_steal<py::object>(PyObject_CallOneArg(stream_of_name, object.ptr()));
-  if (!number) throw py::error_already_set();
-  return to_word(number, "stream");
+  return to_word(owned(in_python([&] { return PyObject_CallOneArg(stream_of_name, object.ptr()); })), "stream");
 }
 
 // --- the calls
@@ -305,26 +311,6 @@ struct Common {
     Stream stream = has_stream ? Stream{streams->seed(), number} : streams->take();
     stream.generator = generator;
     return stream;
-  }
-};
-
-// While it lives, other threads may run Python. An interpreter that shuts down ends every thread that asks for the GIL:
-// CPython before 3.14 by pthread_exit, which on glibc unwinds the stack like an exception, through a noexcept destructor
-// (then the process aborts) or through ones that touch Python's objects. Such a thread rests here until the process ends,
-// as in 3.14.
-class WithoutGil {
-  PyThreadState* const state_ = PyEval_SaveThread();
-
- public:
-  WithoutGil() = default;
-  WithoutGil(const WithoutGil&) = delete;
-  WithoutGil& operator=(const WithoutGil&) = delete;
-  ~WithoutGil() {
-    try {
-      PyEval_RestoreThread(state_);
-    } catch (...) {  // never left: this is no exception that could be
-      for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
-    }
   }
 };
 
@@ -556,8 +542,10 @@ std::vector<std::uint32_t> py_known_answer(const std::string& target, py::handle
 }  // namespace fastinit
 
 PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
-  fastinit::prepare_for_forks();
   using namespace fastinit;
+  prepare_for_forks();
+  py::dtype::of<float>();  // pybind11 would ask NumPy for its functions in the first fill, where no thread could rest: calls.hpp
+  real_numbers = py::object(py::module_::import("numbers").attr("Real")).release().ptr();
   module.doc() = "The compiled core of fastinit. Private.";
   module.attr("__version__") = FASTINIT_VERSION;
   module.attr("stream_format") = kStreamFormat;

@@ -12,6 +12,7 @@
 #include <optional>
 
 #include "engine/box.hpp"
+#include "python/calls.hpp"
 
 namespace fastinit {
 namespace {
@@ -41,8 +42,8 @@ std::string tuple_text(const std::ptrdiff_t* extents, int n) {
 
 // An exception's type and the first line of its text.
 std::string error_text(const py::error_already_set& error) {
-  std::string text = py::str(error.type().attr("__name__"));
-  const auto said = py::reinterpret_steal<py::object>(PyObject_Str(error.value().ptr()));
+  std::string text = text_of(attribute(error.type(), "__name__"));
+  const auto said = py::reinterpret_steal<py::object>(in_python([&] { return PyObject_Str(error.value().ptr()); }));
   const auto bytes = py::reinterpret_steal<py::object>(
       said ? PyUnicode_AsEncodedString(said.ptr(), "utf-8", "backslashreplace") : nullptr);
   if (!bytes) {
@@ -72,8 +73,8 @@ auto ask(const char* what, const Ask& question) {
 bool is_bfloat16(const py::dtype& dtype) {
   static std::atomic<int> known{-1};  // its type number, once seen
   if (known >= 0 && dtype.num() == known) return true;
-  const py::object type = dtype.attr("type");
-  if (dtype.itemsize() != 2 || std::string(py::str(type.attr("__name__"))) != "bfloat16") return false;
+  const py::object type = attribute(dtype, "type");
+  if (dtype.itemsize() != 2 || text_of(attribute(type, "__name__")) != "bfloat16") return false;
   known = dtype.num();
   return true;
 }
@@ -95,7 +96,7 @@ Element element_of(const py::dtype& dtype, Elements wanted) {
     }
     if (dtype.num() > 23 && is_bfloat16(dtype)) return {ElementType::kBfloat16, 2};
   }
-  refuse_type(py::str(dtype), wanted);
+  refuse_type(text_of(dtype), wanted);
 }
 
 // --- DLPack: https://dmlc.github.io/dlpack/latest/c_api.html and python_spec.html
@@ -203,9 +204,9 @@ ManagedTensor* take(py::handle capsule, std::unique_ptr<Loan>& loan) {
 // A capsule of the older kind cannot say that its memory must not change. These libraries, whose arrays are immutable,
 // give no other one (jax 0.10, tensorflow 2.21).
 bool is_immutable(py::handle out) {
-  const py::object module = py::getattr(py::type::of(out), "__module__", py::none());
+  const py::object module = attribute(py::type::of(out), "__module__");
   if (!PyUnicode_Check(module.ptr())) return false;
-  const std::string name = py::str(module), root = name.substr(0, name.find('.'));
+  const std::string name = text_of(module), root = name.substr(0, name.find('.'));
   return root == "jaxlib" || root == "jax" || root == "tensorflow";
 }
 
@@ -295,13 +296,11 @@ std::string type_name(py::handle object) { return Py_TYPE(object.ptr())->tp_name
 
 std::string shown(py::handle object) {
   if (py::isinstance<py::array>(object)) {
-    return "an array of shape " + std::string(py::str(object.attr("shape"))) + " and dtype " +
-           std::string(py::str(object.attr("dtype")));
+    return "an array of shape " + text_of(attribute(object, "shape")) + " and dtype " +
+           text_of(attribute(object, "dtype"));
   }
   // ascii(): a name with a lone surrogate has no UTF-8.
-  const auto ascii = py::reinterpret_steal<py::object>(PyObject_ASCII(object.ptr()));
-  if (!ascii) throw py::error_already_set();
-  std::string text = py::str(ascii);
+  std::string text = py::str(owned(in_python([&] { return PyObject_ASCII(object.ptr()); })));
   std::replace(text.begin(), text.end(), '\n', ' ');
   return text.size() <= 80 ? text : text.substr(0, 77) + "...";
 }
@@ -322,7 +321,7 @@ void View::take_array(py::handle out, Elements wanted, Access access) {
 
 void View::take_tensor(py::handle out, Elements wanted, Access access) {
   const auto device = ask("__dlpack_device__", [&] {
-    const py::object pair = out.attr("__dlpack_device__")();
+    const py::object pair = call(attribute(out, "__dlpack_device__"));
     try {
       const auto [type, id] = py::cast<std::pair<std::int32_t, std::int32_t>>(pair);
       return dlpack::Device{type, id};
@@ -332,19 +331,19 @@ void View::take_tensor(py::handle out, Elements wanted, Access access) {
   });
   dlpack::need_cpu(device, out);
   // PyTorch's views that negate what they show (of a conjugate's imaginary part) are exported as if they did not.
-  const auto negates = [&] { return py::hasattr(out, "is_neg") && py::cast<bool>(py::bool_(out.attr("is_neg")())); };
+  const auto negates = [&] { return has_attribute(out, "is_neg") && is_true(call(attribute(out, "is_neg"))); };
   if (ask("is_neg", negates)) {
     throw py::value_error("out must not be a negated view, got one; out.resolve_neg() makes a plain copy");
   }
   const py::object capsule = ask("__dlpack__", [&]() -> py::object {
     using namespace py::literals;
-    const py::object export_ = out.attr("__dlpack__");
+    const py::object export_ = attribute(out, "__dlpack__");
     try {
-      return export_("max_version"_a = py::make_tuple(dlpack::kMajor, 0), "copy"_a = false);
+      return call(export_, py::dict("max_version"_a = py::make_tuple(dlpack::kMajor, 0), "copy"_a = false));
     } catch (const py::error_already_set& error) {
       if (!error.matches(PyExc_TypeError)) throw;
     }
-    return export_();  // a library of before version 1.0, whose method has no such keywords
+    return call(export_);  // a library of before version 1.0, whose method has no such keywords
   });
   const dlpack::Tensor* tensor = nullptr;
   if (const auto* managed = dlpack::take<dlpack::VersionedManaged>(capsule, loan_)) {
@@ -384,10 +383,11 @@ void View::take_tensor(py::handle out, Elements wanted, Access access) {
 void View::take_buffer(py::handle out, Elements wanted, Access access) {
   auto loan = std::make_unique<BufferLoan>();
   Py_buffer& buffer = loan->buffer;
-  if (access == Access::kRead || PyObject_GetBuffer(out.ptr(), &buffer, PyBUF_RECORDS) != 0) {
+  const auto lend = [&](int flags) { return in_python([&] { return PyObject_GetBuffer(out.ptr(), &buffer, flags); }); };
+  if (access == Access::kRead || lend(PyBUF_RECORDS) != 0) {
     PyErr_Clear();
     ask("its buffer", [&] {
-      if (PyObject_GetBuffer(out.ptr(), &buffer, PyBUF_RECORDS_RO) != 0) throw py::error_already_set();
+      if (lend(PyBUF_RECORDS_RO) != 0) throw py::error_already_set();
       return true;
     });
     if (access == Access::kWrite) refuse_read_only("pass a writable buffer");
@@ -437,7 +437,7 @@ void View::lay_out(const std::vector<std::ptrdiff_t>& extents, std::size_t eleme
 View::View(py::handle out, Elements wanted, Access access) {
   if (py::isinstance<py::array>(out)) {
     take_array(out, wanted, access);
-  } else if (py::hasattr(out, "__dlpack__") && py::hasattr(out, "__dlpack_device__")) {
+  } else if (has_attribute(out, "__dlpack__") && has_attribute(out, "__dlpack_device__")) {
     take_tensor(out, wanted, access);
   } else if (PyObject_CheckBuffer(out.ptr())) {
     take_buffer(out, wanted, access);
