@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench import adapters, clock, models, moments, processes, questions, report, stopwatch, sweep
+from bench import adapters, calls, clock, models, moments, processes, questions, report, stopwatch, sweep
 
+import fastinit
 from conftest import installed
 from fastinit import _core
 
@@ -677,3 +678,24 @@ def test_numbers_are_printed_without_exponents() -> None:
         "1234",
         "",
     ]
+
+
+def test_calls_of_two_revisions_by_turns(tmp_path: Path) -> None:
+    assert calls.sizes(300)[:32] == list(range(1, 33))
+    assert calls.sizes(1 << 20)[-5:] == [1 << k for k in range(16, 21)]
+    here = Path(fastinit.__file__).parents[1]
+    before, after = calls.Revision(here), calls.Revision(here)
+    rows = list(calls.by_turns(before, after, [10, 1000], rounds=5))
+    before.end()
+    after.end()
+    assert [(row.fill, row.n) for row in rows] == [(fill, n) for fill, *_ in calls.FILLS for n in (10, 1000)]
+    assert all(0.05 < row.ratio < 20 for row in rows)  # the same twice
+    assert [row.numpy is not None for row in rows] == [row.fill == "normal float32" for row in rows]
+    pytest.importorskip("matplotlib")
+    calls.plot(rows, tmp_path / "calls.png")
+    assert (tmp_path / "calls.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_calls_say_why_a_source_is_not_installed(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="pip install"):
+        calls.install(tmp_path / "nothing", tmp_path / "there")
