@@ -5,8 +5,8 @@ BEFORE and AFTER are source trees, AFTER by default the one that this file is in
     git worktree add ../before c8f034d && python -m bench.calls ../before --plot calls.png
 
 Both are installed with pip into a temporary directory. Each is called in a process of its own, one at a time, on its
-own warm array. Shown are the medians in nanoseconds a call, with NumPy's time for normals beside them, and how many times
-as fast AFTER is. bench.turns compares the kernels alone.
+own warm array. Shown are the medians in nanoseconds a call, with NumPy's time for normals beside them, and how
+many times as fast AFTER is. bench.turns compares the kernels alone.
 """
 
 from __future__ import annotations
