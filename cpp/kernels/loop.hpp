@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/generators.hpp"
 #include "kernels/scatter.hpp"
@@ -100,6 +101,13 @@ class Loop {
   // then goes through a buffer.
   template <bool bypass>
   FASTINIT_NOINLINE void groups(std::uint64_t first, std::size_t n, unsigned char* out) const {
+    if constexpr (std::is_same_v<T, Bits> && !bypass) {  // the words themselves, from a vector on: no buffer is needed
+      if (first / kOfBlock % kVectorBlocks == 0 && first % kOfBlock == 0) {
+        const std::size_t whole = n / kOfGroup;
+        words_.neighbours(words_.generator, first / kOfBlock, whole * kGroup, out);
+        first += whole * kOfGroup, n -= whole * kOfGroup, out += whole * kGroupBytes;
+      }
+    }
     // A copy that no store to `out` can change, so that it stays in registers.
     const T transform = transform_;
     alignas(64) unsigned char words[(kBatch + 1) * kVectorBytes];
@@ -136,18 +144,15 @@ class Loop {
  public:
   Loop(const Words& words, const Parameters& parameters) : words_(words), transform_(parameters) {}
 
-  // Long stretches go to `out` in whole cache lines, where one begins with an element.
+  // What goes past the caches goes in whole cache lines, if they begin with an element. (Through the caches, stores across
+  // two lines were measured to cost no more than a group for the elements before the first line.)
   void operator()(std::uint64_t first, std::size_t n, unsigned char* out, bool bypass) const {
     const std::size_t past = reinterpret_cast<std::uintptr_t>(out) % kCacheLine;
-    if (n < 4 * std::size_t(kOfGroup) || past % E::kBytes != 0) return groups<false>(first, n, out);
+    if (!bypass || n < 4 * std::size_t(kOfGroup) || past % E::kBytes != 0) return groups<false>(first, n, out);
     const std::size_t head = (kCacheLine - past) % kCacheLine / E::kBytes;
     if (head > 0) groups<false>(first, head, out);
-    if (bypass) {
-      groups<true>(first + head, n - head, out + head * E::kBytes);
-      finish_bypassing();
-    } else {
-      groups<false>(first + head, n - head, out + head * E::kBytes);
-    }
+    groups<true>(first + head, n - head, out + head * E::kBytes);
+    finish_bypassing();
   }
 
   // --- columns: kTileAcross bytes of each, kColumns at a time, where the rows of a tile lie side by side
