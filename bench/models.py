@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 
 import fastinit
-from fastinit._tools import demo, shapes
+from fastinit._tools import shapes
+from fastinit._tools.laws import law
+from fastinit._tools.peers import numpy_fill
 from fastinit.recipes import Initializer, match, named
 
 from . import peers
@@ -92,8 +94,8 @@ def _torch(torch: Any, parameters: Sequence[Parameter], buffer: Array) -> Names:
 def _numpy(parameters: Sequence[Parameter], buffer: Array) -> Names:
     by_float32 = buffer.dtype.itemsize == 2
     scratch = np.zeros(buffer.size if by_float32 else 0, np.float32)
-    work = [(buffer[: math.prod(shape)], demo.law(initializer, shape)) for _, shape, initializer in parameters]
-    return {"work": work, "rng": np.random.default_rng(1), "fill": demo.numpy_fill, "scratch": scratch}
+    work = [(buffer[: math.prod(shape)], law(initializer, shape)) for _, shape, initializer in parameters]
+    return {"work": work, "rng": np.random.default_rng(1), "fill": numpy_fill, "scratch": scratch}
 
 
 def _table(

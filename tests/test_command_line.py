@@ -64,7 +64,7 @@ def test_a_reader_of_the_first_lines() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     *lines, status = done.stdout.splitlines()
     assert len(lines) == 3
-    assert lines[0].startswith("ResNet-50, float32, seed 0")
+    assert lines[0].startswith(f"fastinit {fastinit.__version__}: float32, seed 0")
     assert (status, done.stderr) == ("0 0", "")
 
 
@@ -142,7 +142,7 @@ def test_help(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     for arguments, words in (
         (["--help"], ["config", "demo", "bits"]),
         (["config", "--help"], ["Show version, stream format, compiler"]),
-        (["demo", "--help"], ["--models", "--dtype", "--seed", "--threads"]),
+        (["demo", "--help"], ["--models", "--dtype", "--seed", "--threads", "--verbose", "--plot"]),
         (["bits", "--help"], ["--bit-generator", "--seed", "--stream", "--interleave", "--bytes"]),
     ):
         with pytest.raises(SystemExit) as caught:

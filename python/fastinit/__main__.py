@@ -35,9 +35,10 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("config", help=f"{words} (the default)", description=f"{words[0].upper()}{words[1:]}.")
     filled = commands.add_parser(
         "demo",
-        help="fill GPT-2 small and ResNet-50, check the moments, compare the speed with NumPy's",
+        help="fill GPT-2 small and ResNet-50, check the moments, compare the speed with NumPy's and PyTorch's",
         description="Fill all parameters of published networks by their published recipes, each parameter on the "
-        "stream of its name. Print expected and measured moments, and the speed beside NumPy's.",
+        "stream of its name. Print expected and measured moments of each kind of parameter, and the speed beside "
+        "NumPy's and, where it is installed, PyTorch's.",
         epilog="Exit status: 0 if all moments are within 5 standard errors, else 1.",
     )
     filled.set_defaults(command=demo.main, parser=filled)
