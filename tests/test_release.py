@@ -7,6 +7,9 @@ import json
 import pathlib
 import re
 import runpy
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -183,7 +186,27 @@ def test_what_a_wheel_must_not_be(change: Callable[[set[str]], set[str]], words:
 
 # --- the page on the index ------------------------------------------------------------------------------------------
 
-absolute: Callable[[str, str, str], str] = runpy.run_path(str(ROOT / ".ci" / "release.py"))["absolute"]
+RELEASE = runpy.run_path(str(ROOT / ".ci" / "release.py"))
+absolute: Callable[[str, str, str], str] = RELEASE["absolute"]
+
+
+def test_the_address_is_said_in_one_place() -> None:
+    said = RELEASE["said"]
+    assert said("version", PROJECT) == fastinit.__version__
+    assert said("Repository", '[project.urls]\nRepository = "https://x.org/me"\n') == "https://x.org/me"
+    assert said("Repository", '# Repository = "https://..."\n') is None
+
+
+def test_no_release_without_an_address(tmp_path: pathlib.Path) -> None:
+    """The script in a tree that does not say it: nothing is built."""
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "release.py", tmp_path / ".ci")
+    (tmp_path / "pyproject.toml").write_text('[project]\nversion = "1.0"\n')
+    command: list[str | pathlib.Path] = [sys.executable, tmp_path / ".ci" / "release.py", tmp_path / "out"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert "pyproject.toml must say the address" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_links_of_the_page() -> None:
