@@ -64,10 +64,10 @@ def serve(path: str) -> None:
     assert str(fastinit.__file__).startswith(path), fastinit.__file__
     call: Callable[[], object] | None = None
     for line in sys.stdin:
-        calls, n, fill = json.loads(line)
+        calls, n, fill, threads = json.loads(line)
         if n:
             call = None  # gives the last array back
-            call = _call(fastinit, fill, n)
+            call = _call(fastinit, fill, n, threads)
             call()
         assert call is not None
         begin = time.perf_counter()
@@ -76,7 +76,7 @@ def serve(path: str) -> None:
         print((time.perf_counter() - begin) / calls, flush=True)
 
 
-def _call(fastinit: Any, fill: str, n: int) -> Callable[[], object]:
+def _call(fastinit: Any, fill: str, n: int, threads: int | None) -> Callable[[], object]:
     if fill == NUMPY:
         out = np.ones(n, np.float32)
         draw = np.random.default_rng(0).standard_normal
@@ -84,7 +84,7 @@ def _call(fastinit: Any, fill: str, n: int) -> Callable[[], object]:
     _, function, arguments, dtype = next(found for found in FILLS if found[0] == fill)
     made = np.ones(n, dtype)
     initialiser = getattr(fastinit, function)
-    return lambda: initialiser(made, seed=1, stream=2, **arguments)
+    return lambda: initialiser(made, seed=1, stream=2, threads=threads, **arguments)
 
 
 def install(source: Path, directory: Path) -> None:
@@ -97,7 +97,8 @@ def install(source: Path, directory: Path) -> None:
 class Revision:
     """The fastinit that is installed in a directory, in a process of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, threads: int | None = None) -> None:
+        self._threads = threads
         # As a script: the package bench imports the fastinit that is installed here.
         command = [sys.executable, __file__, "--serve", str(directory)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -106,7 +107,7 @@ class Revision:
         """Seconds of a call, of a new fill where it is named."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        print(json.dumps([calls, n, fill]), file=self._process.stdin, flush=True)
+        print(json.dumps([calls, n, fill, self._threads]), file=self._process.stdin, flush=True)
         return float(self._process.stdout.readline())
 
     def end(self) -> None:
@@ -162,6 +163,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("after", type=Path, nargs="?", default=HERE.parent, help="source tree (default: this one)")
     parser.add_argument("--largest", type=int, default=1 << 28, help="elements of a fill (default: %(default)s)")
     parser.add_argument("--sizes", help="these sizes alone, by commas")
+    parser.add_argument("--threads", type=int, help="of each fill (default: as many as pay off)")
     parser.add_argument("--rounds", type=int, default=40, help="most turns of each (default: %(default)s)")
     parser.add_argument("--plot", type=Path, help="draw both into this file")
     args = parser.parse_args(argv)
@@ -171,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         directories = Path(work) / "before", Path(work) / "after"
         for source, directory in zip((args.before, args.after), directories, strict=True):
             install(source.resolve(), directory)
-        before, after = map(Revision, directories)
+        before, after = (Revision(directory, args.threads) for directory in directories)
         print(f"{'fill':<24}{'elements':>12}{'before':>14}{'after':>14}  ns   times as fast   of NumPy's time")
         with contextlib.suppress(KeyboardInterrupt):
             for row in by_turns(before, after, ns, args.rounds):
