@@ -26,6 +26,12 @@ def installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
+# Keras takes one backend for the life of the process: here one that is installed, unless the caller chose.
+for _backend in ("torch", "jax", "tensorflow"):
+    if installed(_backend):
+        os.environ.setdefault("KERAS_BACKEND", _backend)
+
+
 _declared: list[Any] = []  # operators last as long as what declared them
 
 

@@ -420,7 +420,7 @@ def test_run_as_a_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
 
 
 def modules(path: Iterable[str], package: str) -> list[str]:
-    """A package and all in it, by name: to import what needs PyTorch or JAX is left to those who have it."""
+    """A package and all in it, by name: to import what needs PyTorch, JAX or Keras is left to those who have it."""
     found = [package]
     for module in pkgutil.iter_modules(path, f"{package}."):
         below = [str(pathlib.Path(place) / module.name.rpartition(".")[2]) for place in path]
@@ -435,7 +435,7 @@ def test_doctests(module: str, threads: int) -> None:
     if module in ("fastinit._core", "fastinit._types"):  # the one is compiled, the other for type checkers alone
         return
     framework = module.split(".")[1] if "." in module else ""
-    if framework in ("torch", "jax") and not installed(framework):
+    if framework in ("torch", "jax", "keras") and not installed(framework):
         pytest.skip(f"{module} needs {framework}")
     result = doctest.testmod(importlib.import_module(module))
     assert result.failed == 0

@@ -29,7 +29,7 @@ Generator, default_generator, manual_seed
 calculate_gain, set_num_threads, get_num_threads, show_config
 recipes                          which parameters of a model get what
 
-``import fastinit.torch`` and ``import fastinit.jax`` bring the adapters.
+``import fastinit.torch``, ``.jax`` and ``.keras`` bring the adapters.
 ``help(fastinit.he_normal)`` and so on give formulas and arguments.
 """
 
@@ -100,4 +100,4 @@ __all__ = [
 
 # No __getattr__ here: with one, CPython looks up every name of the module more slowly, by 5 % of a small call.
 def __dir__() -> list[str]:
-    return sorted({*__all__, *({"jax", "torch"} & globals().keys())})
+    return sorted({*__all__, *({"jax", "keras", "torch"} & globals().keys())})
