@@ -7,6 +7,7 @@ of the CPU if it is told so before JAX first asks for devices.
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
 import json
 import math
@@ -335,6 +336,27 @@ def test_initialisers_of_one_seed_in_one_variable_differ() -> None:
     variable = keras.Variable(two, shape=SHAPE, name="w")
     half = (24, 40)
     assert same(variable, np.concatenate([he("w", half), expected("HeUniform", half, seed=0, stream="w#2")]))
+
+
+def test_draws_are_counted_by_variable_and_forgotten_with_it() -> None:
+    init = ours.HeNormal(seed=0)
+    before = len(_variables._draws)
+    others = []
+
+    def two(shape: Any, dtype: Any = None) -> Any:
+        first = init((24, 40), dtype)
+        others.append(keras.Variable(init, shape=SHAPE, name="other"))  # in between
+        return keras.ops.concatenate([first, init((24, 40), dtype)])
+
+    variable = keras.Variable(two, shape=SHAPE, name="w")
+    half = (24, 40)
+    assert same(variable, np.concatenate([he("w", half), he("w#2", half)]))
+    assert same(others[0], he("other"))
+    assert len(_variables._draws) >= before + 2
+    del variable
+    others.clear()
+    gc.collect()
+    assert len(_variables._draws) <= before
 
 
 def test_layers_that_copy_their_initialiser() -> None:
@@ -695,3 +717,15 @@ def test_layouts_by_hand(made: list[NDArray[Any]]) -> None:
 
 def test_the_types_are_those_of_ml_dtypes() -> None:
     assert array(ours.HeNormal()(SHAPE, dtype="bfloat16")).dtype == ml_dtypes.bfloat16
+
+
+# --- the bench ------------------------------------------------------------------------------------------------------
+
+
+def test_the_bench() -> None:
+    command = [sys.executable, "-m", "bench.keras_models", "--rounds", "1", "--only", "of 64 units"]
+    root = pathlib.Path(__file__).parent.parent.parent
+    run = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True, timeout=120)
+    assert f"on {BACKEND}" in run.stdout
+    assert "50 Dense of 64 units" in run.stdout
+    assert "fastinit 0." in run.stdout

@@ -7,7 +7,6 @@ variable is on Python's stack, and the variable knows its path.
 from __future__ import annotations
 
 import sys
-import threading
 import weakref
 from types import FrameType
 from typing import Any
@@ -22,14 +21,8 @@ _PACKAGE = "keras.src.backend."
 UNKNOWN = object()
 
 
-class _Last(threading.local):
-    """The last variable of this thread that drew, and how often it has."""
-
-    variable: weakref.ref[Any] | None = None
-    times = 0
-
-
-_last = _Last()
+# How often each variable has drawn, by its identity: variables compare their values, and have no hash.
+_draws: dict[int, tuple[weakref.ref[Any], int]] = {}
 
 
 def variable_of_call() -> Any:
@@ -48,8 +41,8 @@ def next_stream(variable: Any) -> str:
 
     A path that itself contains a "#" begins with "path#1", so that no two streams are the same.
     """
-    again = _last.variable is not None and _last.variable() is variable
-    _last.times = _last.times + 1 if again else 1
-    _last.variable = weakref.ref(variable)
+    key = id(variable)
+    times = _draws[key][1] + 1 if key in _draws else 1
+    _draws[key] = weakref.ref(variable, lambda _: _draws.pop(key, None)), times
     path: str = variable.path
-    return path if _last.times == 1 and "#" not in path else f"{path}#{_last.times}"
+    return path if times == 1 and "#" not in path else f"{path}#{times}"
