@@ -402,6 +402,32 @@ def test_symbolic_building_draws_each_variable_once(made: list[NDArray[Any]]) ->
     assert [out.shape for out in made] == [(48, 40), (40, 6)]
 
 
+class Subclassed(keras.Model):  # type: ignore[misc]
+    """A model that is built when it first meets data."""
+
+    def __init__(self) -> None:
+        super().__init__(name="model")
+        self.first = keras.layers.Dense(40, kernel_initializer=ours.HeNormal(seed=0), name="first")
+        self.second = keras.layers.Dense(
+            1, kernel_initializer=ours.HeNormal(seed=keras.random.SeedGenerator(3)), name="second"
+        )
+
+    def call(self, x: Any) -> Any:
+        return self.second(self.first(x))
+
+
+@pytest.mark.skipif(BACKEND == "jax" and VERSION < (3, 10), reason="it asks JAX for what JAX 0.10 does not have")
+def test_a_model_that_is_built_by_its_first_batch() -> None:
+    x = np.ones((8, 48), np.float32)
+    fitted, called = Subclassed(), Subclassed()
+    fitted.compile(keras.optimizers.SGD(0.0), "mse")  # which changes no weight
+    fitted.fit(x, x[:, :1], verbose=0)
+    (traced(called) if BACKEND == "tensorflow" else called)(x)
+    for model in (fitted, called):
+        assert same(model.first.kernel, he("model/first/kernel"))
+        assert same(model.second.kernel, he("model/second/kernel@0", (40, 1), seed=3))
+
+
 def test_a_placeholder_draws_nothing(made: list[NDArray[Any]]) -> None:
     generator = keras.random.SeedGenerator(1)
     initializer = ours.HeNormal(seed=generator)
