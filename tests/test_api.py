@@ -62,6 +62,7 @@ def test_names() -> None:
         "__version__",
         "default_generator",
         "recipes",
+        "signal",
     }
     for name in fastinit.__all__:
         assert hasattr(fastinit, name)

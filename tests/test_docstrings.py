@@ -56,7 +56,7 @@ def public(module: str) -> Iterator[tuple[str, Any]]:
                     yield f"{module}.{name}.{method}", function
 
 
-OBJECTS = [pair for module in ("fastinit", "fastinit.recipes") for pair in public(module)]
+OBJECTS = [pair for module in ("fastinit", "fastinit.recipes", "fastinit.signal") for pair in public(module)]
 for adapter in ADAPTERS:
     if installed(adapter.split(".")[1]):
         OBJECTS += public(adapter)

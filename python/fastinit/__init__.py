@@ -28,12 +28,13 @@ empty, summary                   arrays around them
 Generator, default_generator, manual_seed
 calculate_gain, set_num_threads, get_num_threads, show_config
 recipes                          which parameters of a model get what
+signal                           how activations and gradients travel
 
 ``import fastinit.torch``, ``.jax`` and ``.keras`` bring the adapters.
 ``help(fastinit.he_normal)`` and so on give formulas and arguments.
 """
 
-from . import recipes
+from . import recipes, signal
 from ._core import __version__
 from ._fans import calculate_gain
 from .arrays import Summary, empty, summary
@@ -87,6 +88,7 @@ __all__ = [
     "recipes",
     "set_num_threads",
     "show_config",
+    "signal",
     "sparse",
     "summary",
     "truncated_normal",
