@@ -274,6 +274,7 @@ print(*dir(t))
         "init",
         "init_module",
         "install",
+        "signal",
         "uninstall",
     ]
     assert of_init == sorted(torch.nn.init.__all__)

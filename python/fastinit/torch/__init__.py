@@ -17,9 +17,10 @@ accelerate, install,          existing code, unchanged: fastinit draws what
 uninstall, Acceleration       torch would draw
 init_module, Report, Row      every parameter of a module by a recipe
 FastInitReader                the same through ``torch.distributed.checkpoint``
+signal                        how activations and gradients travel: a report
 
 Tested with PyTorch 2.11 to 2.15 on the CPU. docs/torch.md has the details, with
-docs/modules.md (recipes) and docs/meshes.md.
+docs/modules.md (recipes), docs/meshes.md and docs/signal.md.
 """
 
 from importlib import import_module
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ._dcp import FastInitReader
     from ._module import init_module
     from ._report import Report, Row
+    from ._signal import signal
 
 __all__ = [
     "Acceleration",
@@ -42,12 +44,19 @@ __all__ = [
     "init",
     "init_module",
     "install",
+    "signal",
     "uninstall",
 ]
 
 
 # What takes longer to import than the rest, or brings torch.distributed.checkpoint: when it is first asked for.
-_LATER = {"FastInitReader": "_dcp", "Report": "_report", "Row": "_report", "init_module": "_module"}
+_LATER = {
+    "FastInitReader": "_dcp",
+    "Report": "_report",
+    "Row": "_report",
+    "init_module": "_module",
+    "signal": "_signal",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -178,6 +178,7 @@ buffers_of: Callable[[Module], dict[str, Tensor | None]] = operator.attrgetter("
 children_of: Callable[[Module], dict[str, Module | None]] = operator.attrgetter("_modules")
 _hooks_before_forward: Callable[[Module], dict[int, object]] = operator.attrgetter("_forward_pre_hooks")
 _pruned_name: Callable[[object], str] = operator.attrgetter("_tensor_name")
+negative_slope: Callable[[object], float] = operator.attrgetter("_saved_negative_slope")  # of a node of autograd
 
 # What torch.compile and activation checkpointing put into the names of what they wrap: none of the model's own.
 WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.")
