@@ -75,9 +75,9 @@ struct Cpu {
     const bool fma = has(one.c, 12), aes = has(one.c, 25), avx = has(one.c, 28), f16c = has(one.c, 29);
     avx2 = saves_ymm && avx && fma && aes && f16c && has(seven.b, 5);
     const bool f = has(seven.b, 16), dq = has(seven.b, 17), bw = has(seven.b, 30), vl = has(seven.b, 31);
-    const bool vbmi2 = has(seven.c, 6), vaes = has(seven.c, 9);
+    const bool vaes = has(seven.c, 9);
     avx2_vaes = avx2 && vaes;
-    avx512 = avx2_vaes && saves_zmm && f && dq && bw && vl && vbmi2;
+    avx512 = avx2_vaes && saves_zmm && f && dq && bw && vl;
   }
 };
 

@@ -143,6 +143,8 @@ constexpr std::int64_t kCostOfTrial = 1;  // in times of usual pages: 128 MiB of
 // A page that takes very long was not slow itself: its thread lost the CPU. It counts as at most so many times of usual
 // pages, and a fill leaves at most so many to the next one.
 constexpr std::int64_t kMost = 16;
+// While huge pages are faster, one page in so many comes by usual ones all the same: what these took may be long past.
+constexpr unsigned kWatch = 128;
 
 }  // namespace
 
@@ -158,7 +160,7 @@ bool HugePageTrials::due() const noexcept {
 }
 
 bool HugePageTrials::claim() noexcept {
-  if (faster_.load(std::memory_order_relaxed)) return true;
+  if (faster_.load(std::memory_order_relaxed)) return claims_.fetch_add(1, std::memory_order_relaxed) % kWatch != kWatch - 1;
   const std::int64_t cost = kCostOfTrial * usual_.load(std::memory_order_relaxed);
   if (credit_.fetch_sub(cost, std::memory_order_relaxed) >= cost) return true;
   credit_.fetch_add(cost, std::memory_order_relaxed);

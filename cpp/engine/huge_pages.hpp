@@ -27,7 +27,8 @@ std::uintptr_t end_of_private_memory(std::uintptr_t begin, std::uintptr_t end, b
 // Whether huge pages are faster than the usual ones, from what both have taken so far. That changes: a virtual machine
 // may have given its free memory back to the host, and then a huge page can take ten times as long as the small ones that
 // it replaces; a minute later it takes a tenth. So a trial is one huge page, it is due when what it may lose is little
-// beside what usual pages have taken since the last loss, and whoever won is watched with every page.
+// beside what usual pages have taken since the last loss. While huge pages win, each is timed, and now and then usual
+// pages are.
 //
 // Many threads may call it at once; an update that is lost to another does no harm. Times are in nanoseconds and
 // for as many bytes as a huge page has.
@@ -35,7 +36,7 @@ class HugePageTrials {
  public:
   void begin_fill() noexcept;
   // Whether the next huge page should be asked for, because they are faster or because a trial is due. Then `claim` says
-  // whether it is for the caller to do it: one thread alone does a trial.
+  // whether it is for the caller to do it: one thread alone does a trial, and some pages are left to usual ones.
   bool due() const noexcept;
   bool claim() noexcept;
   void huge_page_took(std::int64_t time) noexcept;
@@ -44,6 +45,7 @@ class HugePageTrials {
  private:
   std::atomic<bool> faster_{false};
   std::atomic<std::int64_t> usual_{0};   // what usual pages take, smoothed; 0: nobody knows
+  std::atomic<unsigned> claims_{0};      // while huge pages are faster
   std::atomic<std::int64_t> credit_{0};  // what huge pages may lose before they are given up
 };
 

@@ -21,6 +21,7 @@
 #include "engine/dispatch.hpp"
 #include "engine/environment.hpp"
 #include "engine/fill.hpp"
+#include "engine/fresh.hpp"
 #include "engine/huge_pages.hpp"
 #include "engine/memory.hpp"
 #include "engine/parameters.hpp"
@@ -544,9 +545,10 @@ std::vector<std::uint32_t> py_known_answer(const std::string& target, py::handle
 PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   using namespace fastinit;
   prepare_for_forks();
-  // These read files once. In a thread's first fill, a fork by another thread would leave the child waiting for it.
+  // These ask the system once. In a thread's first fill, a fork by another thread would leave the child waiting for it.
   available_cpus();
   huge_pages_on_request();
+  is_resident(nullptr);
   py::dtype::of<float>();  // pybind11 would ask NumPy for its functions in the first fill, where no thread could rest: calls.hpp
   real_numbers = py::object(py::module_::import("numbers").attr("Real")).release().ptr();
   module.doc() = "The compiled core of fastinit. Private.";

@@ -1,4 +1,5 @@
-// Calls that may run Python code, and so may not come back. bindings.cpp and views.cpp make theirs here.
+// Calls that may run Python code, and so may not come back. bindings.cpp and views.cpp make theirs here. What is given
+// back is no such call, though a finalizer of the caller's may run then.
 #pragma once
 
 #include <pybind11/pybind11.h>

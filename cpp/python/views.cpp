@@ -322,12 +322,21 @@ void View::take_array(py::handle out, Elements wanted, Access access) {
 void View::take_tensor(py::handle out, Elements wanted, Access access) {
   const auto device = ask("__dlpack_device__", [&] {
     const py::object pair = call(attribute(out, "__dlpack_device__"));
-    try {
-      const auto [type, id] = py::cast<std::pair<std::int32_t, std::int32_t>>(pair);
-      return dlpack::Device{type, id};
-    } catch (const py::cast_error&) {
-      throw py::type_error("out's __dlpack_device__ must return two integers, got " + shown(pair));
-    }
+    PyObject* const numbers = pair.ptr();
+    const auto refuse = [&] {
+      throw py::type_error("out's __dlpack_device__ must return a tuple of two integers, got " + shown(pair));
+    };
+    if (!PyTuple_Check(numbers) || PyTuple_GET_SIZE(numbers) != 2) refuse();
+    const auto number = [&](int i) {
+      PyObject* const item = PyTuple_GET_ITEM(numbers, i);
+      if (!PyIndex_Check(item)) refuse();
+      int overflow = 0;
+      const long value =
+          PyLong_AsLongAndOverflow(owned(in_python([&] { return PyNumber_Index(item); })).ptr(), &overflow);
+      if (overflow != 0 || value != std::int32_t(value)) refuse();
+      return std::int32_t(value);
+    };
+    return dlpack::Device{number(0), number(1)};
   });
   dlpack::need_cpu(device, out);
   // PyTorch's views that negate what they show (of a conjugate's imaginary part) are exported as if they did not.

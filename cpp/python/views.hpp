@@ -1,5 +1,5 @@
 // Objects with memory: what `out` may be. An array of NumPy, a tensor of any library that speaks DLPack, a buffer (PEP
-// 3118): each becomes a View. pybind11 is for this pair of files and bindings.cpp alone.
+// 3118): each becomes a View. pybind11 is for the files of this room alone.
 #pragma once
 
 #include <pybind11/pybind11.h>

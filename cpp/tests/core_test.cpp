@@ -272,7 +272,7 @@ void scales(const KernelTable& table, ElementType type, std::initializer_list<in
 // The element is a function of its index: any start, length and address give pieces of one sequence, and no byte
 // beside them changes.
 void slices(const KernelTable& table) {
-  const std::size_t lengths[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200, 3000};
+  const std::size_t lengths[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200, 3000, 3001};
   const KernelTable& portable = kernels_of("portable");
   for (int g = 0; g < kGenerators; ++g) {
     for (const Case& one : kCases) {
@@ -282,8 +282,8 @@ void slices(const KernelTable& table) {
         for (const std::uint64_t first : {0, 1, 2, 3, 5, 6, 63, 64}) {
           for (const std::size_t n : lengths) {
             const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
-            // From anywhere in a cache line, and from such a place that blocks and lines meet, which lets the kernels
-            // write past the caches.
+            // From anywhere in a cache line, and from such a place that blocks and lines meet: what goes past the caches
+            // begins at a line, with a block or within one.
             const bool meets = n % 2 == 0;
             Bytes out(n * bytes + 256, 0xA5);
             std::size_t shift = 128 - reinterpret_cast<std::uintptr_t>(out.data()) % 64;
@@ -604,6 +604,21 @@ void huge_page_trials() {
   for (; trials.due() && slow < 100; ++slow) trials.huge_page_took(kSlow);
   check(slow >= 1 && slow <= 3, "slow pages end it soon");
   check(until_due(trials) > 0, "and then usual pages are taken again");
+
+  // Usual pages were slow at first and are fast now, and huge ones lie between.
+  HugePageTrials stale;
+  constexpr std::int64_t kBetween = 8 * kUsual, kOnce = 12 * kUsual;
+  for (int i = 0; i < 100 * kParts; ++i) stale.usual_pages_took(kOnce / kParts, kParts);
+  int huge = 0;
+  for (int i = 0; i < 10000; ++i) {
+    if (stale.due() && stale.claim()) {
+      stale.huge_page_took(kBetween);
+      ++huge;
+    } else {
+      usual_pages(stale, 1);
+    }
+  }
+  check(huge > 10 && huge < 1000, "huge pages are given up when usual ones have become faster");
 }
 
 void threads() {
