@@ -71,6 +71,12 @@ def fill(
     return out
 
 
+def law(case: tuple[str, tuple[float, ...]]) -> tuple[str, tuple[Any, ...]]:
+    """The reference's function and its parameters."""
+    kind, parameters = case
+    return ("truncated", (*parameters, kind)) if kind in ("absolute", "std") else (kind, parameters)
+
+
 def oracle(
     shape: tuple[int, ...],
     dtype: np.dtype[Any],
@@ -81,9 +87,7 @@ def oracle(
     global_shape: tuple[int, ...] | None = None,
     offset: tuple[int, ...] | None = None,
 ) -> Array:
-    kind, parameters = case
-    name = "truncated" if kind in ("absolute", "std") else kind
-    rest: tuple[Any, ...] = (*parameters, kind) if name == "truncated" else parameters
+    name, rest = law(case)
     return reference.fill(shape, dtype, name, rest, rng, seed, stream, global_shape, offset)
 
 
@@ -120,28 +124,51 @@ def test_farthest_values_of_a_window_equal_oracle(target: str) -> None:
     assert same_bits(out[index], reference.truncated(w, np.float32, 0.0, 1.0, 3.9, INF))
 
 
-# Where "ars" with seed 1 and stream 2 has the words at the ends of the laws and at the normal's median.
-EXTREME_WORDS = {
-    0: 926165791,
-    0x7FFFFFFF: 7220370924,
-    0x80000000: 2684697686,
-    0x80000001: 4245504926,
-    0xFFFFFFFF: 596671587,
-}
 # Of some windows the uniform's last values are kept at both bounds, of some at the upper one, of some at none.
 random = np.random.default_rng(1)
 UNIFORMS = [("uniform", tuple(sorted(random.uniform(-1.0, 1.0, 2).tolist()))) for _ in range(50)]
 
 
-@pytest.mark.parametrize("word", EXTREME_WORDS, ids=hex)
-@pytest.mark.parametrize("name", ["float32", "float16", "bfloat16"])
-def test_extreme_words_equal_oracle(target: str, name: str, word: int) -> None:
-    """One word in 2^32 each, which no other test of the kernels meets."""
-    whole, at = (2**62,), (EXTREME_WORDS[word],)
-    assert reference.words("ars", 1, 2, np.array(at, np.uint64), 32) == [word]
+def place_of(word: int, bits: int, random: np.random.Generator) -> tuple[int, int, int]:
+    """A seed, stream and index below 2^62 that have this word in "philox": its rounds run backwards."""
+    half = 2**32
+    while True:
+        seed = int(random.integers(2**64, dtype=np.uint64))
+        c = [int(random.integers(half)) for _ in range(4)]
+        c[0] = word % half
+        if bits == 64:
+            c[1] = word // half
+        for r in reversed(range(10)):
+            k0, k1 = (seed + r * 0x9E3779B9) % half, (seed // half + r * 0xBB67AE85) % half
+            a, b = c[3] * pow(0xD2511F53, -1, half) % half, c[1] * pow(0xCD9E8D57, -1, half) % half
+            c = [a, c[0] ^ 0xCD9E8D57 * b // half ^ k0, b, c[2] ^ 0xD2511F53 * a // half ^ k1]
+        block = c[0] + half * c[1]
+        if block < 2**60:
+            return seed, c[2] + half * c[3], block * (128 // bits)
+
+
+def extreme_words(bits: int) -> list[int]:
+    """The ends of a word, its middle, powers of two and what is next to each."""
+    middle, top = 2 ** (bits - 1), 2**bits
+    near = {w + d for w in (0, middle) for d in range(-2, 3)}
+    near |= {w + s * 2**j + d for w in (0, middle) for s in (-1, 1) for j in range(2, bits, 3) for d in (-1, 0, 1)}
+    return sorted(w % top for w in near)
+
+
+def test_extreme_words_equal_oracle(target: str, dtype: np.dtype[Any]) -> None:
+    """One word in 2^32 or 2^64 each, which no other test of the kernels meets."""
+    bits = 64 if dtype == np.float64 else 32
+    random = np.random.default_rng(1)
+    words = extreme_words(bits)
+    places = [place_of(word, bits, random) for word in words]
+    for word, (seed, stream, index) in zip(words, places, strict=True):
+        assert reference.words("philox", seed, stream, np.array([index], np.uint64), bits) == [word]
     for case in [*CASES, *UNIFORMS]:
-        out = fill(np.zeros(1, DTYPES[name]), case, global_shape=whole, offset=at)
-        assert same_bits(out, oracle((1,), DTYPES[name], case, global_shape=whole, offset=at)), case
+        out = np.zeros(len(words), dtype)
+        for k, (seed, stream, index) in enumerate(places):
+            fill(out[k : k + 1], case, seed, stream, "philox", (2**62,), (index,))
+        name, rest = law(case)
+        assert same_bits(out, getattr(reference, name)(np.array(words, f"uint{bits}"), dtype, *rest)), case
 
 
 @pytest.mark.parametrize("bits", [32, 64])
@@ -152,7 +179,7 @@ def test_random_bits_are_the_words(target: str, rng: Any, bits: int) -> None:
 
 
 def test_every_length_and_offset_around_the_edges(target: str, rng: Any, dtype: np.dtype[Any]) -> None:
-    """Blocks are 4 words, vectors up to 16, steps up to 64, long fills start at a cache line: every edge of them."""
+    """Blocks are 4 words, vectors up to 16, groups up to 64: every edge of them."""
     for case in (CASES[0], CASES[3], CASES[4], CASES[12]):
         whole = oracle((1300,), dtype, case, rng=rng)
         for n in [*range(70), 127, 128, 129, 255, 256, 257, 1023, 1024, 1025]:

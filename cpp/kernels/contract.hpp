@@ -80,10 +80,10 @@ struct Parameters {
 };
 
 constexpr std::size_t kCacheLine = 64;
-// Unless its elements lie side by side in memory, a tile is made some columns at a time: 256, or 128 of 64-bit elements,
-// which is one step of the AVX-512 kernels' rows; half as many cost them 30 %. An element of each row makes at most two
-// cache lines: tiles of one or of four were measured to be slower. Where it is two, and the rows lie side by side, a
-// kernel makes columns, four at a time (Loop::columns); all else goes through a buffer of rows.
+// Unless its elements lie side by side in memory, a tile is made some columns at a time: 256, or 128 of 64-bit elements.
+// What each row has of them is at most two cache lines: tiles of one or of four were measured to be slower. Where it is
+// two, and the rows lie side by side, a kernel makes columns, eight at a time (Loop::columns); all else goes through a
+// buffer of rows.
 constexpr std::size_t kTileAlong = 256;
 constexpr std::size_t kTileAcross = 2 * kCacheLine;
 constexpr std::size_t kTileBuffer = kTileAlong * kTileAcross;

@@ -168,7 +168,7 @@ class Loop {
 
  private:
   static constexpr int kSteps = kColumns / kOfBlock;  // blocks of a row
-  static constexpr int kVectors = int(kTileAcross) / E::kBytes * E::kWords / kLanes32;  // of the rows of a k
+  static constexpr int kVectors = int(kTileAcross) / E::kBytes * E::kWords / kLanes32;  // of the rows k, k + kOfBlock ..
   static_assert(kColumns % kOfBlock == 0 && kOfBlock * kVectors % kGroup == 0);
   using Rows = U32[kOfBlock][kVectors];
 

@@ -198,7 +198,8 @@ class Quantile<Wide> {
       U64 least = f[0];
       for (int v = 1; v < group; ++v) least = lesser(least, f[v]);
       if (any(is_less(least, splat(power_bits<Wide>(kEnd - kPick64 / 2))))) [[unlikely]] {
-        for (int v = 0; v < group; ++v) deeper<1>(f[v], t[v], place[v], ratio[v]);
+        FASTINIT_UNROLLED
+        for (int v = 0; v < group; ++v) ratio[v] = deeper<1>(f[v], ratio[v]);
       }
     } else {
       U64 inside[group];
@@ -218,16 +219,16 @@ class Quantile<Wide> {
     }
   }
   template <int level>
-  FASTINIT_NOINLINE void deeper(const U64& f, const F64& t, const U64& place, F64& ratio) const {
+  FASTINIT_NOINLINE F64 deeper(U64 f, F64 ratio) const {
     const Mask64 beyond = is_less(f, splat(power_bits<Wide>(kEnd - level * kPick64 / 2)));
-    if (!any(beyond)) return;
-    const F64 of[1] = {t};
-    const U64 at[1] = {place};
+    if (!any(beyond)) return ratio;
+    const F64 of[1] = {place_in_piece(f)};
+    const U64 at[1] = {shift_right<Wide::kPieceShift>(f)};
     F64 sum[1];
     picked<level>(of, at, sum);
     const Mask64 below = is_less(f, splat(power_bits<Wide>(kEnd - (level + 1) * kPick64 / 2)));
     if (any(below)) sum[0] = select(below, any_piece(bits(within(f))), sum[0]);
-    ratio = select(beyond, sum[0], ratio);
+    return select(beyond, sum[0], ratio);
   }
 };
 

@@ -1,4 +1,4 @@
-// The vector vocabulary for x86-64 with AVX-512 (F, BW, DQ, VL, VBMI2) and VAES: sixteen 32-bit lanes, four AES blocks.
+// The vector vocabulary for x86-64 with AVX-512 (F, BW, DQ, VL) and VAES: sixteen 32-bit lanes, four AES blocks.
 // vector_portable.hpp says what each word means.
 #pragma once
 

@@ -96,6 +96,9 @@ inline bool any(Mask32 m) {
 inline FASTINIT_NOINLINE F32 fma_of_libm(F32 a, F32 b, F32 c) {
   FASTINIT_EACH(F32, std::fma(a.lane[i], b.lane[i], c.lane[i]));
 }
+#if defined(__FP_FAST_FMAF)  // an instruction
+FASTINIT_INLINE F32 fma(F32 a, F32 b, F32 c) { FASTINIT_EACH(F32, std::fma(a.lane[i], b.lane[i], c.lane[i])); }
+#else
 // In double the product is exact, and the sum is off by half of its last place at most. If all within a place of it, on
 // either side, rounds to the same float, that one is right; else, some once in 2^27, a midpoint of two floats is near.
 FASTINIT_INLINE F32 fma(F32 a, F32 b, F32 c) {
@@ -109,6 +112,7 @@ FASTINIT_INLINE F32 fma(F32 a, F32 b, F32 c) {
   if (any(differ)) [[unlikely]] return fma_of_libm(a, b, c);
   return low;
 }
+#endif
 inline F64 fma(F64 a, F64 b, F64 c) { FASTINIT_EACH(F64, std::fma(a.lane[i], b.lane[i], c.lane[i])); }
 // of numbers that are neither NaN nor zeros of different signs
 inline F32 smaller(F32 a, F32 b) { FASTINIT_EACH(F32, a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i]); }
