@@ -435,9 +435,9 @@ def modules(path: Iterable[str], package: str) -> list[str]:
 def test_doctests(module: str, threads: int) -> None:
     if module in ("fastinit._core", "fastinit._types"):  # the one is compiled, the other for type checkers alone
         return
-    framework = module.split(".")[1] if "." in module else ""
-    if framework in ("torch", "jax", "keras") and not installed(framework):
-        pytest.skip(f"{module} needs {framework}")
+    needed = "matplotlib" if module == "fastinit.signal._draw" else module.split(".")[1] if "." in module else ""
+    if needed in ("torch", "jax", "keras", "matplotlib") and not installed(needed):
+        pytest.skip(f"{module} needs {needed}")
     result = doctest.testmod(importlib.import_module(module))
     assert result.failed == 0
     assert result.attempted > 0 or module not in ("fastinit", "fastinit.initializers", "fastinit.structured")
