@@ -123,9 +123,10 @@ def by_turns(before: Revision, after: Revision, ns: Sequence[int], rounds: int) 
             calls = max(1, round(SPAN / once))
             turns = max(5, min(rounds, round(20 / (once * calls))))  # seconds a row, at most about 40
             times: tuple[list[float], list[float]] = ([], [])
-            for _ in range(turns):
-                times[0].append(before.time(calls))
-                times[1].append(after.time(calls))
+            turn = ((times[0], before), (times[1], after))
+            for k in range(turns):
+                for taken, revision in turn if k % 2 == 0 else reversed(turn):
+                    taken.append(revision.time(calls))
             numpy = None
             if fill.startswith("normal float32") and n <= 1 << 16:
                 before.time(1, NUMPY, n)

@@ -1,5 +1,6 @@
-// One build of the core behind a few C functions, which turns.py loads: the kernels of a target, and the time that fills
-// take. It is compiled against each of the two sources that are compared, of which one may be older than the rooms of cpp/.
+// One build of the core behind a few C functions, which turns.py loads: the kernels of a target, and the time that
+// fills take. It is compiled against each of the two sources that are compared, of which one may be older than the
+// rooms of cpp/.
 #include <chrono>
 #include <cstddef>
 #include <cstdint>

@@ -116,9 +116,10 @@ def by_turns(before: Core, after: Core, targets: Sequence[str], sizes: Sequence[
             for n in sizes:
                 fills = max(1, round(SPAN / after.time(new, n, out, 1)))
                 times: tuple[list[float], list[float]] = ([], [])
-                for _ in range(rounds):
-                    times[0].append(before.time(old, n, out, fills))
-                    times[1].append(after.time(new, n, out, fills))
+                turn = ((times[0], before, old), (times[1], after, new))
+                for k in range(rounds):
+                    for taken, core, fill in turn if k % 2 == 0 else reversed(turn):
+                        taken.append(core.time(fill, n, out, fills))
                 yield Turns(target, case, n, statistics.median(times[0]), statistics.median(times[1]))
 
 

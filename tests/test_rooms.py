@@ -68,3 +68,12 @@ def test_pybind11_is_known_to_one_room() -> None:
     for file in CPP.rglob("*.?pp"):
         if re.search(r"#\s*include\s*<(pybind11|Python)", file.read_text()):
             assert file.parent.name == "python", file
+
+
+def test_lines_of_code_have_at_most_120_columns() -> None:
+    files = [*ROOT.glob("cpp/**/*.[ch]pp"), ROOT / "bench" / "turns.cpp"]
+    assert len(files) > 30
+    for file in files:
+        if file.stem != "quantile_tables":  # which a script has made
+            too_long = [number for number, line in enumerate(file.read_text().splitlines(), 1) if len(line) > 120]
+            assert not too_long, f"{file}: {too_long}"

@@ -1,5 +1,5 @@
-// Which target's kernels run: the first of those built that this CPU and this OS can run, or the one that FASTINIT_TARGET
-// names.
+// Which target's kernels run: the first of those built that this CPU and this OS can run, or the one that
+// FASTINIT_TARGET names.
 #pragma once
 
 #include <string>

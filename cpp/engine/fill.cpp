@@ -17,8 +17,8 @@ namespace {
 // Threads take the parts of a fill one by one, so that one which comes late or shares its CPU takes fewer.
 constexpr std::size_t kPartsPerThread = 8;
 constexpr std::size_t kMostBytesOfPart = 4 * kHugePage;
-// A fill on several threads begins with a trial on one, which tells how long the rest would take there. For every so many
-// nanoseconds of that, one helper is woken: it costs a fraction of them to wake one (docs/performance.md).
+// A fill on several threads begins with a trial on one, which tells how long the rest would take there. For every so
+// many nanoseconds of that, one helper is woken: it costs a fraction of them to wake one (docs/performance.md).
 constexpr std::size_t kTrialElements = std::size_t(1) << 14;
 constexpr std::uint64_t kNanosecondsPerHelper = 80'000;
 // Stores go past the caches from this size on. A smaller buffer is likely to be in a cache, from before or for whoever
@@ -142,7 +142,8 @@ void fill_tiles(const Task& task, const Box& box, std::size_t n, int threads) {
 void fill_simple(const Task& task, const Box& box, std::size_t n, int threads) {
   const std::size_t least = grain.load(std::memory_order_relaxed);
   const std::size_t most = n / (least > 0 ? least : kTrialElements);  // no thread has less to do than this
-  threads = int(std::min({std::size_t(std::max(threads, 1)), std::size_t(kMostThreads), std::max<std::size_t>(most, 1)}));
+  const auto wished = std::size_t(std::max(threads, 1));
+  threads = int(std::min({wished, std::size_t(kMostThreads), std::max<std::size_t>(most, 1)}));
   const bool line = box.n_dimensions == 0 ||
                     (box.n_dimensions == 1 && box.dimensions[0].index_stride == 1 &&
                      box.dimensions[0].memory_stride == std::ptrdiff_t(box.element_bytes));

@@ -1,5 +1,5 @@
-// Fills a box of a tensor in memory: walks any strides and splits the work over threads, in any way, since element i is a
-// function of i alone.
+// Fills a box of a tensor in memory: walks any strides and splits the work over threads, in any way, since element i is
+// a function of i alone.
 #pragma once
 
 #include <cstddef>

@@ -72,7 +72,7 @@ bool is_resident(const void* p) noexcept {
 
 bool populate(void* memory, std::size_t n_bytes) noexcept {
 #if defined(__linux__)
-  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, since Linux 5.14; older headers lack it, older kernels refuse
+  constexpr int kPopulateWrite = 23;  // MADV_POPULATE_WRITE, since Linux 5.14: older headers lack it
   const std::uintptr_t start = address(memory) / page_bytes() * page_bytes();
   return madvise(reinterpret_cast<void*>(start), address(memory) + n_bytes - start, kPopulateWrite) == 0;
 #else

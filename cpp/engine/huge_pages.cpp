@@ -160,7 +160,9 @@ bool HugePageTrials::due() const noexcept {
 }
 
 bool HugePageTrials::claim() noexcept {
-  if (faster_.load(std::memory_order_relaxed)) return claims_.fetch_add(1, std::memory_order_relaxed) % kWatch != kWatch - 1;
+  if (faster_.load(std::memory_order_relaxed)) {
+    return claims_.fetch_add(1, std::memory_order_relaxed) % kWatch != kWatch - 1;
+  }
   const std::int64_t cost = kCostOfTrial * usual_.load(std::memory_order_relaxed);
   if (credit_.fetch_sub(cost, std::memory_order_relaxed) >= cost) return true;
   credit_.fetch_add(cost, std::memory_order_relaxed);

@@ -17,26 +17,27 @@ HugePages wished_huge_pages();
 // For the bench: these words instead of the variable; "" for the variable again.
 void set_wished_huge_pages(const std::string& wish);
 
-// Whether the OS gives huge pages of kHugePage to whom asks for them. One that gives them to everybody need not be asked.
+// Whether the OS gives huge pages of kHugePage to whom asks for them. One that gives them to everybody need not be
+// asked.
 bool huge_pages_on_request() noexcept;
 
-// How far the memory from `begin` on belongs to this process alone and to no file, up to `end`; `begin` where it does not
-// or where the OS does not say. `by_text` is for the tests: the way of older kernels, which takes longer.
+// How far the memory from `begin` on belongs to this process alone and to no file, up to `end`; `begin` where it does
+// not or where the OS does not say. `by_text` is for the tests: the way of older kernels, which takes longer.
 std::uintptr_t end_of_private_memory(std::uintptr_t begin, std::uintptr_t end, bool by_text = false) noexcept;
 
 // Whether huge pages are faster than the usual ones, from what both have taken so far. That changes: a virtual machine
-// may have given its free memory back to the host, and then a huge page can take ten times as long as the small ones that
-// it replaces; a minute later it takes a tenth. So a trial is one huge page, it is due when what it may lose is little
-// beside what usual pages have taken since the last loss. While huge pages win, each is timed, and now and then usual
-// pages are.
+// may have given its free memory back to the host, and then a huge page can take ten times as long as the small ones
+// that it replaces; a minute later it takes a tenth. So a trial is one huge page, it is due when what it may lose is
+// little beside what usual pages have taken since the last loss. While huge pages win, each is timed, and now and then
+// usual pages are.
 //
 // Many threads may call it at once; an update that is lost to another does no harm. Times are in nanoseconds and
 // for as many bytes as a huge page has.
 class HugePageTrials {
  public:
   void begin_fill() noexcept;
-  // Whether the next huge page should be asked for, because they are faster or because a trial is due. Then `claim` says
-  // whether it is for the caller to do it: one thread alone does a trial, and some pages are left to usual ones.
+  // Whether the next huge page should be asked for, because they are faster or because a trial is due. Then `claim`
+  // says whether it is for the caller to do it: one thread alone does a trial, and some pages are left to usual ones.
   bool due() const noexcept;
   bool claim() noexcept;
   void huge_page_took(std::int64_t time) noexcept;

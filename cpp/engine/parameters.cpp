@@ -253,8 +253,8 @@ void plan_constant(Plan& plan, double value, ElementType type) {
   set_constant(plan, value, type);
 }
 
-// Slope, unit, and the form. Words are odd numbers up to 2^(B-1): their factor 2^-(B-1) belongs to the slope, where that
-// is exact. Values rise with the word, so that the first and the last one tell whether any is beyond the bounds.
+// Slope, unit, and the form. Words are odd numbers up to 2^(B-1): their factor 2^-(B-1) belongs to the slope, where
+// that is exact. Values rise with the word, so that the first and the last one tell whether any is beyond the bounds.
 template <class Real, class Word>
 Transform set_uniform(Constants<Real, Word>& constants, double half) {
   constexpr Real end = Real(kWords<Word> / 2);  // the last word, rounded

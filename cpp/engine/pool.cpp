@@ -127,8 +127,8 @@ class Pool {
   }
 };
 
-// Never destroyed: its helpers sleep in it until the process ends. A child after fork() has none of them, and a mutex in
-// whatever state it was; it forgets the parent's pool.
+// Never destroyed: its helpers sleep in it until the process ends. A child after fork() has none of them, and a mutex
+// in whatever state it was; it forgets the parent's pool.
 std::atomic<Pool*> the_pool{nullptr};
 
 // The pool of this process, or nullptr if there is no memory for one.

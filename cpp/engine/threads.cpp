@@ -42,8 +42,8 @@ std::string first_line(const std::string& path) {
   return line;
 }
 
-// CPUs that a quota of so much time in each period pays for, rounded up; INT_MAX without one. (In integers: the caller's
-// floating-point flags are kept.)
+// CPUs that a quota of so much time in each period pays for, rounded up; INT_MAX without one. (In integers: the
+// caller's floating-point flags are kept.)
 int cpus_of(long long time, long long period) {
   return time > 0 && period > 0 ? int(std::min((time - 1) / period + 1, (long long)(INT_MAX))) : INT_MAX;
 }
@@ -65,8 +65,9 @@ int threads_from_environment() {
 
 }  // namespace
 
-// Version 2: cpu.max, "max 100000" or "50000 100000". Version 1: cpu.cfs_quota_us, -1 for none. The least of its group's
-// and all its parents'. In a container the group's own path may not be visible; the root of the mount is then the group.
+// Version 2: cpu.max, "max 100000" or "50000 100000". Version 1: cpu.cfs_quota_us, -1 for none. The least of its
+// group's and all its parents'. In a container the group's own path may not be visible; the root of the mount is then
+// the group.
 int cgroup_cpus(const std::string& groups_file, const std::string& mount) {
   int least = INT_MAX;
   const auto walk = [&least](const std::string& top, std::string group, const auto& cpus_at) {

@@ -80,17 +80,18 @@ struct Parameters {
 };
 
 constexpr std::size_t kCacheLine = 64;
-// Unless its elements lie side by side in memory, a tile is made some columns at a time: 256, or 128 of 64-bit elements.
-// What each row has of them is at most two cache lines: tiles of one or of four were measured to be slower. Where it is
-// two, and the rows lie side by side, a kernel makes columns, eight at a time (Loop::columns); all else goes through a
-// buffer of rows.
+// Unless its elements lie side by side in memory, a tile is made some columns at a time: 256, or 128 of 64-bit
+// elements. What each row has of them is at most two cache lines: tiles of one or of four were measured to be slower.
+// Where it is two, and the rows lie side by side, a kernel makes columns, eight at a time (Loop::columns); all else
+// goes through a buffer of rows.
 constexpr std::size_t kTileAlong = 256;
 constexpr std::size_t kTileAcross = 2 * kCacheLine;
 constexpr std::size_t kTileBuffer = kTileAlong * kTileAcross;
 constexpr std::size_t kShortRow = 64;  // elements: at most so many in rows that are made in one go
 
-// Rows of elements. Unless the elements of each lie side by side, there are at most kTileAcross / element_bytes rows. Of
-// short rows (kShortRow) that follow each other in index there are as many as fill the buffer with elements of 8 bytes.
+// Rows of elements. Unless the elements of each lie side by side, there are at most kTileAcross / element_bytes rows.
+// Of short rows (kShortRow) that follow each other in index there are as many as fill the buffer with elements of 8
+// bytes.
 struct Tile {
   std::uint64_t first;  // logical index of the first element
   std::size_t n;        // elements of a row, which follow each other in index
@@ -109,8 +110,8 @@ using Kernel = void (*)(const Stream& stream, const Parameters& parameters, cons
 using KnownAnswer = void (*)(Generator generator, int rounds, const std::uint32_t counter[4],
                              const std::uint32_t key[4], std::uint32_t block[4]);
 
-// Of elements side by side in memory, at least one: their deviations from the first of them (so that what cancels in the
-// squares is small beside what stays), summed in a fixed order, and extremes, which mean nothing if there is a NaN.
+// Of elements side by side in memory, at least one: their deviations from the first of them (so that what cancels in
+// the squares is small beside what stays), summed in a fixed order, and extremes, which mean nothing if there is a NaN.
 struct Moments {
   double first, sum, squares;
   double minimum, maximum;

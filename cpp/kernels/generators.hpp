@@ -1,5 +1,5 @@
-// The counter-based generators: (seed, stream, block number) -> words, whole vectors at a time, in the vector vocabulary
-// of the target that they are compiled for.
+// The counter-based generators: (seed, stream, block number) -> words, whole vectors at a time, in the vector
+// vocabulary of the target that they are compiled for.
 // Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC'11.
 #pragma once
 
@@ -10,8 +10,8 @@ namespace {
 
 constexpr int kVectorBlocks = kLanes32 / 4;
 
-// Vectors that ARS, and pairs of vectors that Philox works on at once: an AES round or a product waits several cycles for
-// the one before. Chosen by measurement.
+// Vectors that ARS, and pairs of vectors that Philox works on at once: an AES round or a product waits several cycles
+// for the one before. Chosen by measurement.
 constexpr int kAtOnce = 4;
 constexpr int kPairsAtOnce = 8;
 
@@ -22,8 +22,8 @@ constexpr std::uint64_t kWeyl1 = 0xBB67AE8584CAA73B;
 // ARS. Blocks whose numbers differ in byte 0 alone share two rounds. ShiftRows brings the state's bytes 0, 5, 10 and 15
 // into one column, so round 1 changes that column alone, and round 2 takes it to an exclusive or:
 //   state(block) = state(block with byte 0 cleared) ^ difference[byte 0],
-// where the differences depend on byte 5 too, bits 40 to 47 of the block number. Making all 256 of them costs as much as
-// the rounds of as many blocks.
+// where the differences depend on byte 5 too, bits 40 to 47 of the block number. Making all 256 of them costs as much
+// as the rounds of as many blocks.
 template <int rounds>
 class Ars {
   static constexpr int kShared = 2;
@@ -142,8 +142,8 @@ class Philox {
     odd = lower_halves(p1, p0);
   }
 
-  // Round 1 leaves in word 0 what the upper half of the block number and constants make. So if that half is the same for
-  // all blocks, the product of the first factor in round 2 is `second_product`.
+  // Round 1 leaves in word 0 what the upper half of the block number and constants make. So if that half is the same
+  // for all blocks, the product of the first factor in round 2 is `second_product`.
   template <bool same_half, int pairs>
   FASTINIT_INLINE void encrypt(const U64 (&blocks)[pairs], U64 second_product, U64 (&even)[pairs],
                                U64 (&odd)[pairs]) const {

@@ -144,8 +144,8 @@ class Loop {
  public:
   Loop(const Words& words, const Parameters& parameters) : words_(words), transform_(parameters) {}
 
-  // What goes past the caches goes in whole cache lines, if they begin with an element. (Through the caches, stores across
-  // two lines were measured to cost no more than a group for the elements before the first line.)
+  // What goes past the caches goes in whole cache lines, if they begin with an element. (Through the caches, stores
+  // across two lines were measured to cost no more than a group for the elements before the first line.)
   void operator()(std::uint64_t first, std::size_t n, unsigned char* out, bool bypass) const {
     const std::size_t past = reinterpret_cast<std::uintptr_t>(out) % kCacheLine;
     if (!bypass || n < 4 * std::size_t(kOfGroup) || past % E::kBytes != 0) return groups<false>(first, n, out);
@@ -159,8 +159,8 @@ class Loop {
   //
   // A vector of words has a block of each of kVectorBlocks rows, kOfBlock rows apart:
   //     vector k:  row k, row k + kOfBlock, row k + 2 kOfBlock ..
-  // Its values are a few elements of each of these rows. Transposing each 128 bits of kOfBlock such vectors makes vectors
-  // of columns:
+  // Its values are a few elements of each of these rows. Transposing each 128 bits of kOfBlock such vectors makes
+  // vectors of columns:
   //     vector c:  column c of the rows 0, 1, 2 ..
   // Writing a few vectors after a few are computed was measured to be nearly as fast as a contiguous fill; a buffer of
   // rows and then its columns was not.
@@ -168,12 +168,13 @@ class Loop {
 
  private:
   static constexpr int kSteps = kColumns / kOfBlock;  // blocks of a row
-  static constexpr int kVectors = int(kTileAcross) / E::kBytes * E::kWords / kLanes32;  // of the rows k, k + kOfBlock ..
+  // of words, of the rows k, k + kOfBlock ..
+  static constexpr int kVectors = int(kTileAcross) / E::kBytes * E::kWords / kLanes32;
   static_assert(kColumns % kOfBlock == 0 && kOfBlock * kVectors % kGroup == 0);
   using Rows = U32[kOfBlock][kVectors];
 
-  // Where the rows k, k + kOfBlock, k + 2 kOfBlock .. begin: in a block of row k, some words into it. (The others begin as
-  // many words into theirs, and tile.row_index blocks on.)
+  // Where the rows k, k + kOfBlock, k + 2 kOfBlock .. begin: in a block of row k, some words into it. (The others begin
+  // as many words into theirs, and tile.row_index blocks on.)
   struct Beginnings {
     std::uint64_t block[kOfBlock];
     Slide slide[kOfBlock];

@@ -27,7 +27,8 @@ inline std::uint16_t to_float16(std::uint32_t f) {
 
 // bfloat16: the upper half of a float32.
 inline std::uint16_t to_bfloat16(std::uint32_t f) {
-  if ((f & 0x7FFFFFFF) > 0x7F800000) return std::uint16_t(f >> 16 | 0x40);  // NaN: quiet, or rounding might carry it away
+  // A NaN is made quiet: rounding might carry it away.
+  if ((f & 0x7FFFFFFF) > 0x7F800000) return std::uint16_t(f >> 16 | 0x40);
   return std::uint16_t((f + 0x7FFF + (f >> 16 & 1)) >> 16);
 }
 

@@ -1,5 +1,5 @@
-// The kernels for the target "avx2_vaes": AVX2's, with VAES for the words. CMakeLists.txt gives this file, and no other,
-// the target's instructions.
+// The kernels for the target "avx2_vaes": AVX2's, with VAES for the words. CMakeLists.txt gives this file, and no
+// other, the target's instructions.
 #include "kernels/vector_avx2.hpp"
 #include "kernels/loop.hpp"
 

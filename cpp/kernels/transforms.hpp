@@ -48,8 +48,8 @@ class Uniform {
 };
 
 // The normal, and the truncated normal whose window is as wide on either side. The word is a signed number, from the
-// median; what it lacks of the greatest one counts from the window's end. So both the smallest tail probabilities and the
-// smallest values keep their relative precision.
+// median; what it lacks of the greatest one counts from the window's end. So both the smallest tail probabilities and
+// the smallest values keep their relative precision.
 template <class T, bool bounded, bool small>
 class Symmetric {
   using U = typename T::U;

@@ -1,5 +1,5 @@
-// The vector vocabulary for x86-64 with AVX2, FMA, F16C and AES-NI, and VAES where the compiler is told so: eight 32-bit
-// lanes, two AES blocks. vector_portable.hpp says what each word means.
+// The vector vocabulary for x86-64 with AVX2, FMA, F16C and AES-NI, and VAES where the compiler is told so: eight
+// 32-bit lanes, two AES blocks. vector_portable.hpp says what each word means.
 #pragma once
 
 #include <immintrin.h>
@@ -266,8 +266,8 @@ struct Slide {
 inline U32 pack_float16(F32 a, F32 b) {
   return {_mm256_set_m128i(_mm256_cvtps_ph(b.v, kNearest), _mm256_cvtps_ph(a.v, kNearest))};
 }
-// Half of the last place less one, and one more where the result would be odd: that one is there already if the lowest bit
-// is set, and makes a difference only where all lower bits are those of one half.
+// Half of the last place less one, and one more where the result would be odd: that one is there already if the lowest
+// bit is set, and makes a difference only where all lower bits are those of one half.
 inline __m256i rounded_to_bfloat16(F32 a) {
   const __m256i f = _mm256_castps_si256(a.v);
   const __m256i odd = _mm256_or_si256(f, _mm256_and_si256(_mm256_srli_epi32(f, 16), _mm256_set1_epi32(1)));

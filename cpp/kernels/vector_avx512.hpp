@@ -265,13 +265,15 @@ struct Slide {
 
 // --- 16-bit floating point
 inline U32 pack_float16(F32 a, F32 b) {
-  return {_mm512_inserti64x4(_mm512_castsi256_si512(_mm512_cvtps_ph(a.v, kNearest)), _mm512_cvtps_ph(b.v, kNearest), 1)};
+  const __m256i low = _mm512_cvtps_ph(a.v, kNearest), high = _mm512_cvtps_ph(b.v, kNearest);
+  return {_mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1)};
 }
-// Half of the last place less one, and one more where the result would be odd: that one is there already if the lowest bit
-// is set, and makes a difference only where all lower bits are those of one half.
+// Half of the last place less one, and one more where the result would be odd: that one is there already if the lowest
+// bit is set, and makes a difference only where all lower bits are those of one half.
 inline __m512i rounded_to_high_half(F32 a) {
   const __m512i f = _mm512_castps_si512(a.v);
-  const __m512i odd = _mm512_ternarylogic_epi32(f, _mm512_srli_epi32(f, 16), _mm512_set1_epi32(1), 0xF8);  // f | (b & 1)
+  // f | (f >> 16 & 1)
+  const __m512i odd = _mm512_ternarylogic_epi32(f, _mm512_srli_epi32(f, 16), _mm512_set1_epi32(1), 0xF8);
   return _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF));
 }
 inline U32 pack_bfloat16(F32 a, F32 b) {

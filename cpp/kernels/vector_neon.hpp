@@ -239,8 +239,8 @@ struct Slide {
 inline U32 pack_float16(F32 a, F32 b) {
   return {vreinterpretq_u32_f16(vcvt_high_f16_f32(vcvt_f16_f32(a.v), b.v))};
 }
-// Half of the last place less one, and one more where the result would be odd: that one is there already if the lowest bit
-// is set, and makes a difference only where all lower bits are those of one half.
+// Half of the last place less one, and one more where the result would be odd: that one is there already if the lowest
+// bit is set, and makes a difference only where all lower bits are those of one half.
 inline uint32x4_t rounded_to_high_half(F32 a) {
   const uint32x4_t f = vreinterpretq_u32_f32(a.v);
   const uint32x4_t odd = vorrq_u32(f, vandq_u32(vshrq_n_u32(f, 16), vdupq_n_u32(1)));

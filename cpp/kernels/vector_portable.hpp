@@ -76,7 +76,9 @@ inline U64 tail_of(U64 a) { return splat(std::uint64_t(1) << 63) - magnitude(a);
 inline U64 lower_halves(U64 a, U64 b) { FASTINIT_EACH(U64, (a.lane[i] & 0xFFFFFFFF) | b.lane[i] << 32); }
 inline U64 upper_halves(U64 a, U64 b) { FASTINIT_EACH(U64, a.lane[i] >> 32 | (b.lane[i] >> 32 << 32)); }
 // The product of the low halves of each 64-bit lane.
-inline U64 multiply_low_halves(U64 a, U64 b) { FASTINIT_EACH(U64, (a.lane[i] & 0xFFFFFFFF) * (b.lane[i] & 0xFFFFFFFF)); }
+inline U64 multiply_low_halves(U64 a, U64 b) {
+  FASTINIT_EACH(U64, (a.lane[i] & 0xFFFFFFFF) * (b.lane[i] & 0xFFFFFFFF));
+}
 
 // --- floating point: every operation rounds to nearest even, once
 inline F32 splat(float x) { FASTINIT_EACH(F32, x); }
@@ -230,8 +232,8 @@ inline U32 load(const void* p) {
 // measured to be better than the first.
 inline void prefetch(unsigned char*) {}
 
-// --- transposition: 16 bytes from each of some rows, which lie `pitch` bytes apart, to vectors of one column each, first
-// row in the lowest lane
+// --- transposition: 16 bytes from each of some rows, which lie `pitch` bytes apart, to vectors of one column each,
+// first row in the lowest lane
 // four columns of kLanes32 rows of 32-bit elements
 inline void load_columns(const unsigned char* rows, std::size_t pitch, U32* columns) {
   for (int r = 0; r < kLanes32; ++r, rows += pitch) {

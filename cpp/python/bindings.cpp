@@ -1,5 +1,5 @@
-// Python's calls of the core: objects to numbers, views to boxes, errors in the user's words, the GIL. Which objects have
-// memory is for views.hpp to say. python/fastinit/_core.pyi describes what is here.
+// Python's calls of the core: objects to numbers, views to boxes, errors in the user's words, the GIL. Which objects
+// have memory is for views.hpp to say. python/fastinit/_core.pyi describes what is here.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -101,7 +101,8 @@ double to_double(py::handle object, const char* name, const char* wanted = "a nu
     return is_instance(object, real_numbers) && type_name(object) != "numpy.timedelta64";
   };
   if (PyBool_Check(o) || (!PyFloat_Check(o) && !PyLong_Check(o) && !is_real())) refuse_type(object, name, wanted);
-  // A wider float is rounded here. PyFloat_AsDouble would make a float of an integer first, to read it and throw it away.
+  // A wider float is rounded here. PyFloat_AsDouble would make a float of an integer first, to read it and throw it
+  // away.
   const double value = in_default_environment(PyLong_Check(o) ? PyLong_AsDouble : as_double, o);
   const bool failed = PyErr_Occurred() != nullptr;
   if (failed && !PyErr_ExceptionMatches(PyExc_OverflowError)) throw py::error_already_set();
@@ -124,7 +125,8 @@ double to_real(py::handle object, const char* name, const char* wanted) {
 
 std::vector<std::uint64_t> to_extents(py::handle object, const char* name) {
   const auto wanted = "a sequence of one int for each dimension of out";
-  PyObject* o = object.ptr();  // Python iterates over these, too, and may find integers, but nobody means them as extents
+  // Python iterates over these, too, and may find integers, but nobody means them as extents.
+  PyObject* o = object.ptr();
   if (PyUnicode_Check(o) || PyBytes_Check(o) || PyByteArray_Check(o) || PyDict_Check(o) || PyAnySet_Check(o)) {
     refuse_type(object, name, wanted);
   }
@@ -197,8 +199,8 @@ Box to_box(const View& view, const Place& place) {
 
 // --- seeds and streams
 
-// The seed of a generator, and the streams that its calls take in turn. One lock serves all generators: it is held for a
-// few instructions, and has to be made anew after a fork.
+// The seed of a generator, and the streams that its calls take in turn. One lock serves all generators: it is held for
+// a few instructions, and has to be made anew after a fork.
 std::mutex streams_lock;
 
 class Streams {
@@ -328,8 +330,8 @@ void work_on(std::size_t n, const Work& work) {
   work();
 }
 
-// `plan` is made, everything is converted: from here on none of the caller's code runs, and only the view's place in the
-// larger tensor, FASTINIT_TARGET and FASTINIT_HUGE_PAGES can be refused.
+// `plan` is made, everything is converted: from here on none of the caller's code runs, and only the view's place in
+// the larger tensor, FASTINIT_TARGET and FASTINIT_HUGE_PAGES can be refused.
 void run(const View& view, const Plan& plan, bool bits, const Common& common) {
   const Element element = view.element;
   const Box box = to_box(view, common.place);
@@ -549,7 +551,8 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   available_cpus();
   huge_pages_on_request();
   is_resident(nullptr);
-  py::dtype::of<float>();  // pybind11 would ask NumPy for its functions in the first fill, where no thread could rest: calls.hpp
+  // pybind11 would ask NumPy for its functions in the first fill, where no thread could rest: calls.hpp.
+  py::dtype::of<float>();
   real_numbers = py::object(py::module_::import("numbers").attr("Real")).release().ptr();
   module.doc() = "The compiled core of fastinit. Private.";
   module.attr("__version__") = FASTINIT_VERSION;
@@ -565,7 +568,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.def("plan", &py_plan);
   module.def("memory", &py_memory);
   module.def("summary", &py_summary);
-  module.def("real", [](py::handle value, const char* name, const char* wanted) { return to_real(value, name, wanted); });
+  module.def("real", &to_real);
   module.def("arithmetic_mean", &arithmetic_mean);
   module.def("geometric_mean", &geometric_mean);
   module.def("slope_scale", &slope_scale);

@@ -13,9 +13,9 @@ namespace fastinit {
 namespace py = pybind11;
 
 // An interpreter that shuts down ends every other thread that asks for the GIL: CPython before 3.14 by pthread_exit,
-// which on glibc unwinds the stack like an exception, through a noexcept destructor (then the process aborts) or through
-// ones that touch Python's objects without the GIL. Such a thread rests here until the process ends, as in 3.14: in a
-// destructor, since `catch (...)` aborts where an exception is being handled already.
+// which on glibc unwinds the stack like an exception, through a noexcept destructor (then the process aborts) or
+// through ones that touch Python's objects without the GIL. Such a thread rests here until the process ends, as in
+// 3.14: in a destructor, since `catch (...)` aborts where an exception is being handled already.
 struct RestUnlessBack {
   bool is_back = false;
   ~RestUnlessBack() {

@@ -131,8 +131,8 @@ std::uint32_t crc32(std::uint32_t crc, const Bytes& bytes) {
 }
 
 // A row for each generator, transform and type, a digest in it for each first index: from the beginning, from within a
-// block, across index 2^33 (64-bit words: block 2^32), across 2^42 (32-bit words: block 2^40), up to the last index. Each
-// is over fills of several lengths.
+// block, across index 2^33 (64-bit words: block 2^32), across 2^42 (32-bit words: block 2^40), up to the last index.
+// Each is over fills of several lengths.
 constexpr std::uint64_t kDigestFirsts[] = {0, 3, (std::uint64_t(1) << 33) - 500, (std::uint64_t(1) << 42) - 500,
                                            (std::uint64_t(1) << 63) - 3001};
 constexpr std::size_t kDigestLengths[] = {1, 7, 64, 1021, 3001};
@@ -140,7 +140,8 @@ constexpr int kDigestThreads[] = {1, 2, 7};
 
 std::string digests(const KernelTable& table, int threads) {
   std::string lines =
-      "# CRC-32 of fills of 1, 7, 64, 1021, 3001 elements, one after the other, from 0, 3, 2^33 - 500, 2^42 - 500, 2^63 - 3001\n";
+      "# CRC-32 of fills of 1, 7, 64, 1021, 3001 elements, one after the other, from 0, 3, 2^33 - 500, 2^42 - 500, "
+      "2^63 - 3001\n";
   set_grain(300);  // so that all threads have a part in the longest
   const auto add = [&](int generator, const char* name, const char* type, std::size_t bytes, const auto& task_of) {
     const std::string row = std::string(kGeneratorNames[generator]) + " " + name + " " + type;
@@ -230,8 +231,8 @@ void known_answers(const KernelTable& table) {
   }
 }
 
-// Blocks are the same whether they share rounds, as those of long fills do, or not: in the first ones, where byte 0 of the
-// block number runs over, and where byte 5 does.
+// Blocks are the same whether they share rounds, as those of long fills do, or not: in the first ones, where byte 0 of
+// the block number runs over, and where byte 5 does.
 void shared_rounds(const KernelTable& table) {
   constexpr std::size_t n = 12000;
   for (int g = 0; g < kGenerators; ++g) {
@@ -272,7 +273,8 @@ void scales(const KernelTable& table, ElementType type, std::initializer_list<in
 // The element is a function of its index: any start, length and address give pieces of one sequence, and no byte
 // beside them changes.
 void slices(const KernelTable& table) {
-  const std::size_t lengths[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 200, 3000, 3001};
+  const std::size_t lengths[] = {0,  1,  2,  3,  4,  5,  7,   8,   9,   15,  16,   17,
+                                 31, 32, 33, 63, 64, 65, 127, 128, 129, 200, 3000, 3001};
   const KernelTable& portable = kernels_of("portable");
   for (int g = 0; g < kGenerators; ++g) {
     for (const Case& one : kCases) {
@@ -282,8 +284,8 @@ void slices(const KernelTable& table) {
         for (const std::uint64_t first : {0, 1, 2, 3, 5, 6, 63, 64}) {
           for (const std::size_t n : lengths) {
             const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
-            // From anywhere in a cache line, and from such a place that blocks and lines meet: what goes past the caches
-            // begins at a line, with a block or within one.
+            // From anywhere in a cache line, and from such a place that blocks and lines meet: what goes past the
+            // caches begins at a line, with a block or within one.
             const bool meets = n % 2 == 0;
             Bytes out(n * bytes + 256, 0xA5);
             std::size_t shift = 128 - reinterpret_cast<std::uintptr_t>(out.data()) % 64;
@@ -295,8 +297,9 @@ void slices(const KernelTable& table) {
             bool outside = true;
             for (std::size_t i = 0; i < shift; ++i) outside = outside && out[i] == 0xA5;
             for (std::size_t i = shift + n * bytes; i < out.size(); ++i) outside = outside && out[i] == 0xA5;
-            check(same && outside, std::string(table.target) + " " + kGeneratorNames[g] + " " + one.name + " " +
-                                       kTypeNames[type] + " first " + std::to_string(first) + " n " + std::to_string(n));
+            check(same && outside,
+                  std::string(table.target) + " " + kGeneratorNames[g] + " " + one.name + " " + kTypeNames[type] +
+                      " first " + std::to_string(first) + " n " + std::to_string(n));
           }
         }
       }
@@ -366,7 +369,8 @@ void tiles(const KernelTable& table) {
           const std::ptrdiff_t length = std::ptrdiff_t(n) * std::max(apart, size) + size;
           test({n, rows, bytes, std::max(apart, size), length, first, row_index}, some % 64);
           test({n, rows, bytes, -std::max(apart, size), -length, first, row_index}, some % 64);
-          test({n, rows, bytes, apart + size + 1, length + std::ptrdiff_t(n) * (size + 1), first, row_index}, some % 64);
+          const std::ptrdiff_t spaced = length + std::ptrdiff_t(n) * (size + 1);
+          test({n, rows, bytes, apart + size + 1, spaced, first, row_index}, some % 64);
           // Across them.
           test({n, rows, bytes, std::ptrdiff_t(2 * rows) * size, 2 * size, first, row_index}, some % 64);
           test({n, rows, bytes, std::ptrdiff_t(rows) * size, -size, first, row_index}, some % 64);
@@ -548,7 +552,8 @@ void private_memory() {
   constexpr std::size_t n = std::size_t(1) << 20;
   const auto at = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
   const auto map = [](void* where, std::size_t n_bytes, int flags) {
-    return mmap(where, n_bytes, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS | (where == nullptr ? 0 : MAP_FIXED), -1, 0);
+    const int place = where == nullptr ? 0 : MAP_FIXED;
+    return mmap(where, n_bytes, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS | place, -1, 0);
   };
   auto* const memory = static_cast<unsigned char*>(map(nullptr, 8 * n, MAP_PRIVATE));
   map(memory + 4 * n, n, MAP_SHARED);
@@ -644,7 +649,8 @@ void threads() {
     const std::uint64_t usual = environment_now();
     set_environment(kNoFlags);
     fill(task, box(one), available_cpus() + 1);
-    fill(task, {one.data(), kTypeBytes[type], 0, 2, {{rows, bytes, columns}, {columns, std::ptrdiff_t(rows) * bytes, 1}}},
+    const auto across = std::ptrdiff_t(rows) * bytes;
+    fill(task, {one.data(), kTypeBytes[type], 0, 2, {{rows, bytes, columns}, {columns, across, 1}}},
          available_cpus() + 1);
     const std::uint64_t after = environment_now();
     set_environment(usual);
@@ -669,8 +675,8 @@ std::uint32_t crc32(const Summary& summary) {
   return crc32(0, bytes);
 }
 
-// What a summary says is right (tests/test_summary.py has the numbers), and the same on every machine, target, number of
-// threads, in every environment, which it keeps.
+// What a summary says is right (tests/test_summary.py has the numbers), and the same on every machine, target, number
+// of threads, in every environment, which it keeps.
 void summaries(const KernelTable& table) {
   const std::size_t rows = 501, columns = 700;  // in columns: some parts for threads, each with pieces of many rows
   const std::uint64_t usual = environment_now();

@@ -1,6 +1,6 @@
 // What words stand for (docs/stream-format.md), in long double: the law's own quantiles, probabilities and moments, by
-// the C library's erfc, and errors in units of the element type's last place. It uses no kernels, none of the tables and
-// none of the constants that parameters.cpp makes of a window.
+// the C library's erfc, and errors in units of the element type's last place. It uses no kernels, none of the tables
+// and none of the constants that parameters.cpp makes of a window.
 #pragma once
 
 #include <algorithm>
