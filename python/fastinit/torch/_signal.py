@@ -156,10 +156,8 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
 @contextlib.contextmanager
 def _eager() -> Iterator[None]:
     """Compiled modules run as they are written: in compiled code no hook is called."""
-    if "torch._dynamo" in sys.modules:
-        with torch.compiler.set_stance("force_eager"):
-            yield
-    else:
+    loaded = "torch._dynamo" in sys.modules
+    with torch.compiler.set_stance("force_eager") if loaded else contextlib.nullcontext():
         yield
 
 
