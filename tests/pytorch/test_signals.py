@@ -168,6 +168,22 @@ def test_a_module_that_is_called_twice_has_two_rows() -> None:
     assert first.weight_gradient == second.weight_gradient
 
 
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(3):
+            x = functional.relu(self.fc(x))
+        return x
+
+
+def test_a_function_that_is_called_twice_has_two_names() -> None:
+    names = [layer.name for layer in signal(Recurrent(), drawn(3, 4)).layers]
+    assert names == ["fc", "relu before fc", "fc#2", "relu before fc#2", "fc#3"]
+
+
 class Pair(NamedTuple):
     hidden: Tensor
     where: Tensor
@@ -290,6 +306,20 @@ class HalfFrozen(nn.Module):
         return z
 
 
+class Vectorized(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 4), nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        slopes: Tensor = torch.func.vmap(torch.func.jacrev(self.body))(x)
+        return self.head(slopes)  # type: ignore[no-any-return]
+
+
+def test_calls_inside_of_transforms_have_no_row() -> None:
+    assert [layer.name for layer in signal(Vectorized(), drawn(3, 4)).layers] == ["head"]
+
+
 class Fails(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         raise RuntimeError("as it should")
@@ -395,6 +425,7 @@ class Restless(nn.Module):
         y = y * random.random() * np.random.rand()  # noqa: NPY002
         self.replaced: Tensor = self.replaced + 1
         self.get_buffer("nan").data.fill_(3.0)
+        self.fc.bias.data.add_(1.0)
         self.register_buffer("new", torch.ones(1))
         self.none = torch.ones(3)
         self.norm.eval()
@@ -474,12 +505,34 @@ def test_hooks_of_optimisers_do_not_run() -> None:
     assert ran == []
 
 
-def test_a_buffer_that_does_not_change_is_not_written() -> None:
+def test_a_tensor_that_does_not_change_is_not_written() -> None:
     model = nn.Sequential(nn.BatchNorm1d(4)).eval()
-    buffer = model[0].running_mean
-    version = buffer._version
+    tensors = [*model.parameters(), *model.buffers()]
+    versions = [tensor._version for tensor in tensors]
     signal(model, drawn(3, 4))
-    assert buffer._version == version
+    assert [tensor._version for tensor in tensors] == versions
+
+
+class Graph(nn.Module):
+    """A layer on a graph, whose sparse matrix is a buffer."""
+
+    def __init__(self, layout: Any) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+        self.register_buffer("edges", torch.eye(3).to_sparse(layout=layout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.get_buffer("edges").mul_(2.0) @ self.fc(x)
+        return y
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+def test_sparse_buffers(layout: Any) -> None:
+    model = Graph(layout)
+    report = signal(model, drawn(3, 4), lambda y: y.sum())
+    assert [layer.name for layer in report.layers] == ["fc"]
+    assert torch.equal(model.get_buffer("edges").to_dense(), torch.eye(3))
 
 
 # --- other ways to run ----------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ def signal(model: nn.Module, batch: Any, loss: Callable[[Any], Tensor] | None = 
     Notes
     -----
     Statistics are made on the CPU, in float64 sums. It takes the memory of a
-    training step without an optimiser, and a copy of the buffers.
+    training step without an optimiser, and a copy of parameters and buffers.
 
     Examples
     --------
@@ -125,11 +125,12 @@ def _refuse(model: nn.Module, batch: Any) -> None:
 
 @contextlib.contextmanager
 def _as_it_was(model: nn.Module) -> Iterator[None]:
-    """Buffers, gradients, training modes and random states are afterwards what they were."""
-    modules = list(model.modules())
-    modes = [module.training for module in modules]
-    buffers = [dict(_compat.buffers_of(module)) for module in modules]
-    values = {id(b): (b, b.detach().clone()) for named in buffers for b in named.values() if b is not None}
+    """Parameters, buffers, gradients, training modes and random states are afterwards what they were."""
+    modes = [(module, module.training) for module in model.modules()]
+    places: list[Any] = [place for m, _ in modes for place in (_compat.parameters_of(m), _compat.buffers_of(m))]
+    tensors = [dict(place) for place in places]
+    # Forward writes to buffers, and also to parameters, where a layer initialises itself by its first batch.
+    values = {id(t): (t, t.detach().clone()) for named in tensors for t in named.values() if t is not None}
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
@@ -141,16 +142,24 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
             np.random.set_state(numpy_state)  # noqa: NPY002
             for parameter, gradient in gradients:
                 parameter.grad = gradient
-            for module, mode, named in zip(modules, modes, buffers, strict=True):
+            for module, mode in modes:
                 module.training = mode
-                now = _compat.buffers_of(module)
-                now.clear()
-                now.update(named)
+            for place, named in zip(places, tensors, strict=True):
+                place.clear()
+                place.update(named)
             with torch.no_grad():
-                for buffer, value in values.values():
-                    # A write would tell autograd that the buffer has changed.
-                    if not torch.equal(buffer, value):
-                        buffer.copy_(value)
+                for tensor, value in values.values():
+                    # A write would tell autograd that the tensor has changed.
+                    if not _equal(tensor, value):
+                        tensor.copy_(value)
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """Whether they are known to be: sparse tensors cannot be asked."""
+    try:
+        return torch.equal(one, other)
+    except NotImplementedError:
+        return False
 
 
 @contextlib.contextmanager
@@ -180,7 +189,8 @@ def _tensors(thing: Any) -> Iterator[Tensor]:
 
 
 def _is_float(tensor: Tensor) -> bool:
-    dense = tensor.layout is torch.strided and not tensor.is_nested
+    # What torch.func's transforms give a module holds no values that can be read.
+    dense = tensor.layout is torch.strided and not tensor.is_nested and not _compat.is_wrapped(tensor)
     return dense and tensor.is_floating_point() and tensor.numel() > 0
 
 
@@ -404,7 +414,8 @@ class _Watch:
         axis = -1 if matrix.axis == -1 else matrix.axis
         if x.grad_fn is not None:
             self._axes.setdefault(x.grad_fn, axis)
-        self._add(self._row(f"{activation.name} before {self._names[module]}", activation.name, None, call, x), x, node)
+        name = self._numbered(f"{activation.name} before {self._names[module]}")
+        self._add(self._row(name, activation.name, None, call, x), x, node)
 
     def _row(self, name: str, kind: str, module: nn.Module | None, call: _Call, y: Tensor) -> _Row:
         array = _array(y)
