@@ -136,6 +136,13 @@ def test_known_fixed_points() -> None:
     assert [he.slope, he.chi] == pytest.approx([1.0, 1.0])
     assert fixed_points("relu", math.sqrt(2), 0.1) == ()  # it grows by 0.01 a layer
     assert fixed_points("relu", 2.0, 0.1) == ()
+    # With He's law the map of gelu comes near the diagonal, as sigma_b^2 - c / sqrt(q), and crosses it twice in all.
+    for name in ("gelu", "silu"):
+        near, far = fixed_points(name, math.sqrt(2), 0.1)
+        assert near.slope < 1 < far.slope
+        assert near.q is not None
+        assert far.q is not None
+        assert near.q < 1 < far.q < 1e6
     assert fixed_points("linear", 2.0)[0].q == 0.0
     assert fixed_points("relu", 1.0, 1.0)[0].q == pytest.approx(2.0)
     # Poole et al. 2016: without biases tanh is critical at sigma_w = 1, and has a second fixed point beyond.
@@ -164,6 +171,14 @@ def test_moments_of_any_size(dtype: Any, scale: float) -> None:
     assert (values.low, values.high) == (x.min(), x.max())
     assert (values.n, sum(values.counts), values.zeros, values.nan, values.infinite) == (2000, 2000, 0.0, 0, 0)
     assert list(values.counts) == np.histogram(exact, len(values.counts))[0].tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_histogram_of_neighbouring_floats(dtype: Any) -> None:
+    """Between two of them are no edges of bins."""
+    one = dtype(1.0)
+    values = measured(np.array([one, one, np.nextafter(one, dtype(2.0))]))
+    assert (values.counts[0], values.counts[-1], sum(values.counts)) == (2, 1, 3)
 
 
 def test_moments_of_what_is_finite() -> None:
@@ -335,14 +350,21 @@ def test_xavier_before_relu() -> None:
         ("tanh", Initializer("xavier_normal", gain=2.0), "that of gradients grows (x "),
         ("linear", Initializer("he_normal"), "the variance grows (x 2.0"),
         ("sigmoid", Initializer("xavier_normal"), "A sigmoid's slope is at most 1/4"),
+        ("tanh", Initializer("normal", std=0.0007), "the variance shrinks (x 0.0001"),
         ("gelu", Initializer("xavier_normal"), "gelu keeps a variance of 1 at 2.3"),
         ("silu", Initializer("lecun_normal"), "silu keeps a variance of 1 at 2.8"),
+        ("silu", Initializer("lecun_normal"), "; others go away from it, layer by layer."),
     ],
 )
 def test_what_a_chain_is_told(name: str, law: Any, says: str) -> None:
     words = only(mlp([300] * 10, name, law, seed=5))
     assert says in words
     assert words.startswith("fc1 .. fc9: ")
+
+
+def test_a_variance_that_rests_is_not_said_to_change() -> None:
+    words = mlp([300] * 10, "tanh", Initializer("normal", std=1.0), seed=5).advice[0]
+    assert re.search(r"the variance stays \(x (0\.99|1\.0\d) a layer\), that of gradients grows \(x ", words)
 
 
 def test_a_chain_without_a_law_is_told_nothing_of_one() -> None:

@@ -165,7 +165,9 @@ def _chain(layers: list[Layer], facts: list[Facts]) -> Iterator[str]:
     for what, x in (("the variance", forward), ("that of gradients", backward)):
         if x is not None:
             step = math.exp(x / links)
-            steps.append(f"{what} {'shrinks' if step < 1.0 else 'grows'} (x {step:.2f} a layer)")
+            factor = f"{step:.2f}" if step >= 0.1 else f"{step:.2g}"
+            verb = "stays" if abs(step - 1.0) < 0.05 else "shrinks" if x < 0.0 else "grows"
+            steps.append(f"{what} {verb} (x {factor} a layer)")
     scale = float(np.median([one.fan_in * one.square for one in facts[1:]]))
     yield (
         f"{layers[0].name} .. {layers[-1].name}: {', '.join(steps)}, over {links} links through "
@@ -215,7 +217,9 @@ def _cure(phi: Activation, q: float) -> str:
         return "tanh keeps that of gradients near 1: LeCun's law, or Xavier's."
     if phi.name == "sigmoid":
         return "A sigmoid's slope is at most 1/4: gradients shrink wherever this is below 16; tanh or relu keep them."
-    return f"{phi.name} keeps a variance of {q:.2g} at {q / square(phi, q):.3g}."
+    # Of gelu and silu, the map has a slope above 1 where it meets the diagonal.
+    kept = q / square(phi, q)
+    return f"{phi.name} keeps a variance of {q:.2g} at {kept:.3g}; others go away from it, layer by layer."
 
 
 # --- activations ----------------------------------------------------------------------------------------------------
@@ -228,7 +232,7 @@ def _saturated(layers: Sequence[Layer]) -> Iterator[str]:
         most = max(layer.saturated or 0.0 for layer in found)
         yield (
             f"{_names(found)}: saturated: up to {100 * most:.0f} % of the outputs are beyond {SATURATED} of the range, "
-            f"where the slope is below {1 - SATURATED**2:.2f} of the largest. Smaller weights before it keep it alive."
+            f"where the slope is below {1 - SATURATED**2:.2f} of the largest. Smaller inputs or weights keep it alive."
         )
 
 

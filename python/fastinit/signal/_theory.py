@@ -7,6 +7,7 @@ then close to N(0, q).
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -251,12 +252,11 @@ def _found(phi: Activation, w2: float, b2: float) -> list[FixedPoint]:
 
     points = [point(0.0)] if excess(0.0) == 0.0 else []
     grid = np.geomspace(_SMALLEST, _LARGEST, _STEPS)
-    above = [excess(q) > _ROUNDING * q for q in grid]
-    for i in range(len(grid) - 1):
-        if above[i] != above[i + 1]:
-            low, high = float(grid[i]), float(grid[i + 1])
+    sides = [(float(q), over > 0.0) for q in grid if abs(over := excess(q)) > _ROUNDING * q]
+    for (low, above), (high, above_there) in itertools.pairwise(sides):
+        if above != above_there:
             while (middle := math.sqrt(low * high)) not in (low, high) and high / low - 1.0 > 1e-14:
-                low, high = (middle, high) if (excess(middle) > 0.0) == above[i] else (low, middle)
+                low, high = (middle, high) if (excess(middle) > 0.0) == above else (low, middle)
             points.append(point(math.sqrt(low * high)))
     return points
 

@@ -81,7 +81,9 @@ def measured(x: Floats) -> Values:
     mean = float(y.mean(dtype=np.float64))
     std = math.sqrt(float(np.square(y - mean, dtype=np.float64).mean())) if low < high else 0.0
     some = y[:: flat.size // _DRAWN | 1]  # an odd step does not fall on the same few channels
-    counts = np.histogram(some, _BINS, (float(y.min()), float(y.max())))[0]
+    start, end = float(y.min()), float(y.max())
+    # From 0 to 1: between neighbouring floats there is no room for the edges of bins.
+    counts = np.histogram((some.astype(np.float64) - start) / (end - start or 1.0), _BINS, (0.0, 1.0))[0]
     return Values(n, nan, infinite, mean * scale, std * scale, zeros, low, high, tuple(int(count) for count in counts))
 
 
