@@ -58,10 +58,11 @@ TypeError, ValueError
 Bits: where Keras makes a variable, those of the function of ``fastinit``
 with this seed and ``stream=`` the variable's path, such as
 "dense/kernel"; for a second draw for the same variable "path#2", and so
-on. So two layers with one seed differ, unlike Keras's. A call of the
-object itself has stream 0, and gives the same values each time. With a
-``SeedGenerator`` its counter is the stream of a call, and "@" with the
-counter is added to that of a variable.""",
+on. So two layers with one seed differ, unlike Keras's, unless they have
+one path (docs/keras.md says when). A call of the object itself has
+stream 0, and gives the same values each time. With a ``SeedGenerator``
+its counter is the stream of a call, and "@" with the counter is added
+to that of a variable.""",
 }
 _PIECES = with_margins(_SHARED)
 
