@@ -757,7 +757,6 @@ def dual() -> Tensor:
 
 
 @pytest.mark.parametrize("name", PASSED)
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
 @initialising
 def test_falls_through(name: str) -> None:
     """With torch's bits, and torch's generator as torch leaves it."""

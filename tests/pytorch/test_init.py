@@ -511,9 +511,7 @@ def test_under_vmap(written: list[Tensor]) -> None:
     assert not written
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning", "ignore::torch.jit.TracerWarning"
-)
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning")
 def test_a_trace_has_the_call(written: list[Tensor]) -> None:
     untyped: Any = torch
     for name in ("normal_", "kaiming_uniform_", "orthogonal_", "zeros_"):
@@ -526,9 +524,6 @@ def test_a_trace_has_the_call(written: list[Tensor]) -> None:
     assert not written
 
 
-@pytest.mark.filterwarnings(
-    "ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning"
-)  # torch's own, at the first dual tensor
 def test_forward_mode_gradients_see_the_write(written: list[Tensor]) -> None:
     for name in ("normal_", "trunc_normal_", "kaiming_normal_", "ones_"):
         with forward_ad.dual_level():

@@ -839,7 +839,6 @@ def test_parameters_that_a_module_does_not_list_are_refused() -> None:
     assert all(torch.equal(p, old) for p, old in zip(net.parameters(), before, strict=True))
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
 def test_a_dual_tensor_is_refused() -> None:
     """Its tangent would stay."""
     net = nn.Linear(2, 2, bias=False)
@@ -1194,7 +1193,6 @@ def test_nested_and_sparse_tensors_that_are_excluded(group: None) -> None:
             init_module(module, {"*": Initializer("ones")}, seed=0, include=name)
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning", "ignore:.*torch.jit:FutureWarning")
 def test_what_was_compiled_by_torchscript_is_refused_by_name() -> None:
     """Its tensors are other objects at each access, so that neither ties nor rows of padding show."""
     jit: Any = torch.jit

@@ -586,7 +586,6 @@ def test_parametrizations() -> None:
         ),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*torch.jit.*is:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:Lazy modules:UserWarning")
 def test_what_is_refused(model: Any, batch: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
