@@ -154,6 +154,15 @@ def test_known_fixed_points() -> None:
     assert high.chi > 1
 
 
+@pytest.mark.parametrize("name", ["tanh", "sigmoid", "gelu", "silu"])
+@pytest.mark.parametrize(("sigma_w", "sigma_b"), [(0.5, 1e-9), (0.5, 1e-3), (0.5, 1e8), (1.0, 1e5), (1.0, 3e9)])
+def test_fixed_points_far_from_1_are_found(name: str, sigma_w: float, sigma_b: float) -> None:
+    """Biases of any size put one there: below, the map is the line of its slope at 0; above, that of relu, or flat."""
+    (point,) = fixed_points(name, sigma_w, sigma_b)
+    assert point.q is not None
+    assert variance_map(point.q, name, sigma_w, sigma_b) == pytest.approx(point.q, rel=1e-9)
+
+
 # --- measuring ------------------------------------------------------------------------------------------------------
 
 
@@ -499,6 +508,7 @@ def test_pictures(tmp_path: pathlib.Path) -> None:
     for other in (
         mlp([4, 4], "relu", "zeros", batch=3),
         Report((Layer("x", "y", (1,), measured(np.full(1, np.nan))),), ()),
+        Report((Layer("blocks.$\\no$", "y", (2,), measured(np.arange(2.0))),), ()),
         Report((), ()),
     ):
         figure_of(other).savefig(tmp_path / "other.png")
@@ -633,6 +643,9 @@ def test_a_wrong_sweep_is_refused(arguments: dict[str, Any], error: type[Excepti
         (-1.0, ValueError, "q must be finite and >= 0, got -1.0"),
         (math.nan, ValueError, "q must be finite"),
         ("a", TypeError, "q must be a number >= 0 or an array of them, got 'a'"),
+        ("2", TypeError, "q must be a number >= 0 or an array of them, got '2'"),
+        (True, TypeError, "q must be a number >= 0 or an array of them, got True"),
+        ([1.0, [2.0]], TypeError, "q must be a number >= 0 or an array of them"),
     ],
 )
 def test_a_wrong_q_is_refused(q: Any, error: type[Exception], message: str) -> None:

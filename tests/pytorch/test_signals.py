@@ -419,6 +419,13 @@ class Restless(nn.Module):
         self.register_buffer("replaced", torch.zeros(2))
         self.register_buffer("nan", torch.full((2,), torch.nan))
         self.register_buffer("none", None)
+        self.register_buffer("grows", torch.arange(3.0))
+        self.register_buffer("shrinks", torch.arange(4.0))
+        self.register_buffer("moves", torch.arange(4.0))
+        self.register_buffer("expanded", torch.full((1, 3), torch.nan).expand(2, 3))
+        self.register_buffer("written", torch.zeros(1, 3).expand(2, 3))
+        with torch.inference_mode():
+            self.register_buffer("inferred", torch.zeros(2))
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.drop(self.norm(self.fc(x)))
@@ -426,6 +433,12 @@ class Restless(nn.Module):
         self.replaced: Tensor = self.replaced + 1
         self.get_buffer("nan").data.fill_(3.0)
         self.fc.bias.data.add_(1.0)
+        self.get_buffer("grows").resize_(1000).fill_(1.0)
+        self.get_buffer("shrinks").resize_(2).fill_(1.0)
+        self.get_buffer("moves").set_(torch.ones(2, 2))
+        self.get_buffer("written")[0, 1] = 2.0
+        with torch.inference_mode():
+            self.get_buffer("inferred").add_(1.0)
         self.register_buffer("new", torch.ones(1))
         self.none = torch.ones(3)
         self.norm.eval()
@@ -441,7 +454,7 @@ def hooks_of(model: Any) -> int:
 
 
 def everything(model: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {name: tensor.detach().numpy().tobytes() for name, tensor in model.state_dict().items()}
+    found: dict[str, Any] = {name: tensor.clone().numpy().tobytes() for name, tensor in model.state_dict().items()}
     found |= {f"{name}.id": id(tensor) for name, tensor in [*model.named_buffers(), *model.named_parameters()]}
     found |= {
         f"{name}.grad": (id(p.grad), None if p.grad is None else p.grad.clone()) for name, p in model.named_parameters()

@@ -542,6 +542,9 @@ class Orthogonal(_Filled, keras.initializers.Orthogonal):  # type: ignore[misc]
 
     __module__ = "fastinit.keras"
 
+    def __init__(self, gain: Any = 1.0, seed: Any = None) -> None:
+        super().__init__(_number("gain", gain), seed)
+
     def _function(self, shape: tuple[int, ...]) -> Callable[..., object]:
         if len(shape) < 2:
             raise ValueError(f"shape must have at least two dimensions for Orthogonal, got {shape}")
@@ -562,8 +565,8 @@ class Identity(_Filled, keras.initializers.Identity):  # type: ignore[misc]
     Raises
     ------
     TypeError, ValueError
-        Calls refuse shapes of other than two dimensions, and a gain that is
-        not a finite real number.
+        gain is not a finite real number; and calls refuse shapes of other than
+        two dimensions.
 
     References
     ----------
@@ -579,6 +582,9 @@ class Identity(_Filled, keras.initializers.Identity):  # type: ignore[misc]
     """
 
     __module__ = "fastinit.keras"
+
+    def __init__(self, gain: Any = 1.0) -> None:
+        super().__init__(_number("gain", gain))
 
     def _function(self, shape: tuple[int, ...]) -> Callable[..., object]:
         if len(shape) != 2:

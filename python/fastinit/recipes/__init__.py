@@ -17,8 +17,9 @@ one: ``fastinit.torch.init_module``, ``fastinit.torch.FastInitReader``,
 ``fastinit.jax.init_tree``.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .._lazy import lazily
 
 if TYPE_CHECKING:
     from ._initializer import Initializer
@@ -45,27 +46,23 @@ __all__ = [
 
 
 # ``import fastinit`` imports this file, and few need recipes: a name is imported when it is asked for.
-_FROM = {
-    "RECIPES": "_named",
-    "Initializer": "_initializer",
-    "Recipe": "_patterns",
-    "computed": "_values",
-    "gpt2": "_language",
-    "llama": "_language",
-    "match": "_patterns",
-    "named": "_named",
-    "optional": "_patterns",
-    "resnet": "_vision",
-    "skip": "_values",
-    "vit": "_vision",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FROM:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(f".{_FROM[name]}", __name__), name)
-    return value
+__getattr__ = lazily(
+    __name__,
+    {
+        "RECIPES": "_named",
+        "Initializer": "_initializer",
+        "Recipe": "_patterns",
+        "computed": "_values",
+        "gpt2": "_language",
+        "llama": "_language",
+        "match": "_patterns",
+        "named": "_named",
+        "optional": "_patterns",
+        "resnet": "_vision",
+        "skip": "_values",
+        "vit": "_vision",
+    },
+)
 
 
 def __dir__() -> list[str]:

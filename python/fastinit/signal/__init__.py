@@ -19,8 +19,9 @@ Report, Layer                 what mlp and fastinit.torch.signal return
 docs/signal.md explains both.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .._lazy import lazily
 
 if TYPE_CHECKING:
     from ._mlp import mlp
@@ -42,24 +43,20 @@ __all__ = [
 
 
 # ``import fastinit`` imports this file: a name is imported when it is asked for.
-_FROM = {
-    "Coordinates": "_width",
-    "FixedPoint": "_theory",
-    "Layer": "_report",
-    "Report": "_report",
-    "chi": "_theory",
-    "coordinate_check": "_width",
-    "fixed_points": "_theory",
-    "mlp": "_mlp",
-    "variance_map": "_theory",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _FROM:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(importlib.import_module(f".{_FROM[name]}", __name__), name)
-    return value
+__getattr__ = lazily(
+    __name__,
+    {
+        "Coordinates": "_width",
+        "FixedPoint": "_theory",
+        "Layer": "_report",
+        "Report": "_report",
+        "chi": "_theory",
+        "coordinate_check": "_width",
+        "fixed_points": "_theory",
+        "mlp": "_mlp",
+        "variance_map": "_theory",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -54,7 +54,7 @@ def _by_depth(axes: Any, layers: Sequence[Layer]) -> None:
     axes.set_title("Variance by depth", fontsize=10)
     axes.legend(fontsize=8)
     ticks = _some(list(range(len(layers))), 30)
-    axes.set_xticks(ticks, [layers[i].name for i in ticks], rotation=90, fontsize=6)
+    axes.set_xticks(ticks, [layers[i].name for i in ticks], rotation=90, fontsize=6, parse_math=False)
 
 
 def _some(items: list[Any], most: int) -> list[Any]:
@@ -70,7 +70,7 @@ def _histogram(axes: Any, layer: Layer) -> None:
             # Each on its own scale, from its smallest value to its largest: the shapes are what is compared.
             n, highest = len(values.counts), max(values.counts)
             axes.stairs([count / highest for count in values.counts], [i / n for i in range(n + 1)], color=colour)
-    axes.set_title(layer.name, fontsize=6)
+    axes.set_title(layer.name, fontsize=6, parse_math=False)  # a name is no formula
     axes.set_xticks([0, 1], [number(layer.output.low), number(layer.output.high)], fontsize=5)
     axes.set_yticks([])
 

@@ -86,9 +86,12 @@ def map_slope(activation: Activation, q: float) -> float:
 
 def _checked(q: object) -> Floats:
     try:
-        values = np.asarray(q, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise TypeError(f"q must be a number >= 0 or an array of them, got {typed(q)}") from None
+        given = np.asarray(q)
+    except (TypeError, ValueError):  # of ragged lists
+        given = np.asarray(None)
+    if given.dtype.kind not in "iuf":  # NumPy would read strings and bools as numbers
+        raise TypeError(f"q must be a number >= 0 or an array of them, got {typed(q)}")
+    values = given.astype(np.float64)
     if not (np.isfinite(values) & (values >= 0.0)).all():
         raise ValueError(f"q must be finite and >= 0, got {shown(q)}")
     return values
@@ -228,10 +231,19 @@ class FixedPoint(NamedTuple):
 FixedPoint.__module__ = "fastinit.signal"  # for help, and for pickles that outlive the name of this file
 
 
-# Where fixed points are looked for. An activation that is not homogeneous bends at sizes around 1.
-_SMALLEST, _LARGEST, _STEPS = 1e-10, 1e10, 200
+# Where fixed points are looked for, at least: an activation that is not homogeneous bends at sizes around 1. Below and
+# above it is close to a straight line, on which a small or a large bias may have put a fixed point.
+_SMALLEST, _LARGEST = 1e-10, 1e10
+_A_DECADE = 10  # steps of the search
 # Quadrature and rounding may put that much, relative, between the map and the diagonal where they are one.
 _ROUNDING = 1e-12
+
+
+@functools.cache
+def _on_grid(phi: Activation, i: int) -> tuple[float, float]:
+    """The i-th q, and E phi(sqrt(q) z)^2 there: the same for all weights and biases."""
+    q = 10.0 ** (i / _A_DECADE)
+    return q, square(phi, q)
 
 
 def _found(phi: Activation, w2: float, b2: float) -> list[FixedPoint]:
@@ -250,9 +262,19 @@ def _found(phi: Activation, w2: float, b2: float) -> list[FixedPoint]:
     def excess(q: float) -> float:
         return w2 * square(phi, q) + b2 - q
 
-    points = [point(0.0)] if excess(0.0) == 0.0 else []
-    grid = np.geomspace(_SMALLEST, _LARGEST, _STEPS)
-    sides = [(float(q), over > 0.0) for q in grid if abs(over := excess(q)) > _ROUNDING * q]
+    start, bend = excess(0.0), w2 * map_slope(phi, _LARGEST)
+    points = [point(0.0)] if start == 0.0 else []
+    # The map begins at start and does not fall: no other fixed point lies below. It ends on a line of the slope bend,
+    # less than w2 + b2 above that through 0.
+    lowest = min(_SMALLEST, start / 2 or _SMALLEST)
+    highest = max(_LARGEST, 2 * (w2 + b2) / (1.0 - bend) if bend < 1.0 else 0.0)
+    first, last = (round(_A_DECADE * math.log10(end)) for end in (lowest / 2, highest * 2))
+    sides = []
+    for i in range(first, last + 1):
+        q, of_phi = _on_grid(phi, i)
+        over = w2 * of_phi + b2 - q
+        if abs(over) > _ROUNDING * q:
+            sides.append((q, over > 0.0))
     for (low, above), (high, above_there) in itertools.pairwise(sides):
         if above != above_there:
             while (middle := math.sqrt(low * high)) not in (low, high) and high / low - 1.0 > 1e-14:
@@ -293,8 +315,9 @@ def fixed_points(
 
     Notes
     -----
-    Looked for at 0 and from 1e-10 to 1e10, and exact for relu, leaky_relu and
-    linear.
+    Exact for relu, leaky_relu and linear. For the others the map is compared
+    with q at ten points a decade, wherever the two can meet: points of which
+    two lie closer together are not told apart.
 
     References
     ----------

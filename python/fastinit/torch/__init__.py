@@ -23,9 +23,9 @@ Tested with PyTorch 2.11 to 2.15 on the CPU. docs/torch.md has the details, with
 docs/modules.md (recipes), docs/meshes.md and docs/signal.md.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .._lazy import lazily
 from . import init
 from ._construct import Acceleration, accelerate, install, uninstall
 
@@ -50,20 +50,16 @@ __all__ = [
 
 
 # What takes longer to import than the rest, or brings torch.distributed.checkpoint: when it is first asked for.
-_LATER = {
-    "FastInitReader": "_dcp",
-    "Report": "_report",
-    "Row": "_report",
-    "init_module": "_module",
-    "signal": "_signal",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LATER:
-        globals()[name] = getattr(import_module(f".{_LATER[name]}", __name__), name)
-        return globals()[name]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(
+    __name__,
+    {
+        "FastInitReader": "_dcp",
+        "Report": "_report",
+        "Row": "_report",
+        "init_module": "_module",
+        "signal": "_signal",
+    },
+)
 
 
 def __dir__() -> list[str]:

@@ -129,8 +129,9 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
     modes = [(module, module.training) for module in model.modules()]
     places: list[Any] = [place for m, _ in modes for place in (_compat.parameters_of(m), _compat.buffers_of(m))]
     tensors = [dict(place) for place in places]
-    # Forward writes to buffers, and also to parameters, where a layer initialises itself by its first batch.
-    values = {id(t): (t, t.detach().clone()) for named in tensors for t in named.values() if t is not None}
+    # Forward writes to buffers, and also to parameters, where a layer initialises itself by its first batch. It may
+    # also give them another shape, or another memory; the detached tensor keeps both.
+    values = {id(t): (t, t.detach(), t.detach().clone()) for named in tensors for t in named.values() if t is not None}
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
     state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     devices = {parameter.device for parameter in model.parameters() if parameter.device.type == "cuda"}
@@ -147,19 +148,41 @@ def _as_it_was(model: nn.Module) -> Iterator[None]:
             for place, named in zip(places, tensors, strict=True):
                 place.clear()
                 place.update(named)
-            with torch.no_grad():
-                for tensor, value in values.values():
+            with torch.inference_mode():  # where tensors of that mode may be written, too
+                for tensor, place_before, value in values.values():
+                    if not _same_place(tensor, place_before):
+                        tensor.data = place_before
                     # A write would tell autograd that the tensor has changed.
                     if not _equal(tensor, value):
-                        tensor.copy_(value)
+                        # Of an expanded tensor, each element that is there in memory once.
+                        axes = _expanded(tensor)
+                        _first(tensor, axes).copy_(_first(value, axes))
+
+
+def _same_place(one: Tensor, other: Tensor) -> bool:
+    if one.layout is not torch.strided or other.layout is not torch.strided:
+        return one.layout is other.layout and one.shape == other.shape
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape and one.stride() == other.stride()
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
-    """Whether they are known to be: sparse tensors cannot be asked."""
+    """Whether they are known to be, NaN equal to NaN: sparse tensors cannot be asked."""
     try:
-        return torch.equal(one, other)
-    except NotImplementedError:
+        return torch.equal(one, other) or bool(((one == other) | ((one != one) & (other != other))).all())
+    except (NotImplementedError, RuntimeError):
         return False
+
+
+def _expanded(tensor: Tensor) -> list[int]:
+    if tensor.layout is not torch.strided:
+        return []
+    return [axis for axis in range(tensor.ndim) if tensor.stride(axis) == 0 and tensor.shape[axis] > 1]
+
+
+def _first(tensor: Tensor, axes: list[int]) -> Tensor:
+    for axis in axes:
+        tensor = tensor.narrow(axis, 0, 1)
+    return tensor
 
 
 @contextlib.contextmanager
