@@ -561,8 +561,9 @@ def test_at_the_first_width_both_are_one_network() -> None:
 
 def test_the_table_of_widths() -> None:
     lines = str(coordinate_check([32, 64], depth=3, activation="leaky_relu", a=0.1)).splitlines()
-    assert lines[0].split() == ["width", "fc1", "fc2", "out"]
-    assert [line.split()[0] for line in lines[1:]] == ["32", "64", "slope"]
+    assert lines[0].split() == ["layer", "32", "64", "slope"]
+    assert [line.split()[0] for line in lines[1:]] == ["fc1", "fc2", "out"]
+    assert len({len(line) for line in lines}) == 1
 
 
 def test_adam_is_adam() -> None:

@@ -271,6 +271,7 @@ print(*dir(t))
         "Report",
         "Row",
         "accelerate",
+        "coordinate_check",
         "init",
         "init_module",
         "install",

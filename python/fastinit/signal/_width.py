@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .._types import Integer, Integers, Real
 
-__all__ = ["Coordinates", "coordinate_check"]
+__all__ = ["Coordinates", "coordinate_check", "widths_of"]
 
 _N_IN, _N_OUT = 32, 32
 
@@ -38,7 +38,7 @@ class Coordinates:
         The names of the layers, the last of which is the output.
     moved : tuple of tuple of float
         For each width, the root mean square of the change of each layer's
-        pre-activations.
+        output, before the activation.
     """
 
     __module__ = "fastinit.signal"
@@ -56,12 +56,13 @@ class Coordinates:
             return dict(zip(self.layers, map(float, x @ y / (x @ x)), strict=True))
 
     def __str__(self) -> str:
-        table = [["width", *self.layers]]
-        table += [[str(n), *(f"{size:.3g}" for size in row)] for n, row in zip(self.widths, self.moved, strict=True)]
-        table.append(["slope", *(f"{slope:.2f}" for slope in self.slopes.values())])
-        columns = [max(map(len, cells)) for cells in zip(*table, strict=True)]
+        table = [["layer", *map(str, self.widths), "slope"]]
+        for (name, slope), sizes in zip(self.slopes.items(), zip(*self.moved, strict=True), strict=True):
+            table.append([name, *(f"{size:.3g}" for size in sizes), f"{slope:.2f}"])
+        first, *columns = [max(map(len, cells)) for cells in zip(*table, strict=True)]
         return "\n".join(
-            "  ".join(cell.rjust(n) for cell, n in zip(row, columns, strict=True)).rstrip() for row in table
+            name.ljust(first) + "".join("  " + cell.rjust(n) for cell, n in zip(cells, columns, strict=True))
+            for name, *cells in table
         )
 
     def plot(self) -> Any:
@@ -152,9 +153,7 @@ def coordinate_check(
     >>> max(mup.slopes.values()) < 0.25 < min(standard.slopes[name] for name in ("fc2", "fc3", "out"))
     True
     """
-    sizes = integers("widths", widths)
-    if len(set(sizes)) < 2 or min(sizes) < 1:
-        raise ValueError(f"widths must be at least two different ints >= 1, got {shown(widths)}")
+    sizes = widths_of(widths)
     phi = activation_named(activation, a)
     choice("parametrization", parametrization, ("standard", "mup"))
     choice("optimizer", optimizer, ("adam", "sgd"))
@@ -186,6 +185,14 @@ def coordinate_check(
             changes = [np.square(late - early).mean() for early, late in zip(before, after, strict=True)]
         moved.append(tuple(float(change) ** 0.5 for change in changes))
     return Coordinates(sizes, names, tuple(moved))
+
+
+def widths_of(widths: object) -> tuple[int, ...]:
+    """At least two different ones."""
+    sizes = integers("widths", widths)
+    if len(set(sizes)) < 2 or min(sizes) < 1:
+        raise ValueError(f"widths must be at least two different ints >= 1, got {shown(widths)}")
+    return sizes
 
 
 def _forward(weights: Sequence[Floats], phi: Activation, x: Floats) -> list[Floats]:

@@ -18,6 +18,7 @@ uninstall, Acceleration       torch would draw
 init_module, Report, Row      every parameter of a module by a recipe
 FastInitReader                the same through ``torch.distributed.checkpoint``
 signal                        how activations and gradients travel: a report
+coordinate_check              how far each layer moves in a step, by width
 
 Tested with PyTorch 2.11 to 2.15 on the CPU. docs/torch.md has the details, with
 docs/modules.md (recipes), docs/meshes.md and docs/signal.md.
@@ -30,6 +31,7 @@ from . import init
 from ._construct import Acceleration, accelerate, install, uninstall
 
 if TYPE_CHECKING:
+    from ._coordinates import coordinate_check
     from ._dcp import FastInitReader
     from ._module import init_module
     from ._report import Report, Row
@@ -41,6 +43,7 @@ __all__ = [
     "Report",
     "Row",
     "accelerate",
+    "coordinate_check",
     "init",
     "init_module",
     "install",
@@ -56,6 +59,7 @@ __getattr__ = lazily(
         "FastInitReader": "_dcp",
         "Report": "_report",
         "Row": "_report",
+        "coordinate_check": "_coordinates",
         "init_module": "_module",
         "signal": "_signal",
     },

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import math
 import random
 import sys
@@ -17,15 +16,15 @@ from torch import Tensor, nn
 
 from fastinit._arguments import documented, typed
 from fastinit.signal import Layer, Report
-from fastinit.signal._activations import ACTIVATIONS, Activation, Floats, activation_named
+from fastinit.signal._activations import ACTIVATIONS, Activation, activation_named
 from fastinit.signal._advice import Facts, Link, advise, move_together
 from fastinit.signal._values import Values, dead_share, measured, saturated_share
 
 from . import _compat
 from ._parameters import plain_name
-from ._sharding import is_dtensor
+from ._running import array_of, called, first_float, is_float, loss_of, refuse, tensors_in
 
-__all__ = ["signal"]
+__all__ = ["eager", "signal"]
 
 
 @documented
@@ -87,37 +86,16 @@ def signal(model: nn.Module, batch: Any, loss: Callable[[Any], Tensor] | None = 
         raise TypeError(f"model must be a torch.nn.Module, got {typed(model)}")
     while isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
         model = model.module
-    _refuse(model, batch)
+    refuse(model, batch)
     watch = _Watch(model)
-    with _as_it_was(model), _eager(), torch.inference_mode(False), torch.enable_grad():
+    with _as_it_was(model), eager(), torch.inference_mode(False), torch.enable_grad():
         with watch.watching():
-            if isinstance(batch, Mapping):
-                output = model(**batch)
-            else:
-                output = model(*batch) if isinstance(batch, tuple) else model(batch)
+            output = called(model, batch)
         try:
             gradients = _gradients(model, batch, output, loss)
         finally:
             watch.let_go()
     return watch.report(gradients)
-
-
-# --- what is refused ------------------------------------------------------------------------------------------------
-
-
-def _refuse(model: nn.Module, batch: Any) -> None:
-    for name, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule):
-            raise ValueError(f"{name or 'the module'!r} was compiled by TorchScript, where hooks see nothing")
-    named = [*model.named_parameters(), *model.named_buffers()]
-    for name, tensor in named:
-        if nn.parameter.is_lazy(tensor):
-            raise ValueError(f"{name!r} is lazy and has no shape yet: run the model once before")
-        if is_dtensor(tensor) or _compat.is_flattened(tensor):
-            raise ValueError(f"{name!r} is sharded, and signal looks at one process: give it the whole model")
-    for name, tensor in [*named, *(("batch", tensor) for tensor in _tensors(batch))]:
-        if tensor.is_meta:
-            raise ValueError(f"{name!r} is on the meta device and has no values: give it memory and initialise it")
 
 
 # --- what is left as it was -----------------------------------------------------------------------------------------
@@ -186,46 +164,11 @@ def _first(tensor: Tensor, axes: list[int]) -> Tensor:
 
 
 @contextlib.contextmanager
-def _eager() -> Iterator[None]:
+def eager() -> Iterator[None]:
     """Compiled modules run as they are written: in compiled code no hook is called."""
     loaded = "torch._dynamo" in sys.modules
     with torch.compiler.set_stance("force_eager") if loaded else contextlib.nullcontext():
         yield
-
-
-# --- tensors --------------------------------------------------------------------------------------------------------
-
-
-def _tensors(thing: Any) -> Iterator[Tensor]:
-    """Those in nested tuples, lists, mappings and dataclasses."""
-    if isinstance(thing, Tensor):
-        yield thing
-    elif isinstance(thing, Mapping):
-        for item in thing.values():
-            yield from _tensors(item)
-    elif isinstance(thing, tuple | list):
-        for item in thing:
-            yield from _tensors(item)
-    elif dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        for field in dataclasses.fields(thing):
-            yield from _tensors(getattr(thing, field.name))
-
-
-def _is_float(tensor: Tensor) -> bool:
-    # What torch.func's transforms give a module holds no values that can be read.
-    dense = tensor.layout is torch.strided and not tensor.is_nested and not _compat.is_wrapped(tensor)
-    return dense and tensor.is_floating_point() and tensor.numel() > 0
-
-
-def _first_float(thing: Any) -> Tensor | None:
-    return next(filter(_is_float, _tensors(thing)), None)
-
-
-def _array(tensor: Tensor) -> Floats:
-    """Its values as float32, or as float64 if that is what they are."""
-    dtype = torch.float64 if tensor.dtype is torch.float64 else torch.float32
-    array: Floats = tensor.detach().to("cpu", dtype).numpy()
-    return array
 
 
 # --- modules and autograd's nodes -----------------------------------------------------------------------------------
@@ -400,7 +343,7 @@ class _Watch:
     def _before(self, module: nn.Module, args: Any, kwargs: Any) -> None:
         if self._open:
             self._open[-1].calls_others = True
-        x = _first_float((args, kwargs))
+        x = first_float((args, kwargs))
         if x is None:
             self._open.append(_Call(module, None, None, None))
             return
@@ -411,7 +354,7 @@ class _Watch:
     def _after(self, module: nn.Module, args: Any, output: Any) -> None:
         while (call := self._open.pop()).module is not module:
             pass  # a call that ended by an error that somebody caught
-        y = _first_float(output)
+        y = first_float(output)
         if call.calls_others or y is None:
             return
         matrix, node = _matrix(module), y.grad_fn
@@ -441,7 +384,7 @@ class _Watch:
         self._add(self._row(name, activation.name, None, call, x), x, node)
 
     def _row(self, name: str, kind: str, module: nn.Module | None, call: _Call, y: Tensor) -> _Row:
-        array = _array(y)
+        array = array_of(y)
         output = measured(array)
         activation = _known(module, self._real(y.grad_fn) if module is None else y.grad_fn)
         saturated = dead = units = None
@@ -466,7 +409,7 @@ class _Watch:
             at = self._gradients.setdefault((y.grad_fn, y.output_nr), _At()) if y.grad_fn is not None else _At()
 
             def hook(gradient: Tensor) -> None:
-                row.gradient = measured(_array(gradient))
+                row.gradient = measured(array_of(gradient))
                 at.rms = row.gradient.rms
 
             self._handles.append(y.register_hook(hook))  # type: ignore[no-untyped-call]
@@ -548,7 +491,7 @@ class _Watch:
                     row.shape,
                     row.output,
                     row.gradient,
-                    None if gradient is None else measured(_array(gradient)),
+                    None if gradient is None else measured(array_of(gradient)),
                     row.gain,
                     at_input / backward if at_input is not None and backward else None,
                     row.saturated,
@@ -582,11 +525,11 @@ def _equal_units(matrix: _Matrix, module: Any) -> bool:
 def _facts(row: _Row, equal: bool, gradient: Tensor | None) -> Facts:
     matrix = row.matrix
     assert matrix is not None
-    weight, bias = measured(_array(matrix.weight)), getattr(row.module, "bias", None)
+    weight, bias = measured(array_of(matrix.weight)), getattr(row.module, "bias", None)
     together = None
     if equal and gradient is not None:
-        together = move_together(_array(_units_first(gradient, matrix)), torch.finfo(gradient.dtype).eps)
-    bias_square = measured(_array(bias)).mean_square if isinstance(bias, Tensor) else 0.0
+        together = move_together(array_of(_units_first(gradient, matrix)), torch.finfo(gradient.dtype).eps)
+    bias_square = measured(array_of(bias)).mean_square if isinstance(bias, Tensor) else 0.0
     return Facts(
         matrix.fan_in, matrix.fan_out, weight.n, weight.mean, weight.mean_square, bias_square, together, row.link
     )
@@ -599,14 +542,10 @@ def _gradients(
     model: nn.Module, batch: Any, output: Any, loss: Callable[[Any], Tensor] | None
 ) -> dict[int, Tensor] | None:
     """The gradients of parameters, by id. ``autograd.grad`` adds to no ``grad``, and runs no optimiser's hooks."""
-    if loss is not None:
-        ends = [_scalar(loss(output))]
-    elif isinstance(output, Mapping) and isinstance(output.get("loss"), Tensor):
-        ends = [_scalar(output["loss"])]
-    else:
-        ends = list(filter(_is_float, _tensors(output)))
+    end = loss_of(output, loss)
+    ends = list(filter(is_float, tensors_in(output))) if end is None else [end]
     ends = [end for end in ends if end.requires_grad]
-    leaves = {id(leaf): leaf for leaf in [*model.parameters(), *_tensors(batch)] if leaf.requires_grad}
+    leaves = {id(leaf): leaf for leaf in [*model.parameters(), *tensors_in(batch)] if leaf.requires_grad}
     if not ends or not leaves:
         return None
     generator = torch.Generator().manual_seed(0)
@@ -615,11 +554,3 @@ def _gradients(
     ]
     found = torch.autograd.grad(ends, list(leaves.values()), starts, allow_unused=True)
     return {key: g for key, g in zip(leaves, found, strict=True) if g is not None and g.layout is torch.strided}
-
-
-def _scalar(value: object) -> Tensor:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"loss must return a tensor, got {typed(value)}")
-    if value.numel() != 1 or not value.is_floating_point():
-        raise ValueError(f"loss must return a scalar of floats, got shape {tuple(value.shape)} and dtype {value.dtype}")
-    return value.reshape(())
