@@ -584,7 +584,8 @@ class Identity(_Filled, keras.initializers.Identity):  # type: ignore[misc]
     __module__ = "fastinit.keras"
 
     def __init__(self, gain: Any = 1.0) -> None:
-        super().__init__(_number("gain", gain))
+        _number("gain", gain)  # refuses what is none; an int stays one, for matrices of ints
+        super().__init__(gain)
 
     def _function(self, shape: tuple[int, ...]) -> Callable[..., object]:
         if len(shape) != 2:
