@@ -94,7 +94,7 @@ figure, panels = plt.subplots(3, 4, figsize=(9, 7.2), sharex=True, sharey=True, 
 for row, a in zip(panels, ACTIVATIONS, strict=True):
     for axes, s in zip(row, STARTS, strict=True):
         says = sigmoid(f(trained[a, s], grid.reshape(-1, 2), ACTIVATIONS[a])).reshape(101, 101)
-        picture = axes.pcolormesh(side, side, says, cmap="PuOr", vmin=0, vmax=1, rasterized=True)
+        picture = axes.pcolormesh(side, side, says, cmap="PuOr", vmin=0, vmax=1, alpha=0.6, rasterized=True)
         if says.min() < 0.5 < says.max():
             axes.contour(side, side, says, [0.5], colors="black")
         for label, marker in ((0, "."), (1, "+")):
@@ -140,7 +140,9 @@ for a in ACTIVATIONS:
 
 for a in ("relu", "tanh"):
     w, b, v, _ = trained[a, "zeros"]
-    assert not w.any() and not b.any() and not v.any()
+    assert not np.any(w)
+    assert not np.any(b)
+    assert not np.any(v)
 assert trained["sigmoid", "zeros"][0].any()
 
 # %%
