@@ -46,7 +46,7 @@ for k in counts:
     w = fastinit.lecun_normal(w, k, seed=0, stream=f"cured {k}")
     by_count["N(0, 1/n)"].append(np.var(w.sum(axis=1)))
 
-plt.style.use("tableau-colorblind10")
+plt.style.use("seaborn-v0_8-colorblind")
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 bins = np.linspace(-50, 50, 101)
 for z, std, label in ((plain, math.sqrt(n), "weights N(0, 1)"), (cured, 1.0, "weights N(0, 1/250)")):

@@ -89,7 +89,7 @@ accuracy = {
 side = np.linspace(-1, 1, 101)
 grid = np.stack(np.meshgrid(side, side), axis=-1)
 
-plt.style.use("tableau-colorblind10")
+plt.style.use("seaborn-v0_8-colorblind")
 figure, panels = plt.subplots(3, 4, figsize=(9, 7.2), sharex=True, sharey=True, layout="constrained")
 for row, a in zip(panels, ACTIVATIONS, strict=True):
     for axes, s in zip(row, STARTS, strict=True):

@@ -53,7 +53,7 @@ for activation, by_law in reports.items():
         print(f"{activation:8}{name:14} last output: {last.mean:9.2g} +- {last.std:8.2g}", end="")
         print(f"   gradient at the first layer: {report.layers[0].gradient.rms:.2g}")
 
-plt.style.use("tableau-colorblind10")
+plt.style.use("seaborn-v0_8-colorblind")
 figure, panels = plt.subplots(2, 3, figsize=(9.5, 5.5), sharex=True, sharey="row", layout="constrained")
 for (top, bottom), (activation, by_law) in zip(panels.T, reports.items(), strict=True):
     for (name, report), marker in zip(by_law.items(), "vos", strict=True):
