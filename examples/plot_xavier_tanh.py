@@ -89,7 +89,7 @@ assert abs(q * 2 * 1000 - 1) < 0.01  # 1 / (2 L), up to log(L) / L
 # sqrt(5 sum(1 / n)) (Hanin and Rolnick 2018, for relu; a tanh wanders less). The bound is four of
 # these, and half of it is for standard deviations.
 
-for (shape, law), report in reports.items():
+for (shape, _), report in reports.items():
     widths = even if shape == "even" else narrowing
     wander = 4 * 0.5 * math.sqrt(5 * sum(1 / n for n in widths))
     assert abs(math.log(outputs(report)[-1] / outputs(report, "predicted")[-1])) < wander
