@@ -47,10 +47,12 @@ def test_example(script: pathlib.Path, tmp_path: pathlib.Path) -> None:
     if missing:
         pytest.skip(f"without {', '.join(missing)}")
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}  # plt.show opens nothing
+    # The matrices are small. More threads gain little, and wait for each other where the cores are shared.
+    environment |= {"MPLBACKEND": "Agg", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", RUN, str(script)],
         cwd=tmp_path,
-        env=environment | {"MPLBACKEND": "Agg"},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=SECONDS,
