@@ -95,3 +95,21 @@ assert round(ratio, -3) == 17_000
 
 forward = {name: layers[9].output.std for name, layers in convolutions.items()}
 assert math.isclose(forward["He"] / forward["N(0, 0.01)"], math.sqrt(2 / (9 * 64)) / 0.01 * ratio, rel_tol=1e-3)
+
+# %%
+# And each by itself is what theory says. A convolution with d inputs multiplies the mean square by
+# 9 d Var(w), less what is missing beyond the borders: an image of s x s has (3 s - 2)^2 places under
+# the kernels, of (3 s)^2. The logarithm wanders by sqrt(5 / n) in a layer of n filters (Hanin and
+# Rolnick 2018). The bound is four times that of all ten.
+
+shapes = [(3, 64, 32), (64, 64, 32), (64, 128, 16), (128, 128, 16), (128, 256, 8), (256, 256, 8)]
+shapes += [(256, 512, 4), (512, 512, 4), (512, 512, 2), (512, 512, 2)]
+wander = 4 * math.sqrt(sum(5 / filters for _, filters, _ in shapes))
+for name, layers in convolutions.items():
+    expected = 0.0
+    for inputs, filters, size in shapes:
+        variance = 0.01**2 if name == "N(0, 0.01)" else 2 / (9 * filters)
+        expected += math.log(9 * inputs * variance * ((3 * size - 2) / (3 * size)) ** 2)
+    measured = sum(math.log(layer.gain**2) for layer in layers)
+    print(f"{name}: all convolutions together multiply the mean square by e^{measured:.2f}, in theory e^{expected:.2f}")
+    assert abs(measured - expected) < wander
