@@ -90,7 +90,7 @@ plt.show()
 # %%
 # The claims, asserted. First, the factor at the start, in the reports: the same random numbers in
 # both laws, relus that scale with their inputs, and layers whose standard deviations differ by
-# sqrt(2 / 1), or by sqrt(2 / n_in * (n_in + n_out) / 2) at the ends.
+# sqrt((n_in + n_out) / n_in), which is sqrt(2) but for the first and the last.
 
 for depth in (22, 30):
     shrunk = {law: fastinit.torch.signal(network(depth, law, 0), images[:256]).layers[-1].output.std for law in LAWS}
