@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import doctest
 import fnmatch
+import importlib
+import inspect
 import pathlib
 import re
 import shlex
@@ -274,6 +276,25 @@ def test_the_readme_names_every_function() -> None:
     public = {name for name in fastinit.__all__ if not name.startswith("_")}
     public -= {name for name in public if name.startswith(("glorot_", "kaiming_"))}  # named as glorot_*, kaiming_*
     assert public <= named | {"get_num_threads"}
+
+
+# --- the reference --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("module", ["", ".recipes", ".signal", ".torch", ".torch.init", ".jax", ".keras"])
+def test_the_reference_has_every_public_name(module: str) -> None:
+    """Those that docs/api/ lists get a page from their docstrings when the site is built."""
+    framework = module.split(".")[1] if module else ""
+    if framework in FRAMEWORKS and not installed(framework):
+        pytest.skip(f"without {framework}")
+    found = importlib.import_module(f"fastinit{module}")
+    public = [name for name in found.__all__ if not inspect.ismodule(getattr(found, name))]
+    page = ROOT / "docs" / "api" / f"{module[1:].replace('.', '-') or 'fastinit'}.rst"
+    text = page.read_text()
+    assert f".. currentmodule:: fastinit{module}\n" in text
+    listed = re.findall(r"^ {3}(\w+)$", text, re.M) + re.findall(r"^(?:\.\. py:\w+::| {12}) (\w+)", text, re.M)
+    assert sorted(listed) == sorted(public)
+    assert page.stem in (page.parent / "index.rst").read_text().split()
 
 
 # --- CONTRIBUTING ---------------------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def test_the_extras_bring_no_other() -> None:
     """An extra that takes in others names the distribution, which pip would look for on the index."""
     assert re.search(rf'^name = "{NAME}"$', PROJECT, re.MULTILINE)
     extras = PROJECT[PROJECT.index("[project.optional-dependencies]") : PROJECT.index("[tool.scikit-build]")]
-    assert re.findall(r'"(fastinit[^\[]*)\[', extras) == [NAME, NAME]
+    assert set(re.findall(r'"(fastinit[^\[]*)\[', extras)) == {NAME}
     assert not re.search(r'"fastinit(?!-weights)', extras)
 
 

@@ -241,12 +241,12 @@ truncated : bool, default False
     that the cut one has standard deviation std.""",
     "layout": """\
 layout : {"torch", "keras"}, optional
-    How the shape is read: "torch" is (out, in, *kernel), of at least two
-    dimensions; "keras" is (*kernel, in, out), where a vector of n elements
-    has fans n and n, and a 0-d array 1 and 1. fan_in is in times the
-    elements of the kernel, fan_out is out times those. Excludes ``fan_in``
-    and ``fan_out``. There is no default. A shape shows neither groups, nor
-    that a convolution is transposed, nor that matrices are packed: pass
+    How the shape is read: "torch" is ``(out, in, *kernel)``, of at least
+    two dimensions; "keras" is ``(*kernel, in, out)``, where a vector of n
+    elements has fans n and n, and a 0-d array 1 and 1. fan_in is in times
+    the elements of the kernel, fan_out is out times those. Excludes
+    ``fan_in`` and ``fan_out``. There is no default. A shape shows neither
+    groups, nor that a convolution is transposed, nor packed matrices: pass
     ``fan_in=`` or ``fan_out=`` there. "torch" reads fan_out 4608 from the
     (512, 1, 3, 3) of a depthwise kernel, whose inputs meet 9 outputs each.
 in_axis, out_axis, batch_axis : int or sequence of int, optional

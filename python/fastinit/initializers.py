@@ -754,7 +754,7 @@ def truncated_normal(
     threads: Integer | None = None,
     bit_generator: BitGenerator = "ars",
 ) -> ArrayT:
-    """N(mean, std) cut to the window mean + low std .. mean + high std.
+    """N(mean, std) cut to the window [mean + low std, mean + high std].
 
     Fills ``out`` in place: value = quantile of N(mean, std) at P(low) + u
     (P(high) - P(low)): one draw for each element and any window, no rejection.

@@ -175,8 +175,8 @@ def dirac(
     Other Parameters
     ----------------
     layout : {"torch", "keras"}
-        The shape is (out, in, *kernel), or (*kernel, in, out). It has no
-        default.
+        The shape is ``(out, in, *kernel)``, or ``(*kernel, in, out)``. It
+        has no default.
     {unused}
     {common}
 

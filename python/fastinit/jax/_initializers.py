@@ -136,9 +136,9 @@ class JaxInitializer(Initializer):
         The name of a function of fastinit.
     arguments : mapping, optional
         Its arguments by name, see ``fastinit.recipes.Initializer``. Without
-        fans, a layout or axes, shapes are read as (*kernel, in, out); but
-        ``init_tree`` refuses three and more dimensions, and in a module of
-        PyTorch the module's type says how to read them.
+        fans, a layout or axes, shapes are read as ``(*kernel, in, out)``;
+        but ``init_tree`` refuses three and more dimensions, and in a module
+        of PyTorch the module's type says how to read them.
     dtype : dtype, optional
         Of the arrays, where a call does not say it: float32, float64, float16,
         bfloat16, or Python's ``float``. By default, and for ``float``, JAX's

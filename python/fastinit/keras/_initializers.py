@@ -49,7 +49,7 @@ seed : int or keras.random.SeedGenerator, optional
 input_axes, output_axes : sequence of int, optional
     The axes of inputs and outputs, from Keras 3.15 on. If both are given,
     the fans are the products of these sizes alone: the axes that are left
-    do not count. Otherwise shapes are read as (*kernel, in, out).""",
+    do not count. Otherwise shapes are read as ``(*kernel, in, out)``.""",
     "raises": """\
 TypeError, ValueError
     An argument is not what is described above. Calls refuse dtypes other

@@ -98,8 +98,8 @@ def resnet(fc_fan_in: int, *, zero_init_last: bool = False, bottleneck: bool = T
     Returns
     -------
     Recipe
-        For the names and shapes, (out, in, *kernel), of torchvision's and
-        timm's ``ResNet``.
+        For the names and shapes, ``(out, in, *kernel)``, of torchvision's
+        and timm's ``ResNet``.
 
     Raises
     ------
