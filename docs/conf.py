@@ -34,6 +34,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx_gallery.gen_gallery",
 ]
 exclude_patterns = ["_templates"]
 templates_path = ["_templates"]
@@ -70,6 +71,8 @@ def linked(text: str, folder: pathlib.Path) -> str:
             page = PAGES[file]
         elif example := re.fullmatch(r"examples/(plot_\w+)\.py", file):
             page = f"gallery/{example[1]}.rst"
+        elif file == "examples/GALLERY_HEADER.rst":
+            page = "gallery/index.rst"
         elif file.startswith("docs/"):
             page = file.removeprefix("docs/")
         else:  # a file to download
@@ -118,6 +121,22 @@ def methods(module: str) -> dict[str, list[str]]:
 
 autosummary_context = {"methods_of": {name: found for module in MODULES for name, found in methods(module).items()}}
 
+
+# --- the gallery ----------------------------------------------------------------------------------------------------
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "within_subsection_order": "FileNameSortKey",
+    "abort_on_example_error": True,
+    "reset_modules": ("matplotlib",),
+    "backreferences_dir": "gallery/backreferences",  # which example uses which function
+    "doc_module": ("fastinit",),
+    "image_srcset": ["2x"],
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,  # a page whose scripts come from other hosts
+}
 
 # --- formulas -------------------------------------------------------------------------------------------------------
 
