@@ -4,8 +4,8 @@ that is built from it; both checked.
     python -m pip install build twine
     python .ci/release.py OUT [--repository ADDRESS]
 
-The address of the repository is said in one place, ``Repository`` of ``[project.urls]`` in pyproject.toml. The option
-is for rehearsals. Run it in a fresh clone of the tag.
+The address of the repository is said in one place, ``Repository`` of ``[project.urls]`` in pyproject.toml, and so is
+that of the site, ``Documentation``, if there is one. The option is for rehearsals. Run it in a fresh clone of the tag.
 """
 
 from __future__ import annotations
@@ -29,13 +29,18 @@ def said(name: str, text: str) -> str | None:
     return found and found[1]
 
 
-def absolute(readme: str, repository: str, version: str) -> str:
-    """The README as the index shows it, where paths and headings lead nowhere: links to the version's tag instead."""
+def absolute(readme: str, repository: str, version: str, documentation: str | None = None) -> str:
+    """The README as the index shows it, where paths and headings lead nowhere.
+
+    Links lead to the version's tag instead; those to pages of docs/ to the site, if it has an address.
+    """
 
     def address(link: re.Match[str]) -> str:
         mark, text, target = link.groups()
         if "://" in target:
             return link[0]
+        if documentation and (page := re.fullmatch(r"docs/(\w[\w-]*)\.md(#.*)?", target)):
+            return f"[{text}]({documentation.rstrip('/')}/{page[1]}.html{page[2] or ''})"
         path = f"README.md{target}" if target.startswith("#") else target
         return f"{mark}[{text}]({repository.rstrip('/')}/{'raw' if mark else 'blob'}/v{version}/{path})"
 
@@ -58,7 +63,8 @@ def main() -> None:
         source = pathlib.Path(folder) / "source"
         shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".git", "build", "dist", ".venv", "__pycache__"))
         readme = source / "README.md"
-        readme.write_text(absolute(readme.read_text("utf-8"), repository, version), "utf-8")
+        documentation = said("Documentation", project)
+        readme.write_text(absolute(readme.read_text("utf-8"), repository, version, documentation), "utf-8")
         subprocess.run([sys.executable, "-m", "build", "--outdir", options.out, source], check=True)
     made = [str(file) for file in options.out.glob("fastinit_weights-*")]
     subprocess.run([sys.executable, "-m", "twine", "check", "--strict", *made], check=True)

@@ -17,10 +17,11 @@ from typing import Any
 
 import latex2mathml.converter
 from docutils import nodes
+from sphinx_gallery.sorting import ExplicitOrder
 
 import fastinit
 
-os.environ.setdefault("KERAS_BACKEND", "jax")  # before anything imports Keras, whose own default is TensorFlow
+os.environ.setdefault("KERAS_BACKEND", "torch")  # before anything imports Keras, whose own default is TensorFlow
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
@@ -124,10 +125,27 @@ autosummary_context = {"methods_of": {name: found for module in MODULES for name
 
 # --- the gallery ----------------------------------------------------------------------------------------------------
 
+# In the order of a course. One that is not here is refused.
+EXAMPLES = [
+    "250_ones",
+    "equal_weights",
+    "small_and_large",
+    "uniform_ranges",
+    "xavier_tanh",
+    "he_relu",
+    "he_figures",
+    "alexnet",
+    "sigmoid_regions",
+    "digits",
+    "truncated_and_16_bits",
+    "orthogonal",
+    "shards_and_threads",
+    "keras_default",
+]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
-    "within_subsection_order": "FileNameSortKey",
+    "within_subsection_order": ExplicitOrder([f"plot_{name}.py" for name in EXAMPLES]),
     "abort_on_example_error": True,
     "reset_modules": ("matplotlib",),
     "backreferences_dir": "gallery/backreferences",  # which example uses which function

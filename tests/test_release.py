@@ -41,8 +41,9 @@ PROJECT = (ROOT / "pyproject.toml").read_text("utf-8")
 
 
 def texts() -> Iterator[pathlib.Path]:
-    """The files of the source tree that somebody reads."""
+    """The files of the source tree that somebody reads; not what Sphinx writes beside them."""
     paths = [*ROOT.glob("*"), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*"))]
+    paths = [path for path in paths if ROOT / "docs" / "gallery" not in path.parents]
     yield from (path for path in paths if path.suffix in TEXT or path.name in NAMELESS)
 
 
@@ -187,7 +188,7 @@ def test_what_a_wheel_must_not_be(change: Callable[[set[str]], set[str]], words:
 # --- the page on the index ------------------------------------------------------------------------------------------
 
 RELEASE = runpy.run_path(str(ROOT / ".ci" / "release.py"))
-absolute: Callable[[str, str, str], str] = RELEASE["absolute"]
+absolute: Callable[..., str] = RELEASE["absolute"]
 
 
 def test_the_address_is_said_in_one_place() -> None:
@@ -217,6 +218,14 @@ def test_links_of_the_page() -> None:
     assert absolute(text, f"{at}/", "1.0") == (
         f"[a]({at}/blob/v1.0/docs/a.md#b) ![p]({at}/raw/v1.0/docs/p.png) [c]({at}/blob/v1.0/README.md#c)\n"
         f"[two\nlines]({at}/blob/v1.0/X.md) [web](https://x.org)\n```\n[0](1)\n```\n[d]({at}/blob/v1.0/d)"
+    )
+
+
+def test_links_to_the_site() -> None:
+    text = "[a](docs/a-b.md#c) ![p](docs/p.png) [e](examples/e.py)"
+    at = "https://x.org/me/fastinit"
+    assert absolute(text, at, "1.0", "https://docs.x.org/") == (
+        f"[a](https://docs.x.org/a-b.html#c) ![p]({at}/raw/v1.0/docs/p.png) [e]({at}/blob/v1.0/examples/e.py)"
     )
 
 

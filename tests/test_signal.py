@@ -527,7 +527,7 @@ def test_the_page(tmp_path: pathlib.Path) -> None:
     assert text.count("<svg") == 1
     assert text.count("<tr>") == len(report.layers) + 1
     assert "fc1 .. fc19: the variance shrinks" in text
-    assert not re.search(r'(src|href)="(?!#)', text)  # nothing from elsewhere
+    assert not re.search(r'(src|href)="(?!#|data:)', text)  # nothing from elsewhere
     Report((Layer("<b>", "y", (1,), measured(np.ones(1))),), ()).to_html(str(path))
     assert "&lt;b&gt;" in path.read_text("utf-8")
     assert "No law is off." in path.read_text("utf-8")

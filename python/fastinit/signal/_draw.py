@@ -114,12 +114,13 @@ _PAGE = """<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
+<link rel="icon" href="data:,">
 <title>How signals travel</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; color: #111827; background: white }}
 body {{ margin: 2em auto; max-width: 75em; padding: 0 1em }}
 figure, div {{ overflow-x: auto; margin: 1em 0 }}
-svg {{ max-width: 100%; height: auto }}
+svg {{ width: 100%; min-width: 50em; max-width: 64em; height: auto }}
 table {{ border-collapse: collapse; font-variant-numeric: tabular-nums }}
 td, th {{ padding: 0.1em 0.7em; text-align: right; border-bottom: 1px solid #e5e7eb; white-space: nowrap }}
 td:first-child, th:first-child {{ text-align: left }}
