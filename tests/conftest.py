@@ -16,6 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import fastinit
 from fastinit import _core
@@ -124,6 +125,18 @@ def in_new_interpreter(code: str, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+def made_by(module: Any, monkeypatch: pytest.MonkeyPatch) -> list[NDArray[Any]]:
+    """The arrays that a module makes from now on by its ``empty``."""
+    arrays: list[NDArray[Any]] = []
+
+    def empty(*arguments: Any) -> NDArray[Any]:
+        arrays.append(fastinit.empty(*arguments))
+        return arrays[-1]
+
+    monkeypatch.setattr(module, "empty", empty)
+    return arrays
 
 
 def call(name: str, out: Any, owner: Any = fastinit, **arguments: Any) -> Any:

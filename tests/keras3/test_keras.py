@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
 import fastinit
-from conftest import DTYPES
+from conftest import DTYPES, made_by
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 keras: Any = pytest.importorskip("keras")
@@ -102,14 +102,7 @@ def double() -> Iterator[None]:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[Any]]:
     """The arrays that fastinit.keras makes."""
-    arrays: list[NDArray[Any]] = []
-
-    def empty(*arguments: Any) -> NDArray[Any]:
-        arrays.append(fastinit.empty(*arguments))
-        return arrays[-1]
-
-    monkeypatch.setattr(_tensors, "empty", empty)
-    return arrays
+    return made_by(_tensors, monkeypatch)
 
 
 @pytest.fixture
