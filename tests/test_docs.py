@@ -25,7 +25,7 @@ DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "tests"
 WIDTH = 100
 SCREEN = 45  # lines
 
-FRAMEWORKS = ("torch", "jax", "flax", "keras", "transformers", "timm", "torchvision")
+FRAMEWORKS = ("torch", "jax", "flax", "equinox", "haiku", "keras", "transformers", "timm", "torchvision")
 
 
 def name_of(document: pathlib.Path) -> str:

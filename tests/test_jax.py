@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
 import fastinit
+from conftest import installed, made_by
 from fastinit.recipes import Initializer, computed, optional, skip
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
@@ -84,14 +85,7 @@ def double() -> Iterator[None]:
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> list[NDArray[Any]]:
     """The arrays that fastinit.jax makes."""
-    arrays: list[NDArray[Any]] = []
-
-    def empty(*arguments: Any) -> NDArray[Any]:
-        arrays.append(fastinit.empty(*arguments))
-        return arrays[-1]
-
-    monkeypatch.setattr(_arrays, "empty", empty)
-    return arrays
+    return made_by(_arrays, monkeypatch)
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
@@ -1362,133 +1356,6 @@ def test_what_draws_nothing_stands_where_an_initialiser_can() -> None:
         fastinit.jax.constant("a")
 
 
-# --- Flax -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning")  # Flax 0.12.6's own
-def test_a_linen_model() -> None:
-    nn = pytest.importorskip("flax.linen")
-    he = fastinit.jax.he_normal()
-
-    class Block(nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
-        @nn.compact  # type: ignore[untyped-decorator, unused-ignore]
-        def __call__(self, x: Any) -> Any:
-            x = nn.Embed(64, 16, embedding_init=fastinit.jax.normal(0.02))(x)
-            x = nn.LayerNorm()(x)
-            x = nn.Conv(32, (3,), kernel_init=he)(x)
-            return nn.Dense(8, kernel_init=he)(nn.relu(x))
-
-    assert hash(nn.Dense(8, kernel_init=he)) == hash(nn.Dense(8, kernel_init=fastinit.jax.he_normal()))
-    model, key, x = Block(), jax.random.key(0), jnp.zeros((2, 5), int)
-    variables = model.init(key, x)
-    assert model.apply(variables, x).shape == (2, 5, 8)  # looks at the initialisers' shapes
-    jitted = jax.jit(model.init)(key, x)
-    assert jax.tree.all(jax.tree.map(lambda a, b: same(a, np.asarray(b)), jitted, variables))
-    kernel = np.asarray(variables["params"]["Conv_0"]["kernel"])
-    assert kernel.shape == (3, 16, 32)
-    assert kernel.std() == pytest.approx((2 / 48) ** 0.5, rel=0.1)
-
-    params = jax.eval_shape(model.init, key, x)["params"]
-    recipe = {"*.kernel": HE, "*.embedding": Initializer("normal", std=0.02), "*.bias": Initializer("zeros"),
-              "LayerNorm_0.scale": Initializer("ones")}  # fmt: skip
-    on = NamedSharding(mesh(1, 8), P())
-    columns = jax.tree.map(lambda leaf: NamedSharding(on.mesh, P(*(None,) * (leaf.ndim - 1), "b")), params)
-    tree = fastinit.jax.init_tree(params, recipe, seed=9, shardings=columns)
-    assert same(tree["Conv_0"]["kernel"], whole((3, 16, 32), 9, "Conv_0.kernel"))
-    assert model.apply({"params": tree}, x).shape == (2, 5, 8)
-
-
-@pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning")  # Flax 0.12.6's own
-def test_an_nnx_model() -> None:
-    nnx = pytest.importorskip("flax.nnx")
-    he = fastinit.jax.he_normal()
-    layer = nnx.Linear(16, 8, kernel_init=he, rngs=nnx.Rngs(0))
-    assert layer.kernel[...].shape == (16, 8)
-    graph, state = nnx.split(nnx.eval_shape(lambda: nnx.Linear(16, 8, kernel_init=he, rngs=nnx.Rngs(0))))
-    recipe = {"kernel": HE, "bias": Initializer("zeros")}
-    pure = fastinit.jax.init_tree(nnx.to_pure_dict(state), recipe, seed=9, shardings=sharding("a"))
-    nnx.replace_by_pure_dict(state, pure)
-    layer = nnx.merge(graph, state)
-    assert same(layer.kernel[...], whole((16, 8), 9, "kernel"))
-    assert layer(jnp.ones((2, 16), jnp.float32)).shape == (2, 8)
-
-
-def flax_trees() -> dict[str, tuple[Callable[[], Any], dict[str, Any], tuple[str, ...]]]:
-    """What Flax makes of a model, the axes that say how its kernels are read, and those that are refused without."""
-    nn, nnx = pytest.importorskip("flax.linen"), pytest.importorskip("flax.nnx")
-    key, x, image = jax.random.key(0), jnp.ones((2, 5, 64), jnp.float32), jnp.ones((2, 8, 8, 16), jnp.float32)
-    axes = {"params": 0}
-
-    class Block(nn.Module):  # type: ignore[misc, name-defined, unused-ignore]
-        @nn.compact  # type: ignore[untyped-decorator, unused-ignore]
-        def __call__(self, x: Any, _: Any) -> Any:
-            return nn.Dense(64)(x), None
-
-    scanned = nn.scan(Block, variable_axes=axes, split_rngs={"params": True}, length=3)()
-    several = nn.vmap(nn.Dense, variable_axes=axes, split_rngs={"params": True})(64)
-    heads = nn.MultiHeadDotProductAttention(num_heads=4)
-
-    def linen(model: Any, *inputs: Any) -> Callable[[], Any]:
-        return lambda: model.init(key, *inputs)["params"]
-
-    def pure(model: Callable[[], Any]) -> Callable[[], Any]:
-        return lambda: nnx.to_pure_dict(nnx.state(model(), nnx.Param))
-
-    @nnx.vmap(in_axes=0, out_axes=0)  # type: ignore[untyped-decorator, unused-ignore]
-    def stack(key: Any) -> Any:
-        return nnx.Linear(64, 32, rngs=nnx.Rngs(key))
-
-    attention = {"[qkv]*.kernel": {"in_axis": 0, "out_axis": (1, 2)}, "out.kernel": {"in_axis": (0, 1), "out_axis": 2}}
-    plain: dict[str, Any] = {"*kernel": {}}
-    heads_out = {"*kernel": {"in_axis": 0, "out_axis": (1, 2)}}
-    convolution = {"*kernel": {"in_axis": -2, "out_axis": -1}}
-    copies = {"*kernel": {"batch_axis": 0}}
-    four = ("key.kernel", "out.kernel", "query.kernel", "value.kernel")
-    return {
-        "Dense": (linen(nn.Dense(64), x), plain, ()),
-        "Conv": (linen(nn.Conv(32, (3, 3)), image), convolution, ("kernel",)),
-        "grouped Conv": (linen(nn.Conv(32, (3, 3), feature_group_count=4), image), convolution, ("kernel",)),
-        "scan": (linen(scanned, x, None), copies, ("Dense_0.kernel",)),
-        "vmap": (linen(several, jnp.ones((3, 2, 64))), copies, ("kernel",)),
-        "attention": (linen(heads, x), attention, four),
-        "DenseGeneral": (linen(nn.DenseGeneral((4, 16)), x), heads_out, ("kernel",)),
-        "LSTM": (linen(nn.OptimizedLSTMCell(64), (x[0], x[0]), x[0]), {"i*.kernel": {}, "h*.kernel": {}}, ()),
-        "nnx.Linear": (pure(lambda: nnx.Linear(64, 32, rngs=nnx.Rngs(0))), plain, ()),
-        "nnx.Conv": (pure(lambda: nnx.Conv(16, 32, (3, 3), rngs=nnx.Rngs(0))), convolution, ("kernel",)),
-        "nnx.vmap": (pure(lambda: stack(jax.random.split(key, 3))), copies, ("kernel",)),
-        "nnx.MultiHeadAttention": (pure(lambda: nnx.MultiHeadAttention(4, 64, rngs=nnx.Rngs(0))), attention, four),
-    }
-
-
-FLAX = (
-    "Dense", "Conv", "grouped Conv", "scan", "vmap", "attention", "DenseGeneral", "LSTM",
-    "nnx.Linear", "nnx.Conv", "nnx.vmap", "nnx.MultiHeadAttention",
-)  # fmt: skip
-
-
-@pytest.mark.parametrize("name", FLAX)
-def test_models_of_flax_get_their_law_or_are_refused(made: list[NDArray[Any]], name: str) -> None:
-    """The law is that of Flax's own lecun_normal, as its own values show it."""
-    model, axes, refused = flax_trees()[name]
-    theirs = model()
-    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), theirs)
-    rest = {optional("*bias"): fastinit.jax.zeros}
-    silent = {**rest, **{pattern: fastinit.jax.lecun_normal() for pattern in axes}}
-    made.clear()
-    for kernel in refused:
-        with pytest.raises(ValueError, match=f"^leaf '{kernel}': .*pass in_axis=, out_axis=, batch_axis="):
-            fastinit.jax.init_tree(shapes, silent, seed=0, include=kernel)
-    assert made == []
-    described = {pattern: fastinit.jax.lecun_normal(**said) for pattern, said in axes.items()}
-    ours = fastinit.jax.init_tree(shapes, {**rest, **described} if refused else silent, seed=0)
-    pairs = zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True)
-    kernels = [(np.asarray(one), np.asarray(other)) for one, other in pairs if one.ndim > 1 and np.asarray(other).any()]
-    assert kernels
-    for one, other in kernels:
-        # The excess kurtosis of a normal cut at 2 of its deviations is -0.63: a deviation's error is 0.59 / sqrt(n).
-        assert one.std() / other.std() == pytest.approx(1, abs=5 * 0.59 * (2 / one.size) ** 0.5)
-
-
 def test_fastinit_alone_imports_no_jax() -> None:
     code = "import sys, fastinit; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -1497,12 +1364,16 @@ def test_fastinit_alone_imports_no_jax() -> None:
 # --- documents, processes -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning")  # Flax 0.12.6's own
 def test_the_examples() -> None:
+    """On eight devices."""
     page = (pathlib.Path(__file__).parent.parent / "docs" / "jax.md").read_text()
-    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) >= 3
+    codes = ["\n".join(re.findall(r"```python\n(.*?)```", section, re.DOTALL)) for section in page.split("\n## ")]
+    assert sum(map(bool, codes)) >= 6
     with jax.enable_x64(False):
-        exec("\n".join(blocks), {})
+        for code in codes:
+            if all(installed(name) for name in re.findall("^(?:import|from) (flax|equinox|haiku)", code, re.M)):
+                exec(code, {"__name__": "__main__"})
         assert doctest.testmod(fastinit.jax).failed == 0
 
 
@@ -1524,6 +1395,12 @@ for shard in array.addressable_shards:
     assert np.asarray(shard.data).tobytes() == expected[shard.index].tobytes()
     rows, columns = shard.index
     print(rows.indices(64)[0] * 32 + columns.indices(32)[0])
+made.clear()
+init = jax.jit(lambda key: fastinit.jax.normal(1.0)(key, (64, 32)), out_shardings=blocks)
+array = init(jax.random.key(3)).block_until_ready()
+expected = fastinit.normal(np.empty((64, 32), np.float32), seed=3, stream=0)
+assert [part.shape for part in made] == [(16, 16)] * 4
+assert all(np.asarray(shard.data).tobytes() == expected[shard.index].tobytes() for shard in array.addressable_shards)
 """
 
 

@@ -10,13 +10,14 @@
 ``init_tree`` fills a tree of parameters by a recipe, ``make_array`` makes one
 array; both on any mesh, where each device's part alone is made. ``he_normal``
 and so on have the names, arguments and distributions of
-``jax.nn.initializers``, for Flax modules, ``make_array`` and recipes.
+``jax.nn.initializers``, for modules of Flax, Equinox and Haiku, ``make_array``
+and recipes; in a compiled program, too, each device makes its own part.
 
 An element is what ``fastinit`` puts at its index of the whole array, for a
 seed and a stream: each sharding, mesh and framework gets the same bits. These
 initialisers read shapes as JAX reads them, (*kernel, in, out), unless they say
 otherwise; in trees only matrices. docs/jax.md has the details. Tested with JAX
-0.10 to 0.12 and Flax 0.12 on CPU devices.
+0.10 to 0.12, Flax 0.12, Equinox 0.13 and Haiku 0.0.17 on CPU devices.
 """
 
 from ._arrays import make_array

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias, TypeVar, ov
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, PartitionSpec
-from numpy.typing import NDArray
+from jax.sharding import NamedSharding, PartitionSpec, Sharding
 
 from .. import _core
 from .._arguments import at_least_zero, choice, expanded, integer, positive, shown, typed, with_margins
 from ..recipes import Initializer
 from ..recipes._initializer import keywords, plain
 from ..recipes._moments import Shape
-from ._arrays import LAYOUT, check_dtype, check_shape, check_sharding, filled, float_type, new_part
+from ._arrays import LAYOUT, check_dtype, check_shape, check_sharding, filled, float_type
+from ._traced import concrete_mesh, seed_and_stream, traced
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -102,10 +102,14 @@ def _key_words(key: Any) -> Any:
     return words
 
 
-def _seed_and_stream(words: Any) -> tuple[int, int]:
-    """The first 64 bits, most significant word first, so that ``jax.random.key(5)`` is seed 5; and the rest, or 0."""
-    numbers = [int(high) << 32 | int(low) for high, low in np.asarray(words).reshape(-1, 2)]
-    return numbers[0], sum(numbers[1:])
+def _placement(words: jax.Array) -> Sharding | None:
+    """Where JAX puts what it computes from a key: on all of the mesh that is set, or where the key was put."""
+    mesh: Any = concrete_mesh()
+    if mesh.empty:
+        if not isinstance(words.sharding, NamedSharding):
+            return words.sharding if words.committed else None
+        mesh = words.sharding.mesh
+    return NamedSharding(mesh, PartitionSpec())  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def _checked_dtype(function: str, dtype: object) -> np.dtype[Any] | type | None:
@@ -278,9 +282,10 @@ class JaxInitializer(Initializer):
         Returns
         -------
         jax.Array
-            With a traced key, under ``jit``, ``vmap`` or ``eval_shape``, it
-            comes from ``jax.pure_callback``: the same bits, but made whole on
-            the host in each run, and only then put on ``out_sharding``.
+            On ``out_sharding``; by default where JAX puts what it computes
+            from the key: on the mesh that is set, else on the key's device.
+            With a traced key, under ``jit`` or ``vmap``, the compiled program
+            calls back, on each device for that device's own part.
 
         Raises
         ------
@@ -295,6 +300,9 @@ class JaxInitializer(Initializer):
         "constant", "zeros" and "ones" draw nothing: a call is one of JAX's own
         initialiser, which takes None for a key and any dtype.
 
+        Haiku calls initialisers without a key. docs/jax.md has the line for
+        it, and the details of compiled programs.
+
         Examples
         --------
         >>> import jax, numpy as np, fastinit, fastinit.jax
@@ -303,6 +311,11 @@ class JaxInitializer(Initializer):
         >>> np.array_equal(w, same)
         True
         """
+        if isinstance(key, tuple | list):
+            raise TypeError(
+                f"key must be a key of JAX, got {typed(key)}, which may be a shape: Haiku calls initialisers without a "
+                "key, so give it lambda shape, dtype: init(hk.next_rng_key(), shape, dtype), where init is this one"
+            )
         dtype = self.dtype if dtype is None else dtype
         if self.function in _DRAW_NOTHING:
             own = getattr(jax.nn.initializers, self.function)
@@ -317,27 +330,20 @@ class JaxInitializer(Initializer):
                 f"got {shown(out_sharding)}"
             )
 
-        def fill(words: Any) -> Callable[..., object]:
-            seed, stream = _seed_and_stream(words)
-            return functools.partial(self.fill, seed=seed, stream=stream)
-
         if not isinstance(words, jax.core.Tracer):
             if isinstance(out_sharding, PartitionSpec):
-                out_sharding = NamedSharding(jax.sharding.get_mesh(), out_sharding)
+                out_sharding = NamedSharding(concrete_mesh(), out_sharding)
             if out_sharding is not None:
                 check_sharding("out_sharding", out_sharding, shape)
+            seed, stream = seed_and_stream(words)
+            fill = functools.partial(self.fill, seed=seed, stream=stream)
             try:
-                return filled(shape, element, out_sharding, fill(words))
+                return filled(shape, element, out_sharding or _placement(words), fill)
             except (TypeError, ValueError):
                 self.check(shape, element)  # says which initialiser it is; before the fill it would cost time
                 raise
         self.check(shape, element)
-
-        def whole(words: Any) -> NDArray[Any]:
-            return new_part(shape, element, fill(words))
-
-        what = jax.ShapeDtypeStruct(shape, element)  # type: ignore[no-untyped-call, unused-ignore]
-        array: jax.Array = jax.pure_callback(whole, what, words, vmap_method="sequential")
+        array = traced(self, words, shape, element)
         if out_sharding is not None:
             array = jax.sharding.reshard(array, out_sharding)  # type: ignore[no-untyped-call, unused-ignore]
         return array
