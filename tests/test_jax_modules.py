@@ -176,6 +176,16 @@ def test_one_program_with_several_and_with_callbacks_of_others(made: list[NDArra
             assert arrays[4] == 111
 
 
+def test_a_function_that_is_called_twice(made: list[NDArray[Any]], partitioner: str) -> None:
+    """It has one callback, and its array is cut in two ways."""
+    inner = jax.jit(draw)
+    program = jax.jit(lambda one, other: (inner(one), inner(other)), out_shardings=(on("a", "b"), on(None, "a")))
+    one, other = program(KEY, jax.random.key(6))
+    assert same(one, whole())
+    assert same(other, whole(seed=6))
+    assert shapes(made) == {(4, 4): 8, (16, 2): 8}
+
+
 @pytest.mark.parametrize("spec", [P("a", "b"), P(("b", "a")), P(None, "b"), P()], ids=str)
 def test_what_xla_calls_on_threads_of_its_own(spec: Any) -> None:
     """Which no count of lines can see: the same calls on this thread."""
@@ -263,6 +273,11 @@ def test_keys_on_devices_give_values_there(made: list[NDArray[Any]]) -> None:
     assert same(array, each())
     assert array.sharding.spec == P("a")
     assert shapes(made) == {(2, *SHAPE): 8}
+    explicit = mesh(AxisType.Explicit)
+    keys = jax.device_put(KEYS, NamedSharding(explicit, P("a")))
+    with jax.set_mesh(explicit):
+        assert jax.eval_shape(jax.vmap(draw), keys).sharding.spec == P("a", None, None)
+        assert same(jax.jit(jax.vmap(draw))(keys), each())
 
 
 def test_in_a_loop(made: list[NDArray[Any]], partitioner: str) -> None:
