@@ -7,6 +7,7 @@ which XLA makes of the CPU if it is told so before JAX first asks for devices.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,8 +30,6 @@ from fastinit.jax import _arrays, _traced  # noqa: E402
 jnp, P, NamedSharding, AxisType = jax.numpy, jax.P, jax.sharding.NamedSharding, jax.sharding.AxisType
 HE = fastinit.jax.he_normal()
 READ_AS_JAX = Initializer("he_normal", truncated=True, layout="keras")
-KEY = jax.random.key(5)  # seed 5, stream 0
-KEYS = jax.random.split(jax.random.key(2), 8)
 SHAPE = (16, 8)
 
 
@@ -46,7 +45,19 @@ def whole(shape: Any = SHAPE, seed: int = 5, stream: int | str = 0, dtype: Any =
     return fastinit.he_normal(np.empty(shape, dtype), truncated=True, layout="keras", seed=seed, stream=stream)
 
 
-def each(keys: Any = KEYS) -> NDArray[Any]:
+# Not made at import: from then on JAX has threads, and the tests of others fork.
+@functools.cache
+def a_key() -> Any:
+    """Seed 5, stream 0."""
+    return jax.random.key(5)
+
+
+@functools.cache
+def some_keys() -> Any:
+    return jax.random.split(jax.random.key(2), 8)
+
+
+def each(keys: Any) -> NDArray[Any]:
     """The NumPy fills of some keys."""
     words = np.asarray(jax.random.key_data(keys)).reshape(-1, 2).tolist()
     return np.reshape([whole(seed=high << 32 | low) for high, low in words], (*keys.shape, *SHAPE))
@@ -97,14 +108,14 @@ def test_a_device_fills_its_own_box(made: list[NDArray[Any]], partitioner: str, 
     """And no other value: what is made is what the devices hold, the bits are the NumPy fill's and the eager call's."""
     with jax.enable_x64(True):
         init = jax.jit(lambda key: HE(key, SHAPE, dtype), out_shardings=on(*spec))
-        array = init(KEY).block_until_ready()
+        array = init(a_key()).block_until_ready()
         expected = whole(dtype=dtype)
         assert same(array, expected)
         assert array.sharding == on(*spec)
         held = [np.asarray(shard.data).tobytes() for shard in array.addressable_shards]
         assert sorted(part.tobytes() for part in made) == sorted(held)
         assert {part.shape for part in made} == {array.sharding.shard_shape(SHAPE)}
-        assert same(HE(KEY, SHAPE, dtype), expected)
+        assert same(HE(a_key(), SHAPE, dtype), expected)
         other = init(jax.random.key(6)).block_until_ready()  # the seed is the program's argument
         assert same(other, whole(seed=6, dtype=dtype))
 
@@ -114,7 +125,7 @@ def test_any_order_of_devices_and_some_of_them(made: list[NDArray[Any]], partiti
     for order, shape in (([3, 1, 6, 0, 7, 2, 5, 4], (2, 4)), ([5, 2, 7, 0], (2, 2)), ([6], (1, 1))):
         made.clear()
         blocks = NamedSharding(jax.sharding.Mesh(devices[order].reshape(shape), ("u", "v")), P("v", "u"))
-        array = jax.jit(draw, out_shardings=blocks)(KEY)
+        array = jax.jit(draw, out_shardings=blocks)(a_key())
         assert same(array, whole())
         assert shapes(made) == {blocks.shard_shape(SHAPE): len(order)}
         for shard in array.addressable_shards:
@@ -123,7 +134,7 @@ def test_any_order_of_devices_and_some_of_them(made: list[NDArray[Any]], partiti
 
 def test_parts_that_are_not_even(made: list[NDArray[Any]], partitioner: str) -> None:
     """XLA cuts 6 rows for 4 devices into 2, 2, 2 and none, and 7 columns into 4 and 3; no value beyond is seen."""
-    total = jax.jit(lambda key: jax.lax.with_sharding_constraint(HE(key, (6, 7)), on("a", "b")) * 2)(KEY)
+    total = jax.jit(lambda key: jax.lax.with_sharding_constraint(HE(key, (6, 7)), on("a", "b")) * 2)(a_key())
     assert same(total, whole((6, 7)) * 2)
     assert shapes(made) == {(2, 4): 3, (2, 3): 3, (0, 4): 1, (0, 3): 1}
 
@@ -131,22 +142,22 @@ def test_parts_that_are_not_even(made: list[NDArray[Any]], partitioner: str) -> 
 def test_shapes_without_elements_or_axes(partitioner: str) -> None:
     normal = fastinit.jax.normal(1.0)
     for shape in ((), (8, 0)):  # not cut: arrays without elements that are, JAX itself cannot read
-        array = jax.jit(lambda key, shape=shape: normal(key, shape), out_shardings=on())(KEY)
+        array = jax.jit(lambda key, shape=shape: normal(key, shape), out_shardings=on())(a_key())
         assert same(array, fastinit.normal(np.empty(shape, np.float32), seed=5, stream=0))
 
 
 def test_a_sharding_that_is_set_inside(made: list[NDArray[Any]], partitioner: str) -> None:
     blocks = on("a", "b")
     boxes = {blocks.shard_shape(SHAPE): 8}
-    assert same(jax.jit(lambda key: jax.lax.with_sharding_constraint(draw(key), blocks))(KEY), whole())
+    assert same(jax.jit(lambda key: jax.lax.with_sharding_constraint(draw(key), blocks))(a_key()), whole())
     assert shapes(made) == boxes
     made.clear()
     with jax.set_mesh(mesh()):
-        assert same(jax.jit(draw, out_shardings=P("a", "b"))(KEY), whole())
+        assert same(jax.jit(draw, out_shardings=P("a", "b"))(a_key()), whole())
     assert shapes(made) == boxes
     made.clear()
     with jax.set_mesh(mesh(AxisType.Explicit)):
-        array = jax.jit(lambda key: HE(key, SHAPE, jnp.float32, P("a", "b")))(KEY)
+        array = jax.jit(lambda key: HE(key, SHAPE, jnp.float32, P("a", "b")))(a_key())
         assert jax.typeof(array).sharding.spec == P("a", "b")
     assert same(array, whole())
     assert shapes(made) == boxes
@@ -167,9 +178,9 @@ def test_one_program_with_several_and_with_callbacks_of_others(made: list[NDArra
 
     outs = (on("a", "b"), on("b"), on("a"), on("b", "a"), on())
     for _ in range(2):
-        compiled = jax.jit(program, out_shardings=outs).lower(KEY).compile()
+        compiled = jax.jit(program, out_shardings=outs).lower(a_key()).compile()
         for _ in range(2):
-            arrays = compiled(KEY)
+            arrays = compiled(a_key())
             expected = (whole(), whole((8, 8)), fastinit.normal(np.empty(SHAPE, np.float32), seed=5, stream=0))
             assert all(same(array, values) for array, values in zip(arrays, expected, strict=False))
             assert same(arrays[3], whole() + np.float32(11))
@@ -180,7 +191,7 @@ def test_a_function_that_is_called_twice(made: list[NDArray[Any]], partitioner: 
     """It has one callback, and its array is cut in two ways."""
     inner = jax.jit(draw)
     program = jax.jit(lambda one, other: (inner(one), inner(other)), out_shardings=(on("a", "b"), on(None, "a")))
-    one, other = program(KEY, jax.random.key(6))
+    one, other = program(a_key(), jax.random.key(6))
     assert same(one, whole())
     assert same(other, whole(seed=6))
     assert shapes(made) == {(4, 4): 8, (16, 2): 8}
@@ -193,7 +204,7 @@ def test_what_xla_calls_on_threads_of_its_own(spec: Any) -> None:
     parameters = {"initializer": HE, "shape": SHAPE, "element": np.dtype(np.float32)}
     array = jax.ShapeDtypeStruct((3, *SHAPE), np.float32)
     parts = _traced._Parts("xla_ffi_python_cpu_callback", 7, array, devices, parameters)
-    words = np.asarray(jax.random.key_data(KEYS[:3]))
+    words = np.asarray(jax.random.key_data(some_keys()[:3]))
     for layout, sharding in enumerate((on(), on(None, *spec))):  # XLA may cut twice
         result = jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=sharding)
         called, local, *_ = parts.partition(None, (), result)
@@ -204,7 +215,7 @@ def test_what_xla_calls_on_threads_of_its_own(spec: Any) -> None:
         assert dict(call.params["attributes"]) == {"index": 7}
         boxes = sharding.devices_indices_map(array.shape)
         for number, device in enumerate(devices):
-            assert same(parts(layout, number, words)[0], each(KEYS[:3])[boxes[device]])
+            assert same(parts(layout, number, words)[0], each(some_keys()[:3])[boxes[device]])
 
 
 @pytest.mark.parametrize("shape", [(6, 7), (1, 1), (9, 3), (8, 0)])
@@ -221,7 +232,7 @@ def test_parts_end_with_the_array(shape: tuple[int, ...]) -> None:
 
 
 def test_a_program_of_one_device_calls_once(made: list[NDArray[Any]]) -> None:
-    assert same(jax.jit(draw)(KEY), whole())
+    assert same(jax.jit(draw)(a_key()), whole())
     assert shapes(made) == {SHAPE: 1}
 
 
@@ -252,50 +263,52 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024, arra
 
 def test_each_key_has_its_own_values(made: list[NDArray[Any]], partitioner: str) -> None:
     """By vmap: those that it has alone, so with the fans of its own shape; and each device its box of each."""
-    array = jax.jit(jax.vmap(draw), out_shardings=on(None, "a", "b"))(KEYS)
-    assert same(array, each())
+    array = jax.jit(jax.vmap(draw), out_shardings=on(None, "a", "b"))(some_keys())
+    assert same(array, each(some_keys()))
     assert shapes(made) == {(8, 4, 4): 8}
     made.clear()
-    array = jax.jit(jax.vmap(draw), out_shardings=on("b", "a"))(KEYS)  # layers are cut, too
-    assert same(array, each())
+    array = jax.jit(jax.vmap(draw), out_shardings=on("b", "a"))(some_keys())  # layers are cut, too
+    assert same(array, each(some_keys()))
     assert shapes(made) == {(4, 4, 8): 8}
     twice = jax.vmap(jax.vmap(draw), in_axes=1)
-    expected = each(KEYS.reshape(2, 4)).swapaxes(0, 1)
-    assert same(twice(KEYS.reshape(2, 4)), expected)
-    assert same(jax.jit(twice, out_shardings=on("a", "b"))(KEYS.reshape(2, 4)), expected)
-    assert same(jax.vmap(draw)(KEYS), each())
-    assert same(jax.vmap(lambda key, x: draw(key) + x, in_axes=(None, 0))(KEY, jnp.zeros(3)), np.stack([whole()] * 3))
+    expected = each(some_keys().reshape(2, 4)).swapaxes(0, 1)
+    assert same(twice(some_keys().reshape(2, 4)), expected)
+    assert same(jax.jit(twice, out_shardings=on("a", "b"))(some_keys().reshape(2, 4)), expected)
+    assert same(jax.vmap(draw)(some_keys()), each(some_keys()))
+    assert same(
+        jax.vmap(lambda key, x: draw(key) + x, in_axes=(None, 0))(a_key(), jnp.zeros(3)), np.stack([whole()] * 3)
+    )
 
 
 def test_keys_on_devices_give_values_there(made: list[NDArray[Any]]) -> None:
-    keys = jax.device_put(KEYS, on("a"))
+    keys = jax.device_put(some_keys(), on("a"))
     array = jax.jit(jax.vmap(draw))(keys)
-    assert same(array, each())
+    assert same(array, each(some_keys()))
     assert array.sharding.spec == P("a")
     assert shapes(made) == {(2, *SHAPE): 8}
     explicit = mesh(AxisType.Explicit)
-    keys = jax.device_put(KEYS, NamedSharding(explicit, P("a")))
+    keys = jax.device_put(some_keys(), NamedSharding(explicit, P("a")))
     with jax.set_mesh(explicit):
         assert jax.eval_shape(jax.vmap(draw), keys).sharding.spec == P("a", None, None)
-        assert same(jax.jit(jax.vmap(draw))(keys), each())
+        assert same(jax.jit(jax.vmap(draw))(keys), each(some_keys()))
 
 
 def test_in_a_loop(made: list[NDArray[Any]], partitioner: str) -> None:
     def stack(keys: Any) -> Any:
         return jax.lax.scan(lambda none, key: (none, draw(key)), None, keys)[1]
 
-    assert same(jax.jit(stack, out_shardings=on(None, "a", "b"))(KEYS), each())
+    assert same(jax.jit(stack, out_shardings=on(None, "a", "b"))(some_keys()), each(some_keys()))
     assert shapes(made) == {(4, 4): 64}
     made.clear()
     # Where the layers themselves are cut, each device has to go through all of them.
-    assert same(jax.jit(stack, out_shardings=on("a", "b"))(KEYS), each())
+    assert same(jax.jit(stack, out_shardings=on("a", "b"))(some_keys()), each(some_keys()))
     assert shapes(made) == {(8, 8): 64}
 
 
 def test_in_a_branch_and_in_gradients(partitioner: str) -> None:
     """The values have no gradient; those beside them have the one that they have with an array."""
     chosen = jax.jit(lambda key, b: jax.lax.cond(b, lambda: draw(key), lambda: jnp.zeros(SHAPE)), out_shardings=on("a"))
-    assert same(chosen(KEY, True), whole())
+    assert same(chosen(a_key(), True), whole())
 
     def loss(x: Any, w: Any) -> Any:
         return jnp.sin(x @ w).sum()
@@ -309,7 +322,7 @@ def test_in_a_branch_and_in_gradients(partitioner: str) -> None:
         jax.grad(lambda x, key: loss(x, draw(key))),
         lambda x, key: jax.linearize(lambda x: loss(x, draw(key)), x)[1](jnp.ones_like(x)),
     ):
-        found = np.asarray(gradient(x, KEY))
+        found = np.asarray(gradient(x, a_key()))
         assert np.allclose(found, expected if found.ndim else expected.sum(), rtol=1e-4, atol=1e-5)
 
 
@@ -317,20 +330,20 @@ def test_in_a_shard_map() -> None:
     """Each device runs a program of its own, and so fills what that asks for."""
     devices = P(("a", "b"))
     mapped = jax.shard_map(jax.vmap(draw), mesh=mesh(), in_specs=devices, out_specs=devices)
-    assert same(mapped(KEYS), each())
-    assert same(jax.jit(mapped)(KEYS), each())
-    assert same(jax.shard_map(draw, mesh=mesh(), in_specs=P(), out_specs=P())(KEY), whole())
+    assert same(mapped(some_keys()), each(some_keys()))
+    assert same(jax.jit(mapped)(some_keys()), each(some_keys()))
+    assert same(jax.shard_map(draw, mesh=mesh(), in_specs=P(), out_specs=P())(a_key()), whole())
     with pytest.raises(ValueError, match="require replication"):  # with other keys the values differ
-        jax.shard_map(lambda keys: draw(keys[0]), mesh=mesh(), in_specs=devices, out_specs=P())(KEYS)
+        jax.shard_map(lambda keys: draw(keys[0]), mesh=mesh(), in_specs=devices, out_specs=P())(some_keys())
     with pytest.raises(NotImplementedError, match="all mesh axes are partitioned manually"):
-        jax.jit(jax.shard_map(draw, mesh=mesh(), in_specs=P(), out_specs=P(), axis_names={"a"}))(KEY)
+        jax.jit(jax.shard_map(draw, mesh=mesh(), in_specs=P(), out_specs=P(), axis_names={"a"}))(a_key())
 
 
 def test_traced_it_is_one_step() -> None:
-    program = jax.make_jaxpr(jax.vmap(draw))(KEYS)
+    program = jax.make_jaxpr(jax.vmap(draw))(some_keys())
     steps = [equation for equation in program.eqns if equation.primitive.name == "fastinit"]
     assert [step.outvars[0].aval.shape for step in steps] == [(8, *SHAPE)]
-    assert jax.eval_shape(draw, KEY) == jax.ShapeDtypeStruct(SHAPE, np.float32)
+    assert jax.eval_shape(draw, a_key()) == jax.ShapeDtypeStruct(SHAPE, np.float32)
     assert set(_traced.__all__) <= set(vars(_traced))
 
 
@@ -339,7 +352,12 @@ def test_traced_it_is_one_step() -> None:
 
 def test_an_array_is_where_jax_s_own_is() -> None:
     own = jax.nn.initializers.he_normal()
-    keys = [KEY, jax.device_put(KEY, jax.devices()[3]), jax.device_put(KEY, on()), jax.device_put(KEYS, on("a"))[0]]
+    keys = [
+        a_key(),
+        jax.device_put(a_key(), jax.devices()[3]),
+        jax.device_put(a_key(), on()),
+        jax.device_put(some_keys(), on("a"))[0],
+    ]
     kinds: list[Any] = [None, AxisType.Auto, AxisType.Explicit]
     for kind in kinds:
         for key in keys if kind is None else keys[:1]:
@@ -355,7 +373,7 @@ def test_while_a_gradient_is_taken() -> None:
     """The key is known, and JAX does not say which mesh is set."""
     with jax.set_mesh(mesh(AxisType.Explicit)):
         for out in (None, P("a", "b")):
-            gradient = jax.grad(lambda x, out=out: (x * HE(KEY, SHAPE, jnp.float32, out)).sum())(jnp.ones(SHAPE))
+            gradient = jax.grad(lambda x, out=out: (x * HE(a_key(), SHAPE, jnp.float32, out)).sum())(jnp.ones(SHAPE))
             assert same(gradient, whole())
 
 
@@ -440,14 +458,14 @@ STACKS: dict[str, Callable[[], Any]] = {
 def test_a_layer_of_a_stack_has_the_law_of_a_layer(made: list[NDArray[Any]], name: str) -> None:
     """Its fans are those of (64, 64), not of (3, 64, 64); no two are equal; compiled, each device fills its box."""
     make = STACKS[name]()
-    kernels = np.asarray(make(KEY))
+    kernels = np.asarray(make(a_key()))
     assert kernels.shape == (3, 64, 64)
     for kernel in kernels:
         # The excess kurtosis of a normal cut at 2 of its deviations is -0.63: a deviation's error is 0.59 / sqrt(n).
         assert kernel.std() / (2 / 64) ** 0.5 == pytest.approx(1, abs=5 * 0.59 / 64)
     assert len({kernel.tobytes() for kernel in kernels}) == 3
     made.clear()
-    array = jax.jit(make, out_shardings=on(None, "a", "b"))(KEY).block_until_ready()
+    array = jax.jit(make, out_shardings=on(None, "a", "b"))(a_key()).block_until_ready()
     assert same(array, kernels)
     assert sum(part.size for part in made) == array.size
 
@@ -456,12 +474,12 @@ def test_a_layer_of_a_stack_has_the_law_of_a_layer(made: list[NDArray[Any]], nam
 def test_axes_that_a_linen_module_names(made: list[NDArray[Any]]) -> None:
     nn = pytest.importorskip("flax.linen")
     model = nn.Dense(64, kernel_init=nn.with_partitioning(HE, ("a", "b")), use_bias=False)
-    shardings = nn.get_sharding(jax.eval_shape(model.init, KEY, X), mesh())
-    variables = jax.jit(model.init, out_shardings=shardings)(KEY, X)
+    shardings = nn.get_sharding(jax.eval_shape(model.init, a_key(), X), mesh())
+    variables = jax.jit(model.init, out_shardings=shardings)(a_key(), X)
     kernel = variables["params"]["kernel"].value
     assert kernel.sharding == on("a", "b")
     assert shapes(made) == {(16, 32): 8}
-    assert same(kernel, np.asarray(model.init(KEY, X)["params"]["kernel"].value))
+    assert same(kernel, np.asarray(model.init(a_key(), X)["params"]["kernel"].value))
 
 
 @pytest.mark.filterwarnings("ignore:jax.core:DeprecationWarning")  # Flax 0.12.6's own
@@ -486,7 +504,7 @@ def test_layers_of_linen_that_share_a_key_are_equal() -> None:
     """That is what ``split_rngs={"params": False}`` asks Flax for, of any initialiser."""
     nn = pytest.importorskip("flax.linen")
     shared = nn.vmap(nn.Dense, variable_axes={"params": 0}, split_rngs={"params": False})(64, kernel_init=HE)
-    kernels = np.asarray(shared.init(KEY, np.stack([X] * 3))["params"]["kernel"])
+    kernels = np.asarray(shared.init(a_key(), np.stack([X] * 3))["params"]["kernel"])
     assert same(kernels, np.stack([kernels[0]] * 3))
 
 
@@ -507,13 +525,13 @@ def test_a_model_of_equinox(made: list[NDArray[Any]]) -> None:
         new = [he(key, weight.shape) for key, weight in zip(keys, weights(model), strict=True)]
         return eqx.filter_shard(eqx.tree_at(weights, model, new), on("a"))
 
-    model = eqx.filter_jit(build)(KEY)
+    model = eqx.filter_jit(build)(a_key())
     assert shapes(made) == {(64, 64): 8, (64, 256): 8, (2, 256): 8}
     assert model(jnp.ones(64)).shape == (8,)
     for weight, fan_in in zip(weights(model), (64, 256, 256), strict=True):
         assert weight.std() / (2 / fan_in) ** 0.5 == pytest.approx(1, abs=5 * 0.59 / weight.size**0.5)
 
-    abstract = eqx.filter_eval_shape(eqx.nn.MLP, 64, 8, 256, 2, key=KEY)
+    abstract = eqx.filter_eval_shape(eqx.nn.MLP, 64, 8, 256, 2, key=a_key())
     arrays, rest = eqx.partition(abstract, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
     recipe = {"*.weight": HE, "*.bias": fastinit.jax.zeros}
     with pytest.raises(ValueError, match=r"leaf 'layers.0.weight': .*Equinox's layers have \(out, in, \*kernel\)"):
@@ -532,7 +550,7 @@ def test_haiku_gives_no_key() -> None:
     for more in ({"w_init": HE}, {"b_init": fastinit.jax.zeros}):
         model = hk.transform(lambda x, more=more: hk.Linear(8, **more)(x))
         with pytest.raises(TypeError, match=words):
-            model.init(KEY, X)
+            model.init(a_key(), X)
     for traced in (HE, jax.jit(HE, static_argnums=(0, 1))):
         with pytest.raises(TypeError, match=r"^key must be a key of JAX, got \(8, 8\) of type tuple"):
             traced((8, 8), jnp.float32)
