@@ -7,6 +7,7 @@ and each device calls for its own box. All that is not JAX's public interface is
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +75,7 @@ def _part(
 
 # --- the primitive --------------------------------------------------------------------------------------------------
 
-# Its operand are the words of the keys: one key, or several by ``vmap``, along the first axes.
+# Its operand is the words of a key, or those of several, by ``vmap``, along the first axes.
 _fill: Any = Primitive("fastinit")
 _fill.def_impl(functools.partial(dispatch.apply_primitive, _fill))
 dispatch.prim_requires_devices_during_lowering.add(_fill)
@@ -130,20 +131,21 @@ class _Parts:
         self.devices, self.parameters = devices, parameters
         self.mesh = Mesh(np.array(devices), ("device",))
         self.everywhere = NamedSharding(self.mesh, PartitionSpec())  # type: ignore[no-untyped-call, unused-ignore]
-        # XLA may cut an array more than once, if it copies a part of the program.
-        self.layouts: list[list[tuple[slice, ...]]] = []
+        # XLA may cut an array more than once, if it copies a part of the program, and on several threads.
+        self.layouts: dict[int, list[tuple[slice, ...]]] = {}
+        self.numbers = itertools.count()
 
     def partition(self, _: object, operands: object, result: Any) -> tuple[Any, ...]:
         """What each device runs, once XLA has cut the array; on a thread of XLA, where an error ends the process."""
         boxes = _boxes(result.sharding, self.array.shape, self.devices)
-        self.layouts.append(boxes)
-        layout = np.int32(len(self.layouts) - 1)
+        layout = next(self.numbers)
+        self.layouts[layout] = boxes
         shape = tuple(of.stop - of.start for of in boxes[0])
         part = jax.ShapeDtypeStruct(shape, self.array.dtype)  # type: ignore[no-untyped-call, unused-ignore]
 
         def local(words: Any) -> Any:
             call = jax.ffi.ffi_call(self.target, part)
-            return call(layout, jax.lax.axis_index("device"), words, index=np.uint64(self.callback))
+            return call(np.int32(layout), jax.lax.axis_index("device"), words, index=np.uint64(self.callback))
 
         return self.mesh, local, result.sharding, (self.everywhere,)
 
