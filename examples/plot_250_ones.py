@@ -8,8 +8,8 @@ come from N(0, 1). Variances of independent numbers add up, so with 250 inputs
 .. math:: \operatorname{Var}(z) = n \operatorname{Var}(w) = 250, \qquad
           \operatorname{sd}(z) = \sqrt{250} = 15.81,
 
-although nothing in this unit looks large. A tanh of such a :math:`z` is nearly always at -1 or 1,
-where it is flat and nothing is learned. Weights of variance :math:`1/n` cure it: then
+although nothing in this unit looks large. A tanh of such a :math:`z` is beyond 0.97 nine times of
+ten, where it is flat and little is learned. Weights of variance :math:`1/n` cure it: then
 :math:`\operatorname{Var}(z) = 1` for any :math:`n` (LeCun et al. 1998, `Efficient BackProp
 <http://yann.lecun.com/exdb/publis/pdf/lecun-98b.pdf>`_).
 """
@@ -23,7 +23,8 @@ import fastinit
 
 # %%
 # 20,000 such units, each with its own weights. ``normal`` draws from N(0, 1) if nothing else is
-# said; ``lecun_normal`` is N(0, 1/fan_in).
+# said; ``lecun_normal`` is N(0, 1/sqrt(fan_in)): in these pages, as in the docstrings, the second
+# number is the standard deviation.
 
 n, units = 250, 20_000
 x = np.ones(n, np.float32)
@@ -31,7 +32,7 @@ x = np.ones(n, np.float32)
 plain = fastinit.normal(np.empty((units, n), np.float32), seed=0, stream="plain") @ x
 cured = fastinit.lecun_normal(np.empty((units, n), np.float32), n, seed=0, stream="cured") @ x
 
-for name, z in (("N(0, 1)  ", plain), ("N(0, 1/n)", cured)):
+for name, z in (("N(0, 1)        ", plain), ("N(0, 1/sqrt(n))", cured)):
     flat = np.mean(np.abs(np.tanh(z)) > 0.97)
     print(f"{name}  variance {np.var(z):8.3f}  sd {np.std(z):6.3f}  tanh beyond 0.97: {flat:.1%}")
 
@@ -39,17 +40,17 @@ for name, z in (("N(0, 1)  ", plain), ("N(0, 1/n)", cured)):
 # The same for other numbers of inputs.
 
 counts = [1, 3, 10, 30, 100, 300, 1000]
-by_count = {"N(0, 1)": [], "N(0, 1/n)": []}
+by_count = {"N(0, 1)": [], "N(0, 1/sqrt(n))": []}
 for k in counts:
     w = fastinit.normal(np.empty((2000, k)), seed=0, stream=f"plain {k}")
     by_count["N(0, 1)"].append(np.var(w.sum(axis=1)))
     w = fastinit.lecun_normal(w, k, seed=0, stream=f"cured {k}")
-    by_count["N(0, 1/n)"].append(np.var(w.sum(axis=1)))
+    by_count["N(0, 1/sqrt(n))"].append(np.var(w.sum(axis=1)))
 
 plt.style.use("seaborn-v0_8-colorblind")
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
 bins = np.linspace(-50, 50, 101)
-for z, std, label in ((plain, math.sqrt(n), "weights N(0, 1)"), (cured, 1.0, "weights N(0, 1/250)")):
+for z, std, label in ((plain, math.sqrt(n), "weights N(0, 1)"), (cured, 1.0, "weights N(0, 1/sqrt(250))")):
     left.hist(z, bins, density=True, histtype="stepfilled", alpha=0.6, label=label)
     density = np.exp(-0.5 * (bins / std) ** 2) / (std * math.sqrt(2 * math.pi))
     left.plot(bins, density, color="black", linewidth=1)
@@ -77,4 +78,4 @@ for z, std in ((plain, math.sqrt(250)), (cured, 1.0)):
     assert abs(np.mean(np.abs(np.tanh(z)) > 0.97) - expected) < 4 * math.sqrt(expected * (1 - expected) / units)
 
 assert np.all(np.abs(np.array(by_count["N(0, 1)"]) / counts - 1) < 4 * math.sqrt(2 / 2000))
-assert np.all(np.abs(np.array(by_count["N(0, 1/n)"]) - 1) < 4 * math.sqrt(2 / 2000))
+assert np.all(np.abs(np.array(by_count["N(0, 1/sqrt(n))"]) - 1) < 4 * math.sqrt(2 / 2000))

@@ -41,7 +41,7 @@ reports = {
     for shape, widths in (("even", even), ("narrowing", narrowing))
     for law in FORMS
 }
-HALF = "N(0, 1/(2n))"
+HALF = "N(0, 1/sqrt(2n))"
 reports["even", HALF] = fastinit.signal.mlp(even, "tanh", Initializer("normal", std=math.sqrt(0.5 / 256)))
 
 
