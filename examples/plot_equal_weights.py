@@ -8,8 +8,9 @@ are zeros, one constant, or random numbers that all units share. Only weights th
 unit to unit* break the symmetry (Goodfellow et al. 2016, `Deep Learning
 <https://www.deeplearningbook.org/contents/optimization.html>`_, section 8.4).
 
-Here a hidden layer of 8 units learns XOR: which points of a square have :math:`x_1 x_2 > 0`. One
-neuron puts a straight line between the classes, and so does a layer of equal units.
+Here a hidden layer of 8 units learns whether two signs are equal, the pattern of XOR: which points
+of a square have :math:`x_1 x_2 > 0`. One neuron puts a straight line between the classes, and so
+does a layer of equal units.
 """
 
 import matplotlib.pyplot as plt

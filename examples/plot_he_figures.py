@@ -3,9 +3,9 @@ r"""
 =============================================================================
 
 Figures 2 and 3 of He et al. 2015 (`Delving deep into rectifiers
-<https://arxiv.org/abs/1502.01852>`_) are why PyTorch calls this law after Kaiming He. In a relu
-network of 22 layers Xavier's law converges, but He's reduces the error earlier. With 30 layers
-Xavier's stalls completely.
+<https://arxiv.org/abs/1502.01852>`_) compare the two laws in training. In a relu network of 22
+layers Xavier's law converges, but He's reduces the error earlier. With 30 layers Xavier's stalls
+completely.
 
 The reason is one factor: before a relu, Xavier's law shrinks the standard deviation of signals, and
 of gradients, by :math:`\sqrt{1/2}` a layer. That is :math:`2^{-11}` over 22 layers, which training

@@ -10,9 +10,9 @@ al. 2017, `Resurrecting the sigmoid <https://arxiv.org/abs/1711.04735>`_).
 
 A product of L orthogonal matrices is orthogonal: all singular values are 1. A product of L normal
 ones of variance 1/n has the mean square 1, too, but the largest square is about
-:math:`(L + 1)^{L + 1} / L^L \approx e (L + 1/2)`, and most of the others are near 0. With tanh between the layers,
-orthogonal weights come close to isometry if the signal is small. With relu they do not, whatever
-the weights: half of the directions are lost in each layer.
+:math:`(L + 1)^{L + 1} / L^L \approx e (L + 1/2)`, and most of the others are near 0. With tanh
+between the layers, orthogonal weights come close to isometry if the signal is small. With relu they
+do not: a layer lets at most as many directions through as it has units that are on, about half.
 """
 
 import math
@@ -79,6 +79,7 @@ for axes, activation in zip(panels, GAINS, strict=True):
 panels[0].set_ylabel("singular values of the Jacobian")
 panels[0].legend(loc="lower left")
 plt.show()
+
 # %%
 # The claims, asserted. First, orthogonal layers without an activation are an isometry, up to float64's
 # rounding of 30 products of n terms.

@@ -115,8 +115,8 @@ for one, following in itertools.pairwise(after[2:]):
 assert after[-1] > 1e18
 
 # %%
-# Third, the laws that are meant for tanh and relu keep both directions within the same bound, where
-# the wrong ones are off by 17 powers of ten or more.
+# Third, the laws that are meant for tanh and relu keep both directions within the same bound. The
+# wrong ones are off by 17 powers of ten or more in the gradients, and most in the outputs, too.
 
 for activation, name in (("tanh", "xavier_normal"), ("relu", "he_normal")):
     report = reports[activation][name]
@@ -124,3 +124,5 @@ for activation, name in (("tanh", "xavier_normal"), ("relu", "he_normal")):
     assert abs(math.log(report.layers[0].gradient.std / report.layers[0].predicted_grad_std)) < wander
     assert report.layers[-1].output.std > 0.1
     assert report.layers[0].gradient.rms > 0.1
+    for wrong in (SMALL, LARGE):
+        assert not 1e-17 < reports[activation][wrong].layers[0].gradient.rms < 1e17

@@ -91,7 +91,7 @@ assert abs(weights["plain"]).max() > 4  # which 2^20 normals fail to exceed with
 wander = 4 * math.sqrt(5 * depth / n)
 for form in ("plain", "truncated"):
     assert abs(math.log(signal[form][-1] / 2)) < wander
-assert abs(math.log(signal["not widened"][-1] / 2) - (depth - 1) * math.log(CUT**2) - math.log(CUT**2)) < wander
+assert abs(math.log(signal["not widened"][-1] / 2) - depth * math.log(CUT**2)) < wander
 assert depth * math.log(CUT**2) < -2 * wander
 
 # %%

@@ -34,7 +34,7 @@ RANGES = {
     "U(-1, 1)": lambda n: 1,
     "U(-0.05, 0.05)": lambda n: 0.05,
     "U(-1/n, 1/n)": lambda n: 1 / n,
-    r"U(-1/$\sqrt{n}$, 1/$\sqrt{n}$)": lambda n: 1 / math.sqrt(n),
+    "U(-1/sqrt(n), 1/sqrt(n))": lambda n: 1 / math.sqrt(n),
 }
 counts = [2, 4, 100]
 units, batch = 1000, 100
@@ -55,7 +55,7 @@ measured = {
 }
 for name in RANGES:
     gains = ", ".join(f"{np.mean(measured[name, n]):.4f} ({n})" for n in counts)
-    print(f"{name.replace('$', ''):24} chi of 2, 4, 100 inputs: {gains}")
+    print(f"{name:24} chi of 2, 4, 100 inputs: {gains}")
 
 plt.style.use("seaborn-v0_8-colorblind")
 figure, panels = plt.subplots(2, 2, figsize=(9, 6), layout="constrained")
@@ -75,7 +75,7 @@ figure.legend(ncols=4, loc="outside lower center")
 plt.show()
 
 # %%
-# The claims, asserted. Given its weights, a unit's h is exactly N(0, \|w\|^2): ``chi`` with
+# The claims, asserted. Given its weights, a unit's h is exactly N(0, \|w\|): ``chi`` with
 # sigma_w = 1 is then the expected squared slope, unit by unit. What was measured differs from it by
 # chance alone, and the differences themselves say how much: bounds are four standard errors.
 
@@ -91,17 +91,18 @@ for (name, n), w in weights.items():
     assert agrees(np.mean(slopes[name, n] ** 2, axis=1) - chi(sizes, "tanh"), 0)
 
 # %%
-# What the table says. With 100 inputs and U(-1, 1) h is close to N(0, 100/3): 3/4 of the slopes are
-# below 0.1. (Close: \|w\|^2 has a relative variance of 0.8/100, and no share is off by more than
-# that.) Its gradients do not vanish, though. They grow, since a few units are still steep, and
-# their weights are large.
+# What the table says. With 100 inputs and U(-1, 1) h is close to normal, of variance 100/3: 3/4 of
+# the slopes are below 0.1. (Close: \|w\|^2 has a relative variance of 0.8/100, and no share is off by
+# more than that.) Its gradients do not vanish, though. They grow, since a few units are still steep,
+# and their weights are large.
 
 flat = math.erfc(math.acosh(math.sqrt(10)) / math.sqrt(2 * 100 / 3))
 flat_units = np.mean(slopes["U(-1, 1)", 100] < 0.1, axis=1)
 assert abs(np.mean(flat_units) - flat) < 4 * np.std(flat_units) / math.sqrt(units) + 0.8 / 100
+assert np.mean(measured["U(-1, 1)", 100]) > 1
 
 # %%
-# From 2 to 100 inputs chi changes by a factor of 7 and more for three ranges. For the last one it is
+# From 2 to 100 inputs chi changes by a factor of 5 and more for three ranges. For the last one it is
 # the same up to 5 %, the effect of an h that is not quite normal with 2 inputs: half of the second
 # derivative, times the variance of \|w\|^2.
 
@@ -112,9 +113,10 @@ errors = [np.std(measured[ROOT, n]) / np.mean(measured[ROOT, n]) / math.sqrt(uni
 assert abs(change[ROOT] - 1) < 0.05 + 4 * math.hypot(*errors)
 
 # %%
-# The last range keeps the gradient at 0.22 times what it was for any n, which is still too little
-# for a deep network. Its weights have the variance :math:`1/(3n)`; Xavier's law has :math:`1/n`.
+# The last range multiplies the variance of gradients by 0.22 for any n, which is still too little for
+# a deep network. Its weights have the variance :math:`1/(3n)`; Xavier's law has :math:`1/n`.
 
+assert round(chi(1 / 3, "tanh", math.sqrt(1 / 3)), 2) == 0.22
 small_signal = 1e-6  # where tanh is a line
 assert abs(chi(small_signal, "tanh", math.sqrt(1 / 3)) - 1 / 3) < 1e-5
 assert abs(chi(small_signal, "tanh", 1) - 1) < 1e-5
