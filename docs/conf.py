@@ -72,7 +72,7 @@ def linked(text: str, folder: pathlib.Path) -> str:
             page = PAGES[file]
         elif example := re.fullmatch(r"examples/(plot_\w+)\.py", file):
             page = f"gallery/{example[1]}.rst"
-        elif file == "examples/GALLERY_HEADER.rst":
+        elif file == "examples":
             page = "gallery/index.rst"
         elif file.startswith("docs/"):
             page = file.removeprefix("docs/")

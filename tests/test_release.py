@@ -230,7 +230,7 @@ def test_links_to_the_site() -> None:
 
 
 def test_the_readme_as_a_page() -> None:
-    """No path is left, each address is that of a file which is there, and nothing else has changed."""
+    """No path is left, each address is that of a file or folder which is there, and nothing else has changed."""
     readme = (ROOT / "README.md").read_text("utf-8")
     at = "https://x.org/me/fastinit"
     page = absolute(readme, at, "1.0")
@@ -240,7 +240,7 @@ def test_the_readme_as_a_page() -> None:
     own = [target for target in targets if target.startswith(at)]
     assert any("/raw/v1.0/docs/" in target for target in own)
     for target in own:
-        assert (ROOT / re.sub(f"{at}/(raw|blob)/v1.0/", "", target).partition("#")[0]).is_file()
+        assert (ROOT / re.sub(f"{at}/(raw|blob)/v1.0/", "", target).partition("#")[0]).exists()
     back = re.sub(f"{at}/(raw|blob)/v1.0/(README.md(?=#))?", "", page)
     assert back == readme
 
