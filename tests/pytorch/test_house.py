@@ -268,10 +268,12 @@ print(*dir(t))
     assert first == [
         "Acceleration",
         "FastInitReader",
+        "Plan",
         "Report",
         "Row",
         "accelerate",
         "coordinate_check",
+        "deferred",
         "init",
         "init_module",
         "install",
@@ -285,7 +287,8 @@ print(*dir(t))
 def test_public_classes_say_where_they_are() -> None:
     """In help, in reprs and in pickles, which outlive the names of private files."""
     classes = [thing for name in fastinit.torch.__all__ if isinstance(thing := getattr(fastinit.torch, name), type)]
-    assert {cls.__name__ for cls in classes} == {"Acceleration", "FastInitReader", "Report", "Row", "accelerate"}
+    kinds = {"Acceleration", "FastInitReader", "Plan", "Report", "Row", "accelerate", "deferred"}
+    assert {cls.__name__ for cls in classes} == kinds
     assert {cls.__module__ for cls in classes} == {"fastinit.torch"}
     report = fastinit.torch.init_module(nn.Linear(2, 2), {"*": fastinit.recipes.Initializer("normal")}, seed=0)
     assert b"_report" not in pickle.dumps(report)

@@ -16,6 +16,8 @@ init                          ``torch.nn.init``, with seed= and stream=
 accelerate, install,          existing code, unchanged: fastinit draws what
 uninstall, Acceleration       torch would draw
 init_module, Report, Row      every parameter of a module by a recipe
+deferred, Plan                a model's own initialisation, recorded without
+                              memory and made on any mesh
 FastInitReader                the same through ``torch.distributed.checkpoint``
 signal                        how activations and gradients travel: a report
 coordinate_check              how far each layer moves in a step, by width
@@ -33,6 +35,7 @@ from ._construct import Acceleration, accelerate, install, uninstall
 if TYPE_CHECKING:
     from ._coordinates import coordinate_check
     from ._dcp import FastInitReader
+    from ._deferred import Plan, deferred
     from ._module import init_module
     from ._report import Report, Row
     from ._signal import signal
@@ -40,10 +43,12 @@ if TYPE_CHECKING:
 __all__ = [
     "Acceleration",
     "FastInitReader",
+    "Plan",
     "Report",
     "Row",
     "accelerate",
     "coordinate_check",
+    "deferred",
     "init",
     "init_module",
     "install",
@@ -57,6 +62,8 @@ __getattr__ = lazily(
     __name__,
     {
         "FastInitReader": "_dcp",
+        "Plan": "_deferred",
+        "deferred": "_deferred",
         "Report": "_report",
         "Row": "_report",
         "coordinate_check": "_coordinates",

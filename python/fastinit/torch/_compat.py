@@ -28,22 +28,30 @@ __all__ = [
     "MODEL_METHOD",
     "MODULE_CALLS",
     "PARAMETERS_MOVE",
+    "QUESTIONS",
+    "SET_DATA",
+    "SET_ITEM",
     "TRUNCATED",
+    "VALUES",
     "WRAPPERS",
     "DisableTorchFunction",
+    "DispatchMode",
     "base_of",
     "buffers_of",
     "calculate_correct_fan",
     "children_of",
     "default_device_mode",
     "dispatch_modes",
+    "factories",
     "forward_level",
     "function_modes",
+    "getter",
     "initialise",
     "initialises_modules",
     "inputs_by_hooks",
     "is_device_mode",
     "is_flattened",
+    "is_mutable",
     "is_wrapped",
     "makes_graph",
     "n_function_modes",
@@ -280,6 +288,51 @@ PARAMETERS_MOVE: Callable[..., Any] = _of_accelerate(
 TRUNCATED = (
     ("torch.nn.init", "_no_grad_trunc_normal_", True),
     ("timm.layers.weight_init", "_trunc_normal_", False),
+)
+
+
+# --- deferred -------------------------------------------------------------------------------------------------------
+
+
+def _of_deferred(name: str, purpose: str) -> Any:
+    return _find(name, purpose, "deferred")
+
+
+DispatchMode: Any = _of_deferred("torch.utils._python_dispatch.TorchDispatchMode", "to see what each function does")
+factories: Callable[[], Sequence[Callable[..., Any]]] = _of_deferred(
+    "torch.utils._device._device_constructors", "to know the functions that make tensors"
+)
+_set_gradients: Any = _of_deferred("torch._C._set_grad_enabled", "to tell it from operations")
+_untyped: Any = torch.Tensor
+
+
+def getter(name: str) -> Callable[..., Any]:
+    """What torch calls when code asks a tensor for that attribute."""
+    get: Callable[..., Any] = getattr(_untyped, name).__get__
+    return get
+
+
+is_mutable: Callable[[Any], bool] = operator.attrgetter("_schema.is_mutable")  # of an operation
+SET_DATA: Callable[..., Any] = _untyped.data.__set__
+SET_ITEM: Callable[..., Any] = _untyped.__setitem__
+# Most calls: their answer is in the shape, or they make another view. They read and write no values.
+QUESTIONS = frozenset(
+    (
+        *(_untyped.dim, _untyped.size, _untyped.stride, _untyped.numel, _untyped.__len__, _untyped.element_size),
+        *(_untyped.storage_offset, _untyped.untyped_storage, _untyped.is_contiguous, _untyped.is_floating_point),
+        *(_untyped.is_complex, _untyped.requires_grad_, _untyped.requires_grad.__set__, _untyped.detach),
+        *map(getter, ("shape", "dtype", "ndim", "layout", "requires_grad", "grad", "grad_fn", "is_leaf", "data")),
+        *map(getter, ("is_sparse", "is_quantized")),
+        *(_set_gradients, PARAMETERS_MOVE),
+    )
+)
+# Calls that make values of Python's, or decide by values.
+VALUES = frozenset(
+    (
+        *(_untyped.item, _untyped.tolist, _untyped.numpy, _untyped.__array__, _untyped.__bool__, _untyped.__float__),
+        *(_untyped.__int__, _untyped.__index__, _untyped.__complex__, _untyped.__contains__, _untyped.__format__),
+        *(_untyped.equal, _untyped.allclose, _untyped.is_nonzero, torch.equal, torch.allclose, torch.is_nonzero),
+    )
 )
 
 

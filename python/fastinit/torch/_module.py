@@ -41,7 +41,7 @@ from ._tensor import lost, memory, why_not, write
 if TYPE_CHECKING:
     from fastinit._types import BitGenerator
 
-__all__ = ["init_module"]
+__all__ = ["fill_module", "init_module"]
 
 
 @documented
@@ -173,6 +173,35 @@ def init_module(
     >>> report.left
     ('body.weight', 'body.bias')
     """
+    return fill_module(
+        module,
+        recipe,
+        seed=seed,
+        prefix=prefix,
+        include=include,
+        exclude=exclude,
+        buffers=buffers,
+        threads=threads,
+        bit_generator=bit_generator,
+        report=report,
+    )
+
+
+def fill_module(
+    module: nn.Module,
+    recipe: Recipe | str,
+    *,
+    seed: int,
+    prefix: str,
+    include: str | Sequence[str] | None,
+    exclude: str | Sequence[str] | None,
+    buffers: Buffers | None,
+    threads: int | None,
+    bit_generator: BitGenerator,
+    report: bool,
+    recorded: bool = False,
+) -> Report:
+    """``init_module``. ``recorded``: the recipe is what the module's own code does, with padding, parametrizations."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {typed(module)}")
     module, _ = unwrapped(module)
@@ -195,7 +224,8 @@ def init_module(
     )
 
     decide(wanted, all_buffers, buffers)
-    refuse_inputs(module, [*chosen, *(buffer for buffer in wanted if not buffer.kept)])
+    if not recorded:
+        refuse_inputs(module, [*chosen, *(buffer for buffer in wanted if not buffer.kept)])
     owners = owners_of(module)
     _refuse_unlisted(module, prefix, {id(one.tensor) for target in targets for one in (target, *target.aliases)})
     for target in chosen:
@@ -213,7 +243,7 @@ def init_module(
             if overlaps_itself(piece):
                 _refuse(target.name, piece, "must have memory for each of its elements, got some that share it")
         with errors_of(target):
-            rules.append(rule_for(target, *values[target.name], owners))
+            rules.append(rule_for(target, *values[target.name], owners, padded=not recorded))
         pieces.append(held)
     given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
     drafts = [_drafts(*work, given) for work in zip(chosen, rules, pieces, strict=True)]

@@ -111,13 +111,15 @@ class Rule(NamedTuple):
         write(piece, fill)
 
 
-def rule_for(target: Target, pattern: str, value: Filling, owners: Owners) -> Rule:
-    """What the recipe and the parameter's modules say together. Refuses what the fill would refuse."""
+def rule_for(target: Target, pattern: str, value: Filling, owners: Owners, *, padded: bool = True) -> Rule:
+    """What the recipe and the parameter's modules say together, rows of padding if ``padded``. Refuses what the fill
+    would refuse.
+    """
     shape = target.shape
     if isinstance(value, Initializer):
         value = described(value, target, owners)
         _try_fill(value, shape, target.tensor.dtype)
-    return Rule(target.name, shape, pattern, value, padding_of(target, owners))
+    return Rule(target.name, shape, pattern, value, padding_of(target, owners) if padded else None)
 
 
 @contextlib.contextmanager

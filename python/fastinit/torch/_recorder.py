@@ -1,0 +1,420 @@
+"""The mode of ``deferred``: what is made is made on meta, its code believes in the CPU, and each step is recorded."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+import fastinit
+
+from . import _compat
+from ._replay import Dependent, Replay, Unwritten
+from ._running import tensors_in
+from ._steps import Law, Log, Step, View
+from ._tensor import nothing
+
+__all__ = ["Recorder"]
+
+Function = Callable[..., Any]
+
+_SETS = {_compat.SET_DATA, Tensor.set_}  # give a tensor the memory of another one
+_CPU = torch.device("cpu")
+# What the block's code is told of tensors on meta.
+_SAYS: dict[Function, Any] = {
+    _compat.getter("device"): _CPU,
+    _compat.getter("is_meta"): False,
+    _compat.getter("is_cpu"): True,
+    Tensor.get_device: -1,
+}
+# From values of Python's, which are there: these stay on the CPU.
+_FROM_VALUES = {torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy, torch.scalar_tensor}
+
+
+class _Guard(_compat.DispatchMode):  # type: ignore[misc]
+    """Sees each operation of torch below its functions: whether a function draws, and what comes from no function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = 0  # of functions that the recorder runs
+        self.random = False
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # or each call goes through a wrapper that takes longer than the operation
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        random = torch.Tag.nondeterministic_seeded in func.tags
+        if self.depth:
+            self.random |= random
+        elif random or _compat.is_mutable(func):
+            with _compat.DisableTorchFunction():
+                ours = any(tensor.is_meta for tensor in tensors_in((args, kwargs)))
+            if random and not ours:
+                raise RuntimeError(
+                    f"{func} draws from torch's generator in a block of deferred, at {_line()}, into a tensor that has "
+                    "values: make that one by torch.empty"
+                )
+            if ours:
+                raise RuntimeError(
+                    f"{func} in a block of deferred, at {_line()}, was called in a way that cannot be recorded, "
+                    "such as from compiled or scripted code"
+                )
+        return func(*args, **(kwargs or {}))
+
+
+class Recorder(TorchFunctionMode):
+    """Keeps the steps of a block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = Log()
+        self.replay = Replay(self.log)
+        self._made_by = frozenset(_compat.factories()) - _FROM_VALUES
+        self._twins: dict[int, torch.UntypedStorage] = {}  # by address, of storages that were taken over
+        self._stand_ins: dict[int, tuple[Tensor, Tensor]] = {}  # of a call, by id, with the original
+        self.guard = _Guard()
+
+    def __torch_function__(
+        self, func: Function, types: Iterable[type], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """torch asks here before each of its functions."""
+        if func in _SAYS and args[0].is_meta:
+            return _SAYS[func]
+        if func in _compat.QUESTIONS:
+            self.guard.depth += 1  # requires_grad_ counts as a write
+            try:
+                return func(*args, **(kwargs or {}))
+            finally:
+                self.guard.depth -= 1
+        kwargs = kwargs or {}
+        if func in _SETS and not self._is_ours(args[1]):
+            args = (args[0], self._constant(args[1]))
+        if (take := _TAKEN.get(func)) is not None:
+            done = take(self, func, args, kwargs)
+            if done is not NotImplemented:
+                return done
+        if _is_init(func):
+            done = _init(self, func, kwargs)
+            if done is not NotImplemented:
+                return done
+        if func in self._made_by:
+            if _is_cpu(kwargs.get("device")):
+                kwargs = {**kwargs, "device": "meta"}
+        elif func in _MOVES:
+            args, kwargs = _stay(args, kwargs)
+        if func not in self._made_by and not any(map(self._is_ours, tensors_in((args, kwargs)))):
+            if func not in _RANDOM or not args or not isinstance(args[0], Tensor):
+                return func(*args, **kwargs)
+            self._take_over(args[0])
+        elif args and isinstance(args[0], Tensor) and not self._is_ours(args[0]):
+            if func == _compat.SET_DATA:
+                raise RuntimeError(f"a tensor that has values got .data without, in a block of deferred, at {_line()}")
+            if _name(func).endswith("_") or func is _compat.SET_ITEM:
+                self._take_over(args[0])
+        if func in _compat.VALUES:
+            return self._by_values(func, args, kwargs)
+        return self._run(func, args, kwargs)
+
+    # Calls
+
+    def _run(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], law: Law | None = None) -> Any:
+        """Make it on meta, and keep what it made or wrote."""
+        self.guard.depth += 1
+        try:
+            # Values that are there already meet tensors on meta there; the step keeps the values.
+            placed = _mapped((args, kwargs), self._placed)
+        finally:
+            self.guard.depth -= 1
+        before = [(tensor, _compat.version(tensor)) for tensor in tensors_in(placed) if tensor.is_meta]
+        self.guard.random = False
+        self.guard.depth += 1
+        try:
+            out = func(*placed[0], **placed[1])
+        except (NotImplementedError, RuntimeError) as error:
+            if "meta" not in str(error).lower() and not isinstance(error, NotImplementedError):
+                raise
+            return self._by_values(func, args, kwargs)
+        finally:
+            self.guard.depth -= 1
+        random = self.guard.random
+        if random and kwargs.get("generator") is not None:
+            raise RuntimeError(
+                f"{_name(func)} draws from a generator in a block of deferred, at {_line()}: leave it out"
+            )
+        written = [tensor for tensor, version in before if _compat.version(tensor) != version]
+        if not all(map(self.log.knows, written)):
+            raise RuntimeError(
+                f"{_name(func)} writes into a tensor that has values, in a block of deferred, at {_line()}: these "
+                "would be lost"
+            )
+        writes = [self.log.view(tensor) for tensor in written]
+        made = [
+            (i, self.log.view(tensor))
+            for i, tensor in enumerate(tensors_in(out))
+            if tensor.is_meta and not self.log.knows(tensor)
+        ]
+        if writes or made:
+            given = {key: value for key, value in kwargs.items() if key != "device"}
+            kept, options = _mapped((args, given), self._kept)
+            places, makes = tuple(i for i, _ in made), tuple(view for _, view in made)
+            law = law or _truncated(self.log, func, kept, options, writes)
+            self.log.add(Step(func, kept, options, tuple(writes), makes, places, _line(), law, random))
+        if self._stand_ins:
+            out = _mapped(out, self._original)
+            self._stand_ins.clear()
+        return out
+
+    def _constant(self, tensor: Tensor) -> Tensor:
+        """Values that are there, on meta."""
+        placed = tensor.detach().to("meta")
+        self.log.add(Step(torch.clone, (tensor.detach().clone(),), {}, (), (self.log.view(placed),), (0,), _line()))
+        return placed
+
+    def _placed(self, tensor: Tensor) -> Tensor:
+        if tensor.is_meta:
+            return tensor
+        twin = self._twin(tensor) if self._twins else None
+        if twin is None:
+            return tensor if tensor.ndim == 0 else tensor.to("meta")
+        stand_in = torch.empty(0, dtype=tensor.dtype, device="meta")
+        stand_in.set_(twin, tensor.storage_offset(), tensor.shape, tensor.stride())
+        self._stand_ins[id(stand_in)] = stand_in, tensor
+        return stand_in
+
+    def _original(self, tensor: Tensor) -> Tensor:
+        return self._stand_ins.get(id(tensor), (tensor, tensor))[1]
+
+    def _kept(self, tensor: Tensor) -> Any:
+        return self.log.view(tensor) if self._is_ours(tensor) else tensor.detach().clone()
+
+    def _by_values(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """With the values, which must not depend on a draw: the names of parameters are not known yet."""
+        try:
+            real = _mapped((args, kwargs), lambda t: self.replay.now(self.log.view(t)) if self._is_ours(t) else t)
+        except Unwritten:
+            raise RuntimeError(
+                f"{_name(func)} needs values in a block of deferred, at {_line()}, that nobody has written"
+            ) from None
+        except Dependent as error:
+            raise RuntimeError(
+                f"{_name(func)} needs values in a block of deferred, at {_line()}, and they depend on a random draw, "
+                f"at {error.where}: they are not there yet"
+            ) from None
+        with _compat.DisableTorchFunction():
+            return func(*real[0], **real[1])
+
+    # Tensors
+
+    def _is_ours(self, tensor: Tensor) -> bool:
+        """On meta, or one that had values and was drawn into."""
+        return tensor.is_meta or (bool(self._twins) and self._twin(tensor) is not None)
+
+    def _twin(self, tensor: Tensor) -> torch.UntypedStorage | None:
+        """The storage on meta that stands for that of a tensor that was taken over."""
+        if tensor.layout is not torch.strided:
+            return None
+        return self._twins.get(_compat.storage_id(tensor.untyped_storage()))
+
+    def _take_over(self, tensor: Tensor) -> None:
+        """Of a tensor that has values, such as ``torch.tensor([1.0])`` or ``torch.FloatTensor(3)``: its first step."""
+        if self._is_ours(tensor):
+            return
+        self.guard.depth += 1
+        base = torch.empty(0, dtype=tensor.dtype).set_(tensor.untyped_storage())
+        self.guard.depth -= 1
+        twin = torch.empty(base.shape, dtype=tensor.dtype, device="meta")
+        self._twins[_compat.storage_id(tensor.untyped_storage())] = twin.untyped_storage()
+        view = self.log.view(base)
+        self.log.same(twin, base)
+        self.log.add(Step(torch.clone, (base.clone(),), {}, (), (view,), (0,), _line()))
+
+    def draw(self, tensor: Tensor, function: Function, arguments: dict[str, Any]) -> Any:
+        """Record a law on a tensor; NotImplemented where fastinit does not have it."""
+        if tensor.dtype not in _FLOATS:
+            return NotImplemented
+        try:
+            function(nothing(tensor.dtype), seed=0, **arguments)
+        except (TypeError, ValueError):  # torch says what is wrong
+            return NotImplemented
+        self._take_over(tensor)
+        with torch.no_grad():
+            self._run(Tensor.zero_, (tensor,), {}, Law(function, arguments))
+        return tensor
+
+
+# --- laws -----------------------------------------------------------------------------------------------------------
+
+_FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+def _method(keywords: dict[str, str], fill: Function) -> Function:
+    def take(mode: Recorder, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        tensor = args[0]
+        given = dict(zip(keywords, args[1:], strict=False)) | kwargs
+        if given.pop("generator", None) is not None:
+            return NotImplemented
+        return mode.draw(tensor, fill, {keywords[name]: value for name, value in given.items()})
+
+    return take
+
+
+def _factory(make: Function, fill: Function) -> Function:
+    def take(mode: Recorder, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        options = {k: v for k, v in kwargs.items() if k not in ("generator", "out") or v is not None}
+        if "generator" in options or "out" in options:
+            return NotImplemented
+        tensor = mode.__torch_function__(make, (), args, options)
+        return mode.draw(tensor, fill, {})
+
+    return take
+
+
+def _normal(mode: Recorder, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    given = dict(zip(("mean", "std", "size"), args, strict=False)) | kwargs
+    mean, std, size = (given.pop(name, None) for name in ("mean", "std", "size"))
+    if not isinstance(mean, int | float) or not isinstance(std, int | float) or given.get("generator") is not None:
+        return NotImplemented
+    given.pop("generator", None)
+    tensor = mode.__torch_function__(torch.empty, (), (size,), given)
+    return mode.draw(tensor, fastinit.normal, {"mean": mean, "std": std})
+
+
+def _truncated(log: Log, func: Function, args: Any, kwargs: Any, writes: list[View]) -> Law | None:
+    """A truncated normal that was drawn in steps: uniform_, erfinv_, mul_, add_ and, now, clamp_.
+
+    As in copies of what ``torch.nn.init`` had, which many models bring.
+    """
+    if func is not Tensor.clamp_ or len(writes) != 1:
+        return None
+    given = dict(zip(("min", "max"), args[1:], strict=False)) | kwargs
+    steps = [log.steps[i] for i in log.touching.get(writes[0].storage, [])[-4:]]
+    names = [_name(step.function) for step in steps[1:]]
+    if names != ["erfinv_", "mul_", "add_"] or any(step.writes != tuple(writes) for step in steps):
+        return None
+    law, scale, mean = steps[0].law, steps[2].args[1], steps[3].args[1]
+    numbers = given.get("min"), given.get("max"), scale, mean
+    if law is None or law.function is not fastinit.uniform or not all(isinstance(x, int | float) for x in numbers):
+        return None
+    low, high, scale, mean = map(float, numbers)
+    std = scale / math.sqrt(2.0)
+    ends = [math.erf((end - mean) / scale) for end in (low, high)] if scale > 0 else []
+    drawn = [law.arguments.get("low", 0.0), law.arguments.get("high", 1.0)]
+    if not ends or any(abs(a - b) > 1e-9 for a, b in zip(ends, drawn, strict=True)):
+        return None
+    return Law(fastinit.truncated_normal, {"mean": mean, "std": std, "low": low, "high": high, "bounds": "absolute"})
+
+
+_TAKEN: dict[Function, Function] = {
+    Tensor.normal_: _method({"mean": "mean", "std": "std"}, fastinit.normal),
+    Tensor.uniform_: _method({"from": "low", "to": "high"}, fastinit.uniform),
+    torch.randn: _factory(torch.empty, fastinit.normal),
+    torch.rand: _factory(torch.empty, fastinit.uniform),
+    torch.randn_like: _factory(torch.empty_like, fastinit.normal),
+    torch.rand_like: _factory(torch.empty_like, fastinit.uniform),
+    torch.normal: _normal,
+    Tensor.cpu: lambda mode, func, args, kwargs: args[0] if args[0].is_meta else NotImplemented,
+}
+_RANDOM = {
+    *_TAKEN,
+    Tensor.bernoulli_,
+    Tensor.exponential_,
+    Tensor.random_,
+    Tensor.cauchy_,
+    Tensor.log_normal_,
+    Tensor.geometric_,
+    torch.bernoulli,
+    torch.multinomial,
+    torch.poisson,
+}
+
+
+def _is_init(func: Function) -> bool:
+    return getattr(func, "__name__", "") in _INIT_NAMES and func is getattr(torch.nn.init, func.__name__, None)
+
+
+_INIT_NAMES = ("uniform_", "normal_", "kaiming_uniform_", "constant_")
+
+
+def _init(mode: Recorder, func: Function, kwargs: dict[str, Any]) -> Any:
+    """A function of ``torch.nn.init`` that announces itself."""
+    name, tensor = func.__name__, kwargs.get("tensor")
+    if not isinstance(tensor, Tensor) or kwargs.get("generator") is not None:
+        return NotImplemented
+    if name == "constant_":
+        with torch.no_grad():
+            return mode.__torch_function__(Tensor.fill_, (), (tensor, kwargs["val"]))
+    if name == "uniform_":
+        return mode.draw(tensor, fastinit.uniform, {"low": kwargs["a"], "high": kwargs["b"]})
+    if name == "normal_":
+        return mode.draw(tensor, fastinit.normal, {"mean": kwargs["mean"], "std": kwargs["std"]})
+    if 0 in tensor.shape:
+        return tensor
+    fan = _compat.calculate_correct_fan(tensor, kwargs["mode"])
+    bound = math.sqrt(3.0) * (torch.nn.init.calculate_gain(kwargs["nonlinearity"], kwargs["a"]) / math.sqrt(fan))
+    return mode.draw(tensor, fastinit.uniform, {"low": -bound, "high": bound})
+
+
+# --- devices --------------------------------------------------------------------------------------------------------
+
+_MOVES = {
+    Tensor.to,
+    Tensor.cpu,
+    Tensor.type,
+    Tensor.new_empty,
+    Tensor.new_zeros,
+    Tensor.new_ones,
+    Tensor.new_full,
+    Tensor.new_tensor,
+    torch.empty_like,
+    torch.zeros_like,
+    torch.ones_like,
+    torch.full_like,
+    torch.rand_like,
+    torch.randn_like,
+    torch.randint_like,
+    Tensor.new_empty_strided,
+}
+
+
+def _is_cpu(device: Any) -> bool:
+    return device is None or torch.device(device).type == "cpu"
+
+
+def _stay(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Leave out that it goes to the CPU, where it is believed to be."""
+    if not isinstance(args[0], Tensor) or not args[0].is_meta:
+        return args, kwargs
+    kept = tuple(a for a in args if not (isinstance(a, torch.device) and a.type == "cpu") and a != "cpu")
+    if "device" in kwargs and _is_cpu(kwargs["device"]):
+        kwargs = {k: v for k, v in kwargs.items() if k != "device"}
+    return kept, kwargs
+
+
+def _name(func: Function) -> str:
+    return str(getattr(func, "__name__", func))
+
+
+# --- arguments ------------------------------------------------------------------------------------------------------
+
+
+def _mapped(thing: Any, function: Callable[[Tensor], Any]) -> Any:
+    kind = type(thing)
+    if kind is tuple or kind is list:
+        return kind([_mapped(item, function) for item in thing])
+    if kind is dict:
+        return {key: _mapped(item, function) for key, item in thing.items()}
+    return function(thing) if isinstance(thing, Tensor) else thing
+
+
+def _line() -> str:
+    """The innermost line outside of this package and of torch."""
+    frame = sys._getframe(2)
+    while frame.f_globals.get("__name__", "").startswith(("fastinit.", "torch.")) and frame.f_back is not None:
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"

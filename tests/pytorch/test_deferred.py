@@ -1,0 +1,591 @@
+"""Promise: a model's own initialisation is recorded without memory, and made later with the same bits by any route."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import copy
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastinit
+
+torch = pytest.importorskip("torch")
+
+from test_mesh import fake  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+from torch.distributed.device_mesh import init_device_mesh  # noqa: E402
+from torch.distributed.fsdp import fully_shard  # noqa: E402
+from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor  # noqa: E402
+from zoo import TIMM, TRANSFORMERS, build  # noqa: E402
+
+import fastinit.torch  # noqa: E402
+from fastinit.recipes import Initializer, skip  # noqa: E402
+from fastinit.torch import deferred, init_module  # noqa: E402
+from fastinit.torch._replay import Replay  # noqa: E402
+from fastinit.torch._sharding import boxes  # noqa: E402
+
+init: Any = nn.init
+
+
+def made(make: Callable[[], Any], seed: int = 0) -> Any:
+    with deferred(seed) as plan:
+        model = make()
+    plan.materialize(model)
+    return model
+
+
+def state(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, those too that state_dict leaves out."""
+    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    return {name: tensor.detach() for name, tensor in named}
+
+
+def equal(one: nn.Module, other: nn.Module) -> None:
+    first, second = state(one), state(other)
+    assert list(first) == list(second)
+    for name, tensor in first.items():
+        assert not tensor.is_meta
+        assert (tensor.dtype, tensor.shape, tensor.stride()) == (
+            second[name].dtype,
+            second[name].shape,
+            second[name].stride(),
+        )
+        assert torch.equal(tensor, second[name]), name
+
+
+def drawn(function: str, shape: tuple[int, ...], stream: str, seed: int = 0, **arguments: Any) -> Tensor:
+    out = getattr(fastinit, function)(np.empty(shape, np.float32), **arguments, seed=seed, stream=stream)
+    values: Tensor = torch.from_numpy(out)
+    return values
+
+
+def in_steps(w: Tensor, std: float, mean: float, a: float, b: float) -> None:
+    """A truncated normal as many repositories have it."""
+    low, high = ((1 + math.erf((end - mean) / std / math.sqrt(2))) / 2 for end in (a, b))
+    w.uniform_(2 * low - 1, 2 * high - 1)
+    w.erfinv_()
+    w.mul_(std * math.sqrt(2))
+    w.add_(mean)
+    w.clamp_(min=a, max=b)
+
+
+def diagonal() -> Tensor:
+    """Ones, but for every fifth element."""
+    values = torch.ones(24)
+    values[::5] = drawn("normal", (5,), "weight")
+    reshaped: Tensor = values.reshape(6, 4)
+    return reshaped
+
+
+class Weight(nn.Module):
+    """A weight that a function writes."""
+
+    def __init__(self, write: Callable[[Tensor], object], shape: tuple[int, ...] = (6, 4)) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(shape))
+        with torch.no_grad():
+            write(self.weight)
+
+
+# --- what is made ---------------------------------------------------------------------------------------------------
+
+
+def test_a_draw_has_the_name_of_its_parameter() -> None:
+    net = made(lambda: nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 4)))
+    assert torch.equal(
+        net[1].weight, drawn("uniform", (4, 6), "1.weight", low=-1 / math.sqrt(6), high=1 / math.sqrt(6))
+    )
+    assert isinstance(net[1].weight, nn.Parameter)
+    assert net[1].weight.requires_grad
+
+
+def test_without_memory() -> None:
+    """A thousand times what this machine has."""
+    with deferred(0):
+        layer = nn.Linear(2**22, 2**21)
+    assert layer.weight.is_meta
+    assert type(layer.weight) is nn.Parameter
+
+
+@pytest.mark.parametrize(
+    ("write", "wanted"),
+    [
+        (lambda w: w.normal_(1.0, 2.0), lambda: drawn("normal", (6, 4), "weight", mean=1.0, std=2.0)),
+        (lambda w: init.normal_(w, std=0.02), lambda: drawn("normal", (6, 4), "weight", std=0.02)),
+        (lambda w: init.trunc_normal_(w, std=0.02, a=-0.04, b=0.04), lambda: drawn(
+            "truncated_normal", (6, 4), "weight", std=0.02, low=-0.04, high=0.04, bounds="absolute")),
+        (lambda w: in_steps(w, 0.02, 0.01, -0.04, 0.04), lambda: drawn(
+            "truncated_normal", (6, 4), "weight", mean=0.01, std=0.02, low=-0.04, high=0.04, bounds="absolute")),
+        (lambda w: init.xavier_uniform_(w), lambda: drawn(
+            "uniform", (6, 4), "weight", low=-math.sqrt(0.6), high=math.sqrt(0.6))),
+        (lambda w: w.copy_(torch.randn(6, 4)), lambda: drawn("normal", (6, 4), "weight")),
+        (lambda w: w.copy_(torch.rand_like(w) * 0.5 - 0.25), lambda: drawn("uniform", (6, 4), "weight") * 0.5 - 0.25),
+        (lambda w: w.copy_(torch.normal(1.0, 2.0, (6, 4))),
+            lambda: drawn("normal", (6, 4), "weight", mean=1.0, std=2.0)),
+        # Draws of which nothing remains have no number.
+        (lambda w: (w.normal_(), w.uniform_(), w.normal_()), lambda: drawn("normal", (6, 4), "weight")),
+        (lambda w: (w.normal_(), w[2].zero_()),
+            lambda: drawn("normal", (6, 4), "weight") * torch.tensor([[1.0], [1], [0], [1], [1], [1]])),
+        # Views: of columns, transposed, flat.
+        (lambda w: (w.normal_(), w[:, 1:3].mul_(2.0)),
+            lambda: drawn("normal", (6, 4), "weight") * torch.tensor([1.0, 2, 2, 1])),
+        (lambda w: w.t().normal_(), lambda: drawn("normal", (4, 6), "weight").t()),
+        (lambda w: w.view(-1).normal_(), lambda: drawn("normal", (6, 4), "weight")),
+        (lambda w: (w.normal_(), w.add_(torch.arange(4.0))),
+            lambda: drawn("normal", (6, 4), "weight") + torch.arange(4.0)),
+        # Parts, as of packed projections.
+        (lambda w: [init.normal_(part) for part in w.chunk(3)], lambda: torch.cat(
+            [drawn("normal", (2, 4), stream) for stream in ("weight", "weight#2", "weight#3")])),
+        (lambda w: w.copy_(torch.cat([torch.ones(3, 4), torch.randn(3, 4)])), lambda: torch.cat(
+            [torch.ones(3, 4), drawn("normal", (3, 4), "weight")])),
+        (lambda w: w.fill_(0.5), lambda: torch.full((6, 4), 0.5)),
+        (lambda w: w.copy_(torch.linspace(0, 1, 24).reshape(6, 4)), lambda: torch.linspace(0, 1, 24).reshape(6, 4)),
+        (lambda w: w.copy_(torch.tensor(range(24)).reshape(6, 4)), lambda: torch.arange(24.0).reshape(6, 4)),
+        (lambda w: setattr(w, "data", torch.randn(6, 4) * 2), lambda: drawn("normal", (6, 4), "weight") * 2),
+        (lambda w: w.data.normal_(), lambda: drawn("normal", (6, 4), "weight")),
+        (lambda w: (w[:3].normal_(), w[3:].fill_(2.0), w[:3].mul_(2.0)), lambda: torch.cat(
+            [drawn("normal", (3, 4), "weight") * 2, torch.full((3, 4), 2.0)])),
+        (lambda w: (w.normal_(), w[:0].zero_()), lambda: drawn("normal", (6, 4), "weight")),
+        (lambda w: setattr(w, "data", torch.linalg.qr(torch.randn(6, 6))[1][:, :4]),
+            lambda: torch.linalg.qr(drawn("normal", (6, 6), "weight"))[1][:, :4]),
+        (lambda w: (w.normal_(), w.view(torch.int32)[0].zero_()),
+            lambda: drawn("normal", (6, 4), "weight") * torch.tensor([[0.0], [1], [1], [1], [1], [1]])),
+        (lambda w: (w.fill_(1.0), w.as_strided((5,), (5,)).normal_()), diagonal),
+        (lambda w: setattr(w, "data", torch.linalg.qr(torch.randn(8, 4))[1].repeat(2, 1)[:6]),
+            lambda: torch.linalg.qr(drawn("normal", (8, 4), "weight"))[1].repeat(2, 1)[:6]),
+        (lambda w: setattr(w, "data", torch.tensor([[1.0] * 4] * 6)), lambda: torch.ones(6, 4)),
+        (lambda w: torch.add(torch.randn(6, 4), 1.0, out=w), lambda: drawn("normal", (6, 4), "weight") + 1.0),
+        (lambda w: w.normal_().exp_(), lambda: drawn("normal", (6, 4), "weight").exp()),
+    ],
+)  # fmt: skip
+def test_what_code_writes(write: Any, wanted: Any) -> None:
+    model = made(lambda: Weight(write))
+    assert torch.equal(model.weight, wanted())
+    # By box as by whole: each element alone.
+    with deferred(0) as plan:
+        model = Weight(write)
+    plan.recipe()
+    for i in range(6):
+        for j in range(4):
+            value = plan._value(plan._views[model]["weight"], ((i, i + 1), (j, j + 1)), {"seed": 0})
+            assert value.item() == wanted()[i, j]
+
+
+def test_other_laws_are_torchs_from_a_seed_of_the_name() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.one = Weight(lambda w: w.bernoulli_(0.3), (100, 100))
+            self.two = Weight(lambda w: w.bernoulli_(0.3), (100, 100))
+            self.order = Weight(lambda w: w.copy_(torch.randperm(24).reshape(6, 4)))
+            self.waits = Weight(lambda w: w.exponential_(2.0), (100, 100))
+
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    net, again, other = made(Net), made(Net), made(Net, 1)
+    assert torch.equal(torch.get_rng_state(), before)
+    equal(net, again)
+    assert not torch.equal(net.one.weight, net.two.weight)
+    assert not torch.equal(net.one.weight, other.one.weight)
+    assert abs(net.one.weight.mean() - 0.3) < 5 * math.sqrt(0.21 / 10000)
+    assert abs(net.waits.weight.mean() - 0.5) < 5 * 0.5 / 100
+    assert sorted(net.order.weight.flatten().tolist()) == list(range(24))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda w: w.copy_(torch.normal(torch.ones(6, 4), 2.0)),
+        lambda w: torch.randn(6, 4, out=w.data),
+        lambda w: w.copy_(torch.normal(torch.tensor([1.0, 2, 3, 4]), 2.0)),
+        lambda w: w.copy_(torch.empty(6, 4, dtype=torch.complex64).normal_().real),
+        lambda w: w.copy_(torch.nn.functional.dropout(torch.ones(6, 4))),
+        # Steps that are no truncated normal.
+        lambda w: w.uniform_(-0.5, 0.5).erfinv_().mul_(1.0).add_(0.0).clamp_(-2, 2),
+        lambda w: w.uniform_(-0.5, 0.5).erfinv_().mul_(torch.tensor(2.0)).add_(0.0).clamp_(-2, 2),
+        lambda w: w.normal_().mul_(1.0).add_(0.0).clamp_(-2, 2),
+        lambda w: (w.bernoulli_(), w[:3].zero_(), w.add_(torch.rand(4))),
+    ],
+)
+def test_other_draws_are_of_the_seed_and_name_alone(write: Any) -> None:
+    torch.manual_seed(1)
+    one, other, third = made(lambda: Weight(write)), made(lambda: Weight(write)), made(lambda: Weight(write), 1)
+    assert torch.equal(one.weight, other.weight)
+    assert not torch.equal(one.weight, third.weight)
+
+
+def test_what_torch_refuses_is_torchs_error() -> None:
+    with deferred(0):
+        with pytest.raises(RuntimeError, match=r"size mismatch|same reduction dim"):
+            torch.ones(2, 3) @ torch.ones(2, 3)
+        with pytest.raises(RuntimeError, match="std >= 0"):
+            torch.empty(3).normal_(0, -1.0)
+        assert init.kaiming_uniform_(torch.empty(0, 3)).shape == (0, 3)
+
+
+def test_slabs_have_the_bits_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = made(lambda: Weight(lambda w: w.normal_().mul_(2.0), (50, 7)))
+    monkeypatch.setattr("fastinit.torch._deferred._SLAB", 30)
+    with deferred(0) as plan:
+        model = Weight(lambda w: w.normal_().mul_(2.0), (50, 7))
+    plan.materialize(model)
+    assert torch.equal(model.weight, whole.weight)
+    array = plan.recipe(model)["weight"].fill(np.empty((50, 7), np.float32), seed=0, stream="weight")  # type: ignore[union-attr]
+    assert np.array_equal(array, whole.weight.detach().numpy())
+
+
+def test_orthogonal_and_sparse() -> None:
+    net = made(lambda: nn.Sequential(Weight(init.orthogonal_, (8, 8)), Weight(lambda w: init.sparse_(w, 0.5), (8, 8))))
+    w = net[0].weight
+    assert torch.allclose(w @ w.T, torch.eye(8), atol=1e-5)
+    assert ((net[1].weight == 0).sum(0) == 4).all()
+
+
+def test_ties_clones_and_attributes() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embed, self.head = nn.Embedding(8, 4, padding_idx=2), nn.Linear(4, 8, bias=False)
+            self.head.weight = self.embed.weight
+            self.head.weight.mark = "kept"  # type: ignore[attr-defined]
+            self.clone = copy.deepcopy(self.embed)
+            self.frozen = nn.Parameter(torch.randn(3), requires_grad=False)
+            self.scale = nn.Parameter(torch.tensor(2.5))
+            self.register_buffer("steps", torch.arange(5))
+            self.register_buffer("temporary", torch.ones(2), persistent=False)
+
+    net = made(Net)
+    assert net.head.weight is net.embed.weight
+    assert net.head.weight.mark == "kept"
+    assert torch.equal(net.clone.weight, net.embed.weight)
+    assert net.clone.weight is not net.embed.weight
+    assert not net.embed.weight[2].any()
+    assert not net.frozen.requires_grad
+    assert net.scale.item() == 2.5
+    assert net.steps.tolist() == [0, 1, 2, 3, 4]
+    assert net.temporary.tolist() == [1, 1]
+
+
+def test_tensors_that_have_values_and_are_drawn_into() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.old = nn.Parameter(torch.FloatTensor(5, 3))
+            init.normal_(self.old, std=0.5)
+            self.part = nn.Parameter(torch.tensor([1.0, 2, 3, 4]))
+            with torch.no_grad():
+                self.part[1:3].uniform_()
+            self.copy = nn.Parameter(torch.tensor([1.0, 2, 3, 4]))
+            self.mask = nn.Parameter(torch.tensor([1.0, 2, 3, 4]).bernoulli_())
+            self.register_buffer("edges", torch.eye(2).to_sparse() * 2)
+            self.register_buffer("wide", torch.randn(1, 4).expand(6, 4))
+            with torch.no_grad():
+                self.copy.copy_(torch.randn(4))
+
+    net = made(Net)
+    assert torch.equal(net.old, drawn("normal", (5, 3), "old", std=0.5))
+    assert torch.equal(net.part[1:3], drawn("uniform", (2,), "part"))
+    assert net.part[::3].tolist() == [1, 4]
+    assert torch.equal(net.copy, drawn("normal", (4,), "copy"))
+    assert set(net.mask.tolist()) <= {0.0, 1.0}
+    assert net.edges.to_dense().tolist() == [[2, 0], [0, 2]]
+    assert torch.equal(net.wide, drawn("normal", (1, 4), "wide").expand(6, 4))
+
+
+def test_parametrizations() -> None:
+    net = made(lambda: nn.utils.parametrizations.weight_norm(nn.Linear(6, 4)))
+    g, v = net.parametrizations.weight.original0, net.parametrizations.weight.original1
+    assert torch.equal(
+        v, drawn("uniform", (4, 6), "parametrizations.weight.original1", low=-1 / math.sqrt(6), high=1 / math.sqrt(6))
+    )
+    assert torch.allclose(g, v.norm(dim=1, keepdim=True))
+    assert torch.allclose(net.weight, v)
+
+
+def test_dtypes() -> None:
+    net = made(lambda: nn.Linear(6, 4).to(torch.bfloat16))
+    bound = math.sqrt(3.0) * (math.sqrt(2.0 / 6.0) / math.sqrt(6))  # as PyTorch computes 1 / sqrt(6)
+    assert torch.equal(net.weight, drawn("uniform", (4, 6), "weight", low=-bound, high=bound).to(torch.bfloat16))
+    net = made(lambda: nn.Linear(6, 4, dtype=torch.float64))
+    wanted = fastinit.uniform(np.empty((4, 6)), -bound, bound, seed=0, stream="weight")
+    assert net.weight.tolist() == wanted.tolist()
+
+
+# --- models of others -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*TRANSFORMERS, *TIMM])
+def test_a_box_has_the_bits_of_the_whole(name: str) -> None:
+    """Of each parameter, boxes at random against all steps on whole tensors."""
+    with deferred(3) as plan:
+        model = build(name)
+    plan.recipe(model)
+    given = {"seed": 3, "threads": None, "bit_generator": "ars"}
+    streams = collections.defaultdict(lambda: "nobody reads it", plan._streams)
+    real = Replay(plan._log)._run(list(range(plan._end)), streams, given)
+    rng = np.random.default_rng(0)
+    for _, view in plan._tensors_of(model, "", model.named_parameters):
+        if view is None or view.n == 0:
+            continue
+        whole = view.tensor(real[view.storage])
+        starts = [int(rng.integers(0, size)) for size in view.shape]
+        box = tuple((start, int(rng.integers(start, size)) + 1) for start, size in zip(starts, view.shape, strict=True))
+        assert torch.equal(plan._value(view, box, given), whole[tuple(slice(*along) for along in box)])
+
+
+ROUTES = [
+    "GPT2LMHeadModel",
+    "LlamaForCausalLM",
+    "BertForPreTraining",
+    "WhisperForConditionalGeneration",
+    "vit",
+    "resnet",
+]
+
+
+@pytest.mark.parametrize("name", ROUTES)
+def test_every_route_gives_the_same_weights(name: str) -> None:
+    model = made(lambda: build(name))
+    with deferred(0) as plan:
+        other = build(name)
+    init_module(other, plan.recipe(other), seed=0, buffers=None)
+    for key, tensor in dict(model.named_parameters()).items():
+        assert torch.equal(tensor, dict(other.named_parameters())[key]), key
+    for key, value in plan.recipe(other).items():
+        if isinstance(value, Initializer):
+            array = np.empty(tuple(model.get_parameter(key).shape), np.float32)
+            value.fill(array, seed=0, stream=key)
+            assert np.array_equal(array, model.get_parameter(key).detach().numpy())
+
+
+def test_only_what_remains_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """GPT-2's constructors draw 2.4 values for each parameter."""
+    with deferred(0) as plan:
+        model = build("GPT2LMHeadModel")
+    drawn_elements = []
+    original = Initializer.fill
+
+    def fill(self: Initializer, out: Any, **given: Any) -> Any:
+        if self.function == "normal" and math.prod(out.shape):
+            drawn_elements.append(math.prod(out.shape))
+        return original(self, out, **given)
+
+    monkeypatch.setattr(Initializer, "fill", fill)
+    plan.materialize(model, report=False)
+    laws: dict[str, Any] = plan.recipe(model)
+    random = [model.get_parameter(name).numel() for name, value in laws.items() if value.function == "normal"]
+    assert sorted(drawn_elements) == sorted(random)
+
+
+# --- meshes ---------------------------------------------------------------------------------------------------------
+
+
+def same_pieces(model: nn.Module, whole: nn.Module) -> None:
+    wanted = dict(whole.named_parameters(remove_duplicate=False))
+    for name, parameter in model.named_parameters():
+        _, held = boxes(parameter)
+        for piece, offset in held:
+            place = tuple(slice(o, o + n) for o, n in zip(offset, piece.shape, strict=True))
+            assert torch.equal(piece, wanted[name].detach()[place]), name
+
+
+@pytest.mark.parametrize("rank", range(6))
+@pytest.mark.parametrize("name", ["GPT2LMHeadModel", "MambaForCausalLM", "vit"])
+def test_any_mesh_has_the_bits_of_one_process(name: str, rank: int) -> None:
+    whole = made(lambda: build(name))
+    with fake(rank, 6):
+        mesh = init_device_mesh("cpu", (2, 3), mesh_dim_names=("data", "model"))
+        with deferred(0) as plan:
+            model = build(name)
+        # Tensor parallelism, over 3: uneven, and pieces that are empty; then FSDP over 2.
+        for module in model.modules():
+            for key, parameter in list(module._parameters.items()):
+                if parameter is not None and parameter.ndim == 2 and name != "GPT2LMHeadModel":
+                    cut = distribute_tensor(parameter, mesh["model"], [Shard(1)], src_data_rank=None)
+                    module._parameters[key] = nn.Parameter(cut)
+                elif parameter is not None and name != "GPT2LMHeadModel":
+                    module._parameters[key] = nn.Parameter(
+                        distribute_tensor(parameter, mesh["model"], [Replicate()], src_data_rank=None)
+                    )
+        fully_shard(model, mesh=mesh["data"])
+        plan.materialize(model)
+        assert any(isinstance(parameter, DTensor) for parameter in model.parameters())
+        same_pieces(model, whole)
+
+
+# --- what the block's code sees -------------------------------------------------------------------------------------
+
+
+def test_code_believes_in_the_cpu() -> None:
+    with deferred(0):
+        t = torch.empty(3, 4)
+        assert (t.device, t.is_meta, t.is_cpu) == (torch.device("cpu"), False, True)
+        assert t.to("cpu").device == t.cpu().device == torch.zeros_like(t, device="cpu").device == t.device
+        assert t.to(torch.float16).dtype is torch.float16
+        assert torch.zeros_like(torch.tensor([1.0])).tolist() == [0.0]
+    assert t.is_meta
+
+
+def test_values_that_depend_on_no_draw_are_there() -> None:
+    with deferred(0):
+        assert [x.item() for x in torch.linspace(0, 1, 3)] == [0.0, 0.5, 1.0]
+        assert torch.arange(4).reshape(2, 2).tolist() == [[0, 1], [2, 3]]
+        assert float(torch.ones(()) * 2) == 2.0
+        assert bool(torch.ones(3).sum() > 2)
+        assert torch.arange(3).numpy().tolist() == [0, 1, 2]
+        assert torch.eye(3).nonzero().tolist() == [[0, 0], [1, 1], [2, 2]]
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (
+            lambda: torch.randn(3).max().item(),
+            r"item needs values in a block of deferred, at .*test_deferred.py:\d+, and",
+        ),
+        (lambda: bool(torch.rand(3).sum() > 1), r"__bool__ needs values"),
+        (lambda: nn.Linear(3, 3).weight.tolist(), r"tolist needs values .* depend on a random draw, at .*\.py:\d+"),
+        (lambda: torch.empty(3).normal_(generator=torch.Generator()), r"normal_ draws from a generator"),
+        (lambda: scripted(torch.empty(3)), r"TorchScript interpreter"),
+        (lambda: init.normal_(torch.empty(3), generator=torch.Generator()), r"normal_ draws from a generator"),
+        (lambda: torch.randn(3, generator=torch.Generator()), r"randn draws from a generator"),
+        (lambda: torch.normal(0.0, 1.0, (3,), generator=torch.Generator()), r"draws from torch's generator"),
+        (
+            lambda: torch.empty(3).sum().item(),
+            r"item needs values in a block of deferred, at .*, that nobody has written",
+        ),
+        (
+            lambda: torch.add(torch.zeros(3), 1.0, out=torch.tensor([1.0, 2, 3])),
+            r"add writes into a tensor that has val",
+        ),
+        (lambda: setattr(torch.tensor([1.0]), "data", torch.ones(1)), r"a tensor that has values got .data without"),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused(run: Any, message: str) -> None:
+    with deferred(0), pytest.raises(RuntimeError, match=message):
+        run()
+
+
+def _zero(x: Tensor) -> Tensor:
+    return x.zero_()
+
+
+def scripted(x: Tensor) -> Tensor:
+    result: Tensor = torch.jit.script(_zero)(x)
+    return result
+
+
+def test_inference_mode_is_refused() -> None:
+    with torch.inference_mode(), pytest.raises(RuntimeError, match=r"deferred cannot see .*inference_mode"):
+        deferred(0).__enter__()
+
+
+def test_elements_that_nobody_has_written_are_refused_by_name() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+            self.bad = Weight(lambda w: w[:2].normal_())
+
+    with deferred(0) as plan:
+        net = Net()
+    with pytest.raises(ValueError, match=r"'bad.weight'.*nobody has written"):
+        plan.materialize(net)
+    assert all(parameter.is_meta for parameter in net.parameters())
+    report = plan.materialize(net, exclude="bad.weight")
+    assert report.left == ("bad.weight",)
+    assert not net.fc.weight.is_meta
+
+
+@pytest.mark.parametrize("write", [lambda w: w[:2].normal_(), lambda w: (w[:2].normal_(), w.exp_())])
+def test_they_are_seen_through_what_is_computed_whole(write: Any) -> None:
+    with deferred(0) as plan:
+        net = Weight(write)
+    with pytest.raises(ValueError, match="nobody has written"):
+        plan.materialize(net)
+
+
+def test_a_tensor_from_outside_has_no_values() -> None:
+    outside = torch.empty(6, 4, device="meta")
+    with deferred(0) as plan:
+        nets = [Weight(lambda w: w.copy_(outside)), Weight(lambda w: w.copy_(outside.exp()))]
+    for net in nets:
+        with pytest.raises(ValueError, match="nobody has written"):
+            plan.materialize(net)
+
+
+def test_a_shape_that_has_changed_is_refused() -> None:
+    with deferred(0) as plan:
+        net = nn.Linear(3, 3)
+    net.weight = nn.Parameter(torch.empty(4, 3, device="meta"))
+    with pytest.raises(ValueError, match=r"'weight' .*have another shape since"):
+        plan.materialize(net)
+
+
+def test_what_was_not_made_in_the_block_is_refused_by_name() -> None:
+    with deferred(0) as plan:
+        net = nn.Sequential(nn.Linear(3, 3))
+    net.append(nn.Linear(3, 3, device="meta"))
+    with pytest.raises(ValueError, match=r"tensors .*'1.weight'.* were not made in the block"):
+        plan.materialize(net)
+    with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got 3"):
+        plan.materialize(3)  # type: ignore[arg-type]
+    with deferred(0) as plan:
+        nets = [nn.Linear(3, 3), nn.Tanh(), nn.Linear(2, 2)]
+    with pytest.raises(ValueError, match="model must be given, since the block built 2 models: Linear, Linear"):
+        plan.recipe()
+    assert set(plan.recipe(nets[0])) == {"weight", "bias"}
+    with pytest.raises(TypeError, match="seed must be an int"):
+        deferred(None)  # type: ignore[arg-type]
+
+
+def test_a_part_has_the_weights_that_it_has_in_the_whole() -> None:
+    whole = made(lambda: nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3)))
+    with deferred(0) as plan:
+        net = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))
+    plan.materialize(net[1], prefix="1.")
+    assert net[0].weight.is_meta
+    assert torch.equal(net[1].weight, whole[1].weight)
+
+
+def test_nothing_remains_after_the_block() -> None:
+    names = [(init, "_no_grad_trunc_normal_"), (init, "normal_")]
+    before = [getattr(place, name) for place, name in names]
+    with contextlib.suppress(KeyError), deferred(0):
+        raise KeyError
+    assert [getattr(place, name) for place, name in names] == before
+    assert not torch.empty(2).is_meta
+    assert not nn.Linear(2, 2).weight.is_meta
+
+
+def test_other_threads_build_ordinary_models() -> None:
+    found = []
+
+    def other() -> None:
+        net = nn.Linear(3, 3)
+        init.trunc_normal_(net.weight)
+        found.append(net.weight.is_meta)
+
+    with deferred(0):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert found == [False]
+
+
+def test_skip_stands_for_given_values() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(torch.tensor([1.0, 2.0]))
+
+    with deferred(0) as plan:
+        net = Net()
+    assert plan.recipe() == {"scale": skip}
+    assert plan.materialize(net).left == ("scale",)
