@@ -9,7 +9,9 @@ import fractions
 import functools
 import gc
 import itertools
+import json
 import math
+import pathlib
 import pickle
 import re
 import types
@@ -26,7 +28,7 @@ import fastinit
 from fastinit import recipes
 from fastinit._arguments import count
 from fastinit._tools import shapes
-from fastinit.recipes import RECIPES, Initializer, Recipe, computed, match, optional, skip
+from fastinit.recipes import RECIPES, Initializer, Recipe, computed, load, match, optional, save, skip
 from fastinit.recipes._named import assign
 from fastinit.recipes._patterns import check_prefix
 
@@ -68,6 +70,77 @@ LAWS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
 def test_dir_shows_what_is_public_and_no_more() -> None:
     assert dir(recipes) == sorted(recipes.__all__)
     assert all(getattr(recipes, name) is not None for name in dir(recipes))
+
+
+# --- files ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_saved_recipe_is_the_same(tmp_path: pathlib.Path) -> None:
+    recipe: list[tuple[str, Any]] = [
+        ("*.a[0]", Initializer("he_normal", a=0.1, in_axis=(0, -1), out_axis=1)),
+        (optional("b"), Initializer("constant", value=-0.0)),
+        ("ü", Initializer("truncated_normal", std=1 / 3, low=-2, high=2, bounds="absolute")),
+        ("*.kept", skip),
+        ("*", Initializer("zeros")),
+    ]
+    path = tmp_path / "recipe.json"
+    save(recipe, path)
+    assert load(path) == load(str(path)) == recipe
+    assert repr(load(path)) == repr(recipe)  # optional, and the sign of zero
+    assert [file.name for file in tmp_path.iterdir()] == ["recipe.json"]
+    save(dict(recipe), path)
+    assert load(path) == recipe
+    save([], path)
+    assert load(path) == []
+
+
+def test_code_is_not_saved(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "recipe.json"
+    save({"*": skip}, path)
+    for value in (computed(lambda out, **given: None), lambda name, shape, siblings: skip):
+        with pytest.raises(ValueError, match=r"initialisers and skip alone to be saved, .*; got .* for 'w'"):
+            save({"w": value}, path)
+    with pytest.raises(TypeError, match="recipe must be pairs"):
+        save("gpt2", path)  # type: ignore[arg-type]
+    assert load(path) == [("*", skip)]
+    with pytest.raises(FileNotFoundError):
+        save({"*": skip}, tmp_path / "no" / "recipe.json")
+    assert [file.name for file in tmp_path.iterdir()] == ["recipe.json"]
+
+
+FORMAT = '"format": "fastinit recipe 1", "recipe": '
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "is no recipe: "),
+        ("[]", r"must have \"format\": 'fastinit recipe 1' and a list \"recipe\", got \[\]"),
+        ('{"format": "fastinit recipe 2", "recipe": []}', "must have"),
+        (f"{{{FORMAT} 3}}", "must have"),
+        (f"{{{FORMAT} [3]}}", "an entry must have a pattern, .*, got 3"),
+        (f'{{{FORMAT} [{{"pattern": 3, "skip": true}}]}}', "an entry must have a pattern"),
+        (f'{{{FORMAT} [{{"pattern": "w"}}]}}', "an entry must have a pattern"),
+        (f'{{{FORMAT} [{{"pattern": "w", "function": "no", "arguments": {{}}}}]}}', "function must be one of"),
+        (
+            f'{{{FORMAT} [{{"pattern": "w", "function": "normal", "arguments": {{"std": -1}}}}]}}',
+            "std must be a finite",
+        ),
+    ],
+)
+def test_a_file_that_is_no_recipe_is_refused(text: str, message: str, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "recipe.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=message):
+        load(path)
+
+
+def test_the_file_is_json_that_others_read(tmp_path: pathlib.Path) -> None:
+    save({"*": Initializer("normal", std=0.02)}, tmp_path / "recipe.json")
+    assert json.loads((tmp_path / "recipe.json").read_text()) == {
+        "format": "fastinit recipe 1",
+        "recipe": [{"pattern": "*", "function": "normal", "arguments": {"std": 0.02}}],
+    }
 
 
 # --- an initializer -------------------------------------------------------------------------------------------------

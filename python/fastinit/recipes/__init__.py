@@ -10,7 +10,8 @@ parameter, and what moments to expect.
 
 Other values are ``skip`` (leave the parameter alone), ``computed(function)``,
 and functions of a parameter's name, shape and siblings that choose a value.
-``optional(pattern)`` may match nothing.
+``optional(pattern)`` may match nothing. ``save`` and ``load`` keep recipes in
+files of JSON.
 
 The functions that fill whole models take a recipe, or the name of a shipped
 one: ``fastinit.torch.init_module``, ``fastinit.torch.FastInitReader``,
@@ -23,6 +24,7 @@ from .._lazy import lazily
 
 if TYPE_CHECKING:
     from ._initializer import Initializer
+    from ._json import load, save
     from ._language import gpt2, llama
     from ._named import RECIPES, named
     from ._patterns import Recipe, match, optional
@@ -36,10 +38,12 @@ __all__ = [
     "computed",
     "gpt2",
     "llama",
+    "load",
     "match",
     "named",
     "optional",
     "resnet",
+    "save",
     "skip",
     "vit",
 ]
@@ -55,10 +59,12 @@ __getattr__ = lazily(
         "computed": "_values",
         "gpt2": "_language",
         "llama": "_language",
+        "load": "_json",
         "match": "_patterns",
         "named": "_named",
         "optional": "_patterns",
         "resnet": "_vision",
+        "save": "_json",
         "skip": "_values",
         "vit": "_vision",
     },

@@ -25,6 +25,7 @@ __all__ = [
     "match",
     "match_chosen",
     "optional",
+    "pairs_of",
     "resolved",
     "rule",
     "select",
@@ -73,7 +74,8 @@ def _check_value(pattern: str, value: object) -> None:
         pass
 
 
-def _pairs(recipe: Mapping[str, ValueT] | Sequence[tuple[str, ValueT]]) -> list[tuple[str, ValueT]]:
+def pairs_of(recipe: Mapping[str, ValueT] | Sequence[tuple[str, ValueT]]) -> list[tuple[str, ValueT]]:
+    """Patterns and values, checked."""
     if isinstance(recipe, str) or not isinstance(recipe, Mapping | Sequence):
         raise TypeError(f"{_WANTED}, got {typed(recipe)}")
     pairs: list[Any] = list(recipe.items() if isinstance(recipe, Mapping) else recipe)
@@ -238,7 +240,7 @@ def match_chosen(
     recipe: Mapping[str, ValueT] | Sequence[tuple[str, ValueT]], names: Iterable[str], chosen: Collection[str]
 ) -> dict[str, tuple[str, ValueT]]:
     """What ``match`` says, for a caller that has selected the names itself. ``names`` are those of all parameters."""
-    pairs = _pairs(recipe)
+    pairs = pairs_of(recipe)
     names = set(ordered := list(names))
     rules = [rule(pattern, names) for pattern, _ in pairs]
     found: dict[str, tuple[str, ValueT]] = {}

@@ -6,10 +6,10 @@ import html
 import io
 import math
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any
 
+from .._files import write_text
 from ._report import Layer, Report, number
 from ._values import Values
 from ._width import Coordinates
@@ -155,11 +155,4 @@ def _page(report: Report) -> str:
 
 def write_page(report: Report, path: str | os.PathLike[str]) -> None:
     """Write beside and rename."""
-    target = pathlib.Path(path)
-    text = _page(report)
-    temporary = target.with_name(f".{os.getpid()}.{target.name}")
-    try:
-        temporary.write_text(text, "utf-8")
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, _page(report))
