@@ -54,7 +54,7 @@ class _Guard(_compat.DispatchMode):  # type: ignore[misc]
             self.random |= random
         elif random or _compat.is_mutable(func):
             with _compat.DisableTorchFunction():
-                ours = any(tensor.is_meta for tensor in tensors_in((args, kwargs)))
+                ours = any(tensor.is_meta for tensor in _flat(args, kwargs))
             if random and not ours:
                 raise RuntimeError(
                     f"{func} draws from torch's generator in a block of deferred, at {_line()}, into a tensor that has "
@@ -108,7 +108,7 @@ class Recorder(TorchFunctionMode):
                 kwargs = {**kwargs, "device": "meta"}
         elif func in _MOVES:
             args, kwargs = _stay(args, kwargs)
-        if func not in self._made_by and not any(map(self._is_ours, tensors_in((args, kwargs)))):
+        if func not in self._made_by and not any(map(self._is_ours, _flat(args, kwargs))):
             if func not in _RANDOM or not args or not isinstance(args[0], Tensor):
                 return func(*args, **kwargs)
             self._take_over(args[0])
@@ -131,7 +131,7 @@ class Recorder(TorchFunctionMode):
             placed = _mapped((args, kwargs), self._placed)
         finally:
             self.guard.depth -= 1
-        before = [(tensor, _compat.version(tensor)) for tensor in tensors_in(placed) if tensor.is_meta]
+        before = [(tensor, _compat.version(tensor)) for tensor in _flat(*placed) if tensor.is_meta]
         self.guard.random = False
         self.guard.depth += 1
         try:
@@ -401,6 +401,17 @@ def _name(func: Function) -> str:
 
 
 # --- arguments ------------------------------------------------------------------------------------------------------
+
+
+def _flat(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """The tensors among the arguments of a function of torch, in their order."""
+    found: list[Tensor] = []
+    for thing in (*args, *kwargs.values()):
+        if isinstance(thing, Tensor):
+            found.append(thing)
+        elif type(thing) in (tuple, list):
+            found.extend(tensors_in(thing))
+    return found
 
 
 def _mapped(thing: Any, function: Callable[[Tensor], Any]) -> Any:
