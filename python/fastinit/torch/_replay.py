@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import fastinit
 from fastinit.recipes import Initializer
 
 from ._running import tensors_in
-from ._steps import Box, Law, Log, Step, View, part_of, shape_of
+from ._steps import Box, Law, Log, Step, View, part_of, rebuilt, shape_of, views_in
 from ._tensor import memory
 
 __all__ = ["Dependent", "Replay", "Unwritten"]
@@ -102,7 +103,9 @@ class Replay:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._invented = False  # whether the last run has read bytes that no step has written
-        self._wholes: dict[tuple[int, int], torch.UntypedStorage] = {}  # by storage and number of steps
+        # By storage and number of steps: the values, and those with other bytes where no step has written.
+        self._wholes: dict[tuple[int, int], tuple[torch.UntypedStorage, torch.UntypedStorage | None]] = {}
+        self._drawn_by: tuple[Any, Any] = None, None  # the seed and the generator of these
 
     # --- which steps ------------------------------------------------------------------------------------------------
 
@@ -152,21 +155,30 @@ class Replay:
                 raise Dependent(step.where)
         return self.whole(view, at, {}, {}).clone()
 
-    def whole(self, view: View, at: int, streams: dict[int, str], given: dict[str, Any]) -> Tensor:
+    def whole(
+        self, view: View, at: int, streams: dict[int, str], given: dict[str, Any], box: Box | None = None
+    ) -> Tensor:
         """By every step that it depends on, on whole tensors."""
+        drawn_by = given.get("seed"), given.get("bit_generator")
+        if drawn_by != self._drawn_by:
+            self.forget()
+            self._drawn_by = drawn_by
         steps = self.before(view.storage, at)
         key = (view.storage, steps[-1] if steps else -1)
         if key not in self._wholes:
             needed = self.needed([view], at)
-            real = self._run(needed, streams, given)
-            if self._invented:
-                # Whether it depends on what nobody has written shows with other bytes there.
-                other = self._run(needed, streams, given, 0x55)
-                both = [view.tensor(storages[view.storage]).contiguous() for storages in (real, other)]
-                if not torch.equal(*(values.reshape(-1).view(torch.uint8) for values in both)):
-                    raise Unwritten
-            self._wholes[key] = real[view.storage]
-        return view.tensor(self._wholes[key])
+            found = self._run(needed, streams, given)
+            if view.storage not in found:
+                raise Unwritten
+            # Whether it depends on what nobody has written shows with other bytes there.
+            other = self._run(needed, streams, given, 0x55)[view.storage] if self._invented else None
+            self._wholes[key] = found[view.storage], other
+        real, other = self._wholes[key]
+        cut = tuple(slice(*along) for along in box or view.whole)
+        values = view.tensor(real)[cut]
+        if other is not None and not torch.equal(*map(_bytes, (values, view.tensor(other)[cut]))):
+            raise Unwritten
+        return values
 
     def forget(self) -> None:
         """Let whole tensors go."""
@@ -185,22 +197,22 @@ class Replay:
             if view.storage not in real:
                 self._invented = True
                 n = self._log.nbytes(view.storage)
-                real[view.storage] = torch.full((n,), byte, dtype=torch.uint8).untyped_storage()
+                real[view.storage] = torch.full((n,), byte, dtype=torch.uint8, device="cpu").untyped_storage()
             return view.tensor(real[view.storage])
 
-        with torch.no_grad():
-            for i in steps:
-                step = self._log.steps[i]
-                if _name(step) in _EMPTY:
-                    continue
-                for view in step.writes:
-                    if view.storage not in real and self._only_writes(step) and self._is_all(view):
-                        n = self._log.nbytes(view.storage)
-                        real[view.storage] = torch.empty(n, dtype=torch.uint8).untyped_storage()
-                args, kwargs = _placed((step.args, step.kwargs), tensor_of)
-                if step.law is not None:
-                    _fill(step.law, args[0], streams[i], given)
-                    continue
+        for i in steps:
+            step = self._log.steps[i]
+            if _name(step) in _EMPTY:
+                continue
+            for view in step.writes:
+                if view.storage not in real and self._only_writes(step) and self._is_all(view):
+                    n = self._log.nbytes(view.storage)
+                    real[view.storage] = torch.empty(n, dtype=torch.uint8, device="cpu").untyped_storage()
+            args, kwargs = _placed((step.args, step.kwargs), tensor_of)
+            if step.law is not None:
+                _fill(step.law, args[0], streams[i], given)
+                continue
+            with _as_recorded(step):
                 if step.random:
                     out = self._drawn(step, args, kwargs, streams[i], given)
                 else:
@@ -221,7 +233,7 @@ class Replay:
 
     def value(self, view: View, at: int, box: Box, streams: dict[int, str], given: dict[str, Any]) -> Tensor:
         """The values that a view has before the step ``at``, in a box of it."""
-        out = torch.empty(shape_of(box), dtype=view.dtype)
+        out = torch.empty(shape_of(box), dtype=view.dtype, device="cpu")
         self._into(out, box, view, at, box, streams, given)
         return out
 
@@ -234,9 +246,11 @@ class Replay:
         place = _slices(box, corner)
         for i in reversed(self.before(view.storage, at)):
             step = self._log.steps[i]
-            for written in (*step.writes, *step.makes):
-                if written.storage != view.storage:
-                    continue
+            touched = [written for written in step.writes + step.makes if written.storage == view.storage]
+            if len(touched) > 1:
+                out[place] = self._cut(view, at, box, streams, given)
+                return
+            for written in touched:
                 if view != written and _flat(view) == _flat(written) is not None and _by_index(step):
                     written = view  # the same elements in the same order, in another shape
                 part = part_of(view, written)
@@ -280,7 +294,7 @@ class Replay:
         return Initializer("constant", value=float(value))
 
     def _cut(self, view: View, at: int, box: Box, streams: dict[int, str], given: dict[str, Any]) -> Tensor:
-        return self.whole(view, at, streams, given)[tuple(slice(*along) for along in box)]
+        return self.whole(view, at, streams, given, box)
 
     def _after(
         self, i: int, step: Step, view: View, box: Box, streams: dict[int, str], given: dict[str, Any]
@@ -288,14 +302,14 @@ class Replay:
         """What a step has put into a box of the view that it wrote or made."""
         shape, name = shape_of(box), _name(step)
         if step.law is not None:
-            out = torch.empty(shape, dtype=view.dtype)
+            out = torch.empty(shape, dtype=view.dtype, device="cpu")
             _fill(step.law, out, streams[i], given, view.shape, tuple(start for start, _ in box))
             return out
         if not step.random:
             if name in _EMPTY:
                 raise Unwritten
             if name in _FULL and isinstance(value := _FULL[name](step), int | float):
-                return torch.full(shape, value, dtype=view.dtype)
+                return torch.full(shape, value, dtype=view.dtype, device="cpu")
             if name.rstrip("_") in _EXACT and _is_plain(step, view):
                 return self._pointwise(i, step, view, box, streams, given)
         return self._cut(view, i + 1, box, streams, given)
@@ -311,11 +325,28 @@ class Replay:
             return thing[tuple(slice(*along) for along in inner)]
 
         if _name(step) == "copy_":
-            return torch.empty(shape_of(box), dtype=view.dtype).copy_(part(step.args[1]))
+            args, kwargs = _placed((step.args[1:], step.kwargs), part)
+            return torch.empty(shape_of(box), dtype=view.dtype, device="cpu").copy_(*args, **kwargs)
         args, kwargs = _placed((step.args, step.kwargs), part)
-        with torch.no_grad():
+        with _as_recorded(step):
             out: Tensor = step.function(*args, **kwargs)
         return out
+
+
+@contextlib.contextmanager
+def _as_recorded(step: Step) -> Iterator[None]:
+    """As the block's code had it: its default type of floats, the CPU."""
+    now = torch.get_default_dtype()
+    torch.set_default_dtype(step.default)
+    try:
+        with torch.device("cpu"), torch.no_grad():
+            yield
+    finally:
+        torch.set_default_dtype(now)
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
 
 
 def _slices(box: Box, corner: Box) -> tuple[slice, ...]:
@@ -355,8 +386,6 @@ def _is_plain(step: Step, view: View) -> bool:
 
 def _read_elsewhere(step: Step, first_is_written: bool) -> set[int]:
     """The storages that a step reads, but for what its first argument is written to."""
-    from ._steps import views_in
-
     args = step.args[1:] if first_is_written else step.args
     return {view.storage for view in views_in((args, step.kwargs))}
 
@@ -371,7 +400,7 @@ def _stored(tensor: Tensor, view: View) -> torch.UntypedStorage:
     if tuple(tensor.stride()) == view.strides and tensor.storage_offset() == view.offset and tensor.is_contiguous():
         return tensor.untyped_storage()
     n = view.offset + 1 + sum((size - 1) * stride for size, stride in zip(view.shape, view.strides, strict=True))
-    storage = torch.empty(max(n, 0) * view.dtype.itemsize, dtype=torch.uint8).untyped_storage()
+    storage = torch.empty(max(n, 0) * view.dtype.itemsize, dtype=torch.uint8, device="cpu").untyped_storage()
     view.tensor(storage).copy_(tensor)
     return storage
 
@@ -380,8 +409,8 @@ def _placed(thing: Any, function: Callable[[Any], Tensor]) -> Any:
     """With tensors for views, and for tensors of given values."""
     if isinstance(thing, View | Tensor):
         return function(thing)
-    if type(thing) in (tuple, list):
-        return type(thing)([_placed(item, function) for item in thing])
+    if isinstance(thing, tuple | list):
+        return rebuilt(thing, [_placed(item, function) for item in thing])
     if type(thing) is dict:
         return {key: _placed(item, function) for key, item in thing.items()}
     return thing

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from . import _compat
+from ._parameters import has_no_storage
 
-__all__ = ["Box", "Law", "Log", "Part", "Step", "View", "part_of", "shape_of", "views_in"]
+__all__ = ["Box", "Law", "Log", "Part", "Step", "View", "part_of", "rebuilt", "shape_of", "views_in"]
 
 Box = tuple[tuple[int, int], ...]  # [start, stop) along each dimension
 
@@ -51,7 +52,7 @@ class View(NamedTuple):
 
     def tensor(self, storage: torch.UntypedStorage) -> Tensor:
         """These elements of another storage."""
-        return torch.empty(0, dtype=self.dtype).set_(storage, self.offset, self.shape, self.strides)
+        return torch.empty(0, dtype=self.dtype, device="cpu").set_(storage, self.offset, self.shape, self.strides)
 
 
 class Part(NamedTuple):
@@ -73,7 +74,7 @@ class Part(NamedTuple):
         """What lies in the other one's box, with the view's dimensions."""
         dims = [dim for dim in self.dims if dim >= 0]
         rest = [dim for dim in range(values.ndim) if dim not in dims]
-        return values.permute(*dims, *rest).reshape(shape_of(box))
+        return values.permute((*dims, *rest)).reshape(shape_of(box))
 
     def of(self, box: Box, shape: tuple[int, ...]) -> Box:
         """The view's box of a box of the other one that lies within ``self.box``."""
@@ -112,6 +113,7 @@ class Step:
     where: str  # the line that called
     law: Law | None = None
     random: bool = False  # draws in another way than by a law
+    default: torch.dtype = field(default_factory=torch.get_default_dtype)  # of floats, as its code had it
 
     @property
     def reads(self) -> Sequence[View]:
@@ -131,6 +133,11 @@ class Log:
 
     def view(self, tensor: Tensor) -> View:
         """Of a tensor on meta."""
+        if has_no_storage(tensor) or _compat.is_wrapped(tensor):
+            raise RuntimeError(
+                "deferred cannot record tensors that have no storage with strides, such as those of torch.func's "
+                "transforms, and sparse ones: make them before the block"
+            )
         storage = tensor.untyped_storage()
         address = _compat.storage_id(storage)
         number = self._numbers.get(address)
@@ -151,7 +158,7 @@ class Log:
 
     def knows(self, tensor: Tensor) -> bool:
         """Whether a step has made or written its storage."""
-        if tensor.layout is not torch.strided:
+        if has_no_storage(tensor) or _compat.is_wrapped(tensor):
             return False
         number = self._numbers.get(_compat.storage_id(tensor.untyped_storage()))
         return number is not None and number in self.touching
@@ -222,3 +229,8 @@ def views_in(thing: Any) -> Sequence[View]:
     if isinstance(thing, dict):
         return [view for item in thing.values() for view in views_in(item)]
     return []
+
+
+def rebuilt(thing: Any, items: list[Any]) -> Any:
+    """A tuple or list of the same type, with other items."""
+    return thing._make(items) if hasattr(thing, "_make") else type(thing)(items)
