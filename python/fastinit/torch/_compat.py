@@ -332,6 +332,7 @@ VALUES = frozenset(
         *(_untyped.item, _untyped.tolist, _untyped.numpy, _untyped.__array__, _untyped.__bool__, _untyped.__float__),
         *(_untyped.__int__, _untyped.__index__, _untyped.__complex__, _untyped.__contains__, _untyped.__format__),
         *(_untyped.equal, _untyped.allclose, _untyped.is_nonzero, torch.equal, torch.allclose, torch.is_nonzero),
+        *(_untyped.apply_, _untyped.map_),
     )
 )
 

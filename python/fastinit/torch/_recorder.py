@@ -7,8 +7,10 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 import fastinit
@@ -16,14 +18,15 @@ import fastinit
 from . import _compat
 from ._replay import Dependent, Replay, Unwritten
 from ._running import tensors_in
-from ._steps import Law, Log, Step, View
+from ._steps import Law, Log, Step, View, rebuilt
 from ._tensor import nothing
 
-__all__ = ["Recorder"]
+__all__ = ["Recorder", "mapped"]
 
 Function = Callable[..., Any]
 
-_SETS = {_compat.SET_DATA, Tensor.set_}  # give a tensor the memory of another one
+_NO_VALUES = "meta", "Meta", "META", "not allocated"  # in errors of kernels that need them
+_SET = torch.ops.aten.set_.source_Tensor
 _CPU = torch.device("cpu")
 # What the block's code is told of tensors on meta.
 _SAYS: dict[Function, Any] = {
@@ -32,8 +35,12 @@ _SAYS: dict[Function, Any] = {
     _compat.getter("is_cpu"): True,
     Tensor.get_device: -1,
 }
-# From values of Python's, which are there: these stay on the CPU.
-_FROM_VALUES = {torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy, torch.scalar_tensor}
+# From values that are there: these stay on the CPU.
+_FROM_VALUES = {
+    *(torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy, torch.scalar_tensor, torch.from_file),
+    *(torch.sparse_coo_tensor, torch.sparse_compressed_tensor, torch.sparse_csr_tensor, torch.sparse_csc_tensor),
+    *(torch.sparse_bsr_tensor, torch.sparse_bsc_tensor),
+}
 
 
 class _Guard(_compat.DispatchMode):  # type: ignore[misc]
@@ -54,7 +61,8 @@ class _Guard(_compat.DispatchMode):  # type: ignore[misc]
             self.random |= random
         elif random or _compat.is_mutable(func):
             with _compat.DisableTorchFunction():
-                ours = any(tensor.is_meta for tensor in _flat(args, kwargs))
+                on_meta = [tensor.is_meta for tensor in _flat(args, kwargs)]
+            ours = any(on_meta) and not (func is _SET and all(on_meta))  # which only says where elements are
             if random and not ours:
                 raise RuntimeError(
                     f"{func} draws from torch's generator in a block of deferred, at {_line()}, into a tensor that has "
@@ -93,7 +101,12 @@ class Recorder(TorchFunctionMode):
             finally:
                 self.guard.depth -= 1
         kwargs = kwargs or {}
-        if func in _SETS and not self._is_ours(args[1]):
+        if func is Tensor.__deepcopy__:
+            args = (args[0], {})  # what else is copied is no part of the step
+        if func is Tensor.data_ptr and args[0].is_meta:  # by which code knows what is tied
+            with _compat.DisableTorchFunction():
+                return _compat.storage_id(args[0].untyped_storage()) + args[0].storage_offset() * args[0].itemsize
+        if func == _compat.SET_DATA and not self._is_ours(args[1]):
             args = (args[0], self._constant(args[1]))
         if (take := _TAKEN.get(func)) is not None:
             done = take(self, func, args, kwargs)
@@ -104,6 +117,10 @@ class Recorder(TorchFunctionMode):
             if done is not NotImplemented:
                 return done
         if func in self._made_by:
+            if isinstance(kwargs.get("out"), Tensor) and not self._is_ours(kwargs["out"]) and func not in _RANDOM:
+                return func(*args, **kwargs)
+            if args == ((0,),) and func is torch.empty and kwargs.get("device") is not None:
+                return func(*args, **kwargs)  # torch.load and pickle give it a storage that has values
             if _is_cpu(kwargs.get("device")):
                 kwargs = {**kwargs, "device": "meta"}
         elif func in _MOVES:
@@ -115,7 +132,7 @@ class Recorder(TorchFunctionMode):
         elif args and isinstance(args[0], Tensor) and not self._is_ours(args[0]):
             if func == _compat.SET_DATA:
                 raise RuntimeError(f"a tensor that has values got .data without, in a block of deferred, at {_line()}")
-            if _name(func).endswith("_") or func is _compat.SET_ITEM:
+            if _writes(func) or func in _VIEWS:
                 self._take_over(args[0])
         if func in _compat.VALUES:
             return self._by_values(func, args, kwargs)
@@ -128,16 +145,19 @@ class Recorder(TorchFunctionMode):
         self.guard.depth += 1
         try:
             # Values that are there already meet tensors on meta there; the step keeps the values.
-            placed = _mapped((args, kwargs), self._placed)
+            placed = mapped((args, kwargs), self._placed)
         finally:
             self.guard.depth -= 1
         before = [(tensor, _compat.version(tensor)) for tensor in _flat(*placed) if tensor.is_meta]
+        if torch.is_inference_mode_enabled() or func is torch.autograd.grad:
+            what = "in torch.inference_mode()" if func is not torch.autograd.grad else "gives gradients"
+            raise RuntimeError(f"{_name(func)} {what} in a block of deferred, at {_line()}, which cannot be recorded")
         self.guard.random = False
         self.guard.depth += 1
         try:
             out = func(*placed[0], **placed[1])
         except (NotImplementedError, RuntimeError) as error:
-            if "meta" not in str(error).lower() and not isinstance(error, NotImplementedError):
+            if not any(word in str(error) for word in _NO_VALUES) and not isinstance(error, NotImplementedError):
                 raise
             return self._by_values(func, args, kwargs)
         finally:
@@ -148,12 +168,13 @@ class Recorder(TorchFunctionMode):
                 f"{_name(func)} draws from a generator in a block of deferred, at {_line()}: leave it out"
             )
         written = [tensor for tensor, version in before if _compat.version(tensor) != version]
+        written += _unseen(func, *placed)
         if not all(map(self.log.knows, written)):
             raise RuntimeError(
                 f"{_name(func)} writes into a tensor that has values, in a block of deferred, at {_line()}: these "
                 "would be lost"
             )
-        writes = [self.log.view(tensor) for tensor in written]
+        writes = list(dict.fromkeys(map(self.log.view, written)))
         made = [
             (i, self.log.view(tensor))
             for i, tensor in enumerate(tensors_in(out))
@@ -161,12 +182,15 @@ class Recorder(TorchFunctionMode):
         ]
         if writes or made:
             given = {key: value for key, value in kwargs.items() if key != "device"}
-            kept, options = _mapped((args, given), self._kept)
+            kept, options = mapped((args, given), self._kept)
             places, makes = tuple(i for i, _ in made), tuple(view for _, view in made)
             law = law or _truncated(self.log, func, kept, options, writes)
             self.log.add(Step(func, kept, options, tuple(writes), makes, places, _line(), law, random))
         if self._stand_ins:
-            out = _mapped(out, self._original)
+            for stand_in, tensor in self._stand_ins.values():
+                if stand_in.shape != tensor.shape or stand_in.stride() != tensor.stride():  # t_ and the like
+                    tensor.as_strided_(stand_in.shape, stand_in.stride(), stand_in.storage_offset())
+            out = mapped(out, self._original)
             self._stand_ins.clear()
         return out
 
@@ -196,18 +220,42 @@ class Recorder(TorchFunctionMode):
     def _by_values(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """With the values, which must not depend on a draw: the names of parameters are not known yet."""
         try:
-            real = _mapped((args, kwargs), lambda t: self.replay.now(self.log.view(t)) if self._is_ours(t) else t)
+            real = mapped((args, kwargs), self._now)
         except Unwritten:
             raise RuntimeError(
                 f"{_name(func)} needs values in a block of deferred, at {_line()}, that nobody has written"
             ) from None
         except Dependent as error:
+            if func in _INDEXED and (index := self._index(args[1])) is not args[1]:
+                return self._run(func, (args[0], index, *args[2:]), kwargs)
             raise RuntimeError(
                 f"{_name(func)} needs values in a block of deferred, at {_line()}, and they depend on a random draw, "
                 f"at {error.where}: they are not there yet"
             ) from None
         with _compat.DisableTorchFunction():
-            return func(*real[0], **real[1])
+            out = func(*real[0], **real[1])
+        if isinstance(out, np.ndarray):
+            out.flags.writeable = False  # what is written there would be lost
+        elif _writes(func):
+            written, values = ((args or tuple(kwargs.values()))[0] for args, kwargs in ((args, kwargs), real))
+            out = self._run(Tensor.copy_, (written, values), {})
+        return out
+
+    def _index(self, index: Any) -> Any:
+        """With values, where it may depend on no draw; a mask as the places that it has."""
+        try:
+            real = mapped(index, self._now)
+        except (Dependent, Unwritten):
+            return index
+        if isinstance(real, Tensor) and real.dtype is torch.bool:
+            return real.nonzero(as_tuple=True)
+        if type(real) is slice:
+            ends = real.start, real.stop, real.step
+            return slice(*(int(end) if isinstance(end, Tensor) else end for end in ends))
+        return index
+
+    def _now(self, tensor: Tensor) -> Tensor:
+        return self.replay.now(self.log.view(tensor)) if self._is_ours(tensor) else tensor
 
     # Tensors
 
@@ -238,6 +286,9 @@ class Recorder(TorchFunctionMode):
         """Record a law on a tensor; NotImplemented where fastinit does not have it."""
         if tensor.dtype not in _FLOATS:
             return NotImplemented
+        for name, value in arguments.items():
+            if isinstance(value, Tensor):
+                arguments = {**arguments, name: self._by_values(Tensor.item, (value,), {})}
         try:
             function(nothing(tensor.dtype), seed=0, **arguments)
         except (TypeError, ValueError):  # torch says what is wrong
@@ -382,6 +433,27 @@ _MOVES = {
 }
 
 
+_VIEWS = (Tensor.view_as, Tensor.expand_as, Tensor.reshape_as)  # of their first argument, in which code may write
+_INDEXED = (Tensor.__getitem__, _compat.SET_ITEM)
+
+
+def _unseen(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
+    """What functions write without counting."""
+    if func in (functional.batch_norm, functional.instance_norm):
+        running = (*args[1:3], kwargs.get("running_mean"), kwargs.get("running_var"))
+        if kwargs.get("training") or kwargs.get("use_input_stats"):
+            return [tensor for tensor in running if tensor is not None]
+    return list(args[0]) if _name(func).startswith("_foreach_") and _writes(func) else []
+
+
+def _writes(func: Function) -> bool:
+    """Whether it writes into its first argument."""
+    name = _name(func)
+    if name.endswith("__"):
+        return func is _compat.SET_ITEM or (name.startswith("__i") and hasattr(Tensor, f"__{name[3:]}"))
+    return name.endswith("_")
+
+
 def _is_cpu(device: Any) -> bool:
     return device is None or torch.device(device).type == "cpu"
 
@@ -390,7 +462,13 @@ def _stay(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...
     """Leave out that it goes to the CPU, where it is believed to be."""
     if not isinstance(args[0], Tensor) or not args[0].is_meta:
         return args, kwargs
-    kept = tuple(a for a in args if not (isinstance(a, torch.device) and a.type == "cpu") and a != "cpu")
+    kept = args
+    if len(args) > 1 and isinstance(args[1], Tensor) and (args[1].is_meta or args[1].is_cpu):
+        given = dict(zip(("non_blocking", "copy"), args[2:], strict=False))
+        return args[:1], {"dtype": args[1].dtype, **given, **kwargs}
+    if len(args) > 1 and isinstance(args[1], torch.device | str) and _is_cpu(args[1]):
+        kept, kwargs = args[:1], dict(zip(("dtype", "non_blocking", "copy"), args[2:], strict=False)) | kwargs
+        kwargs = {key: value for key, value in kwargs.items() if value is not None}
     if "device" in kwargs and _is_cpu(kwargs["device"]):
         kwargs = {k: v for k, v in kwargs.items() if k != "device"}
     return kept, kwargs
@@ -409,18 +487,22 @@ def _flat(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
     for thing in (*args, *kwargs.values()):
         if isinstance(thing, Tensor):
             found.append(thing)
-        elif type(thing) in (tuple, list):
+        elif isinstance(thing, tuple | list):
             found.extend(tensors_in(thing))
     return found
 
 
-def _mapped(thing: Any, function: Callable[[Tensor], Any]) -> Any:
-    kind = type(thing)
-    if kind is tuple or kind is list:
-        return kind([_mapped(item, function) for item in thing])
-    if kind is dict:
-        return {key: _mapped(item, function) for key, item in thing.items()}
-    return function(thing) if isinstance(thing, Tensor) else thing
+def mapped(thing: Any, function: Callable[[Tensor], Any]) -> Any:
+    """With other tensors, in tuples, lists, dicts and slices."""
+    if isinstance(thing, Tensor):
+        return function(thing)
+    if isinstance(thing, tuple | list):
+        return rebuilt(thing, [mapped(item, function) for item in thing])
+    if type(thing) is dict:
+        return {key: mapped(item, function) for key, item in thing.items()}
+    if type(thing) is slice:
+        return slice(*(mapped(item, function) for item in (thing.start, thing.stop, thing.step)))
+    return thing.copy() if isinstance(thing, np.ndarray) else thing  # since code may write into it later
 
 
 def _line() -> str:
