@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import copy
+import io
 import math
 import threading
 from collections.abc import Callable
@@ -162,6 +163,34 @@ def test_without_memory() -> None:
         (lambda w: setattr(w, "data", torch.tensor([[1.0] * 4] * 6)), lambda: torch.ones(6, 4)),
         (lambda w: torch.add(torch.randn(6, 4), 1.0, out=w), lambda: drawn("normal", (6, 4), "weight") + 1.0),
         (lambda w: w.normal_().exp_(), lambda: drawn("normal", (6, 4), "weight").exp()),
+        # With numbers that are tensors.
+        (lambda w: w.normal_(0.0, 1 / torch.sqrt(torch.full((), 64.0))),
+            lambda: drawn("normal", (6, 4), "weight", std=0.125)),
+        (lambda w: init.normal_(w, std=torch.tensor(0.5)), lambda: drawn("normal", (6, 4), "weight", std=0.5)),
+        (lambda w: init.trunc_normal_(w, std=torch.full((), 0.5)), lambda: drawn(
+            "truncated_normal", (6, 4), "weight", std=0.5, low=-2.0, high=2.0, bounds="absolute")),
+        # By places that are known: masks, ends of slices, arrays that are written later.
+        (lambda w: (w.normal_(), w.__setitem__(torch.arange(24).reshape(6, 4) % 5 == 0, 0.0)),
+            lambda: drawn("normal", (6, 4), "weight").where(torch.arange(24).reshape(6, 4) % 5 != 0, 0.0)),
+        (lambda w: (w.normal_(), w.__setitem__(mask := torch.arange(24).reshape(6, 4) % 5 == 0, w[mask] * 2)),
+            lambda: drawn("normal", (6, 4), "weight") * (1.0 + (torch.arange(24).reshape(6, 4) % 5 == 0))),
+        (lambda w: (w.normal_(), w.__setitem__(slice(None, torch.arange(5)[2]), 0.0)),
+            lambda: drawn("normal", (6, 4), "weight") * (torch.arange(6.0) >= 2)[:, None]),
+        (lambda w: (w.zero_(), w.__setitem__(rows := np.array([0, 2]), 1.0), rows.__setitem__(0, 3)),
+            lambda: torch.eye(6)[[0, 2]].sum(0)[:, None].expand(6, 4)),
+        (lambda w: w.copy_(torch.cat(torch.linalg.qr(torch.randn(4, 4)))[:6]),
+            lambda: torch.cat(torch.linalg.qr(drawn("normal", (4, 4), "weight")))[:6]),
+        # Casts to another tensor's type.
+        (lambda w: w.copy_(torch.randn(6, 4).to(torch.ones(5, dtype=torch.float64))),
+            lambda: drawn("normal", (6, 4), "weight")),
+        (lambda w: w.copy_(other=torch.randn(6, 4)), lambda: drawn("normal", (6, 4), "weight")),
+        # What counts no version, in several parts of one tensor.
+        (lambda w: (w.fill_(1.0), torch._foreach_zero_([w[:2], w[4:]])),
+            lambda: torch.cat([torch.zeros(2, 4), torch.ones(2, 4), torch.zeros(2, 4)])),
+        (lambda w: (w.zero_(), w.detach().apply_(lambda x: x + 3)), lambda: torch.full((6, 4), 3.0)),
+        (lambda w: (w.zero_(), w.detach().map_(torch.ones(6, 4), lambda x, y: x + y)), lambda: torch.ones(6, 4)),
+        (lambda w: w.set_(torch.randn(6, 4)), lambda: drawn("normal", (6, 4), "weight")),
+        (lambda w: w.normal_().sub_(torch.ones(6, 4).mean()), lambda: drawn("normal", (6, 4), "weight") - 1.0),
     ],
 )  # fmt: skip
 def test_what_code_writes(write: Any, wanted: Any) -> None:
@@ -298,6 +327,114 @@ def test_tensors_that_have_values_and_are_drawn_into() -> None:
     assert torch.equal(net.wide, drawn("normal", (1, 4), "wide").expand(6, 4))
 
 
+def test_functions_of_init_on_tensors_that_have_values() -> None:
+    net = made(
+        lambda: nn.ParameterList(
+            [init.eye_(torch.Tensor(3, 4)), init.dirac_(torch.Tensor(3, 4, 3)), init.orthogonal_(torch.Tensor(3, 4))]
+        )
+    )
+    assert torch.equal(net[0], torch.eye(3, 4))
+    assert torch.equal(net[1], init.dirac_(torch.empty(3, 4, 3)))
+    assert torch.allclose(net[2] @ net[2].T, torch.eye(3), atol=1e-5)
+
+
+def test_statistics_of_a_forward_call() -> None:
+    def make() -> nn.Module:
+        net = nn.ModuleList([nn.BatchNorm1d(3), nn.InstanceNorm1d(3, track_running_stats=True)])
+        x = torch.arange(24.0).reshape(2, 3, 4)
+        for norm in net:
+            norm(x)
+        return net
+
+    equal(made(make), make())
+
+
+def test_types_are_those_of_the_block() -> None:
+    def make() -> nn.Module:
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(torch.bfloat16)
+        try:
+            net = nn.ParameterList([torch.linspace(1, 2, 4), torch.arange(4) / 3, torch.ones(3).exp()])
+            net.register_buffer("eye", torch.eye(3))
+        finally:
+            torch.set_default_dtype(before)
+        return net
+
+    equal(made(make), make())
+    with deferred(0) as plan:
+        net = make()
+    with torch.device("meta"):
+        plan.materialize(net)
+    equal(net, make())
+
+
+def test_types_that_change_after_the_block() -> None:
+    with deferred(0) as plan:
+        net = nn.Sequential(Weight(init.orthogonal_), nn.BatchNorm1d(4))
+    plan.materialize(net.half())
+    assert {tensor.dtype for tensor in state(net).values()} == {torch.float16, torch.int64}
+
+
+def test_tensors_that_are_neither_parameters_nor_buffers() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.utils.spectral_norm(nn.Linear(6, 4))
+            self.angles = torch.arange(3) * 0.5
+            self.many = [torch.ones(3), torch.randn(3)]
+            self.named = {"a": torch.zeros(2)}
+            self.cache = torch.empty(5)
+
+    net = made(Net)
+    assert net.angles.tolist() == [0.0, 0.5, 1.0]
+    assert torch.equal(net.many[1], drawn("normal", (3,), "many"))
+    assert (net.many[0].tolist(), net.named["a"].tolist(), net.cache.is_meta) == ([1.0] * 3, [0.0] * 2, True)
+    assert torch.equal(net.inner.weight, net.inner.weight_orig)
+
+
+def test_values_that_are_loaded_in_the_block() -> None:
+    wanted = nn.Linear(3, 3)
+    file = io.BytesIO()
+    torch.save(wanted.state_dict(), file)
+    file.seek(0)
+
+    def load() -> nn.Module:
+        net = nn.Linear(3, 3)
+        net.load_state_dict(torch.load(file))
+        return net
+
+    equal(made(load), wanted)
+
+
+def test_copies_of_buffers_and_views_of_parameters() -> None:
+    def make() -> nn.Module:
+        norm, one, other = nn.BatchNorm1d(3), nn.Linear(3, 3), nn.Linear(3, 3)
+        other.load_state_dict(one.state_dict(), assign=True)
+        return nn.ModuleList([norm, copy.deepcopy(norm), one, other])
+
+    net = made(make)
+    equal(net[0], net[1])
+    assert net[2].weight.data_ptr() == net[3].weight.data_ptr()
+
+
+def test_it_goes_to_the_cpu_where_it_is() -> None:
+    equal(made(lambda: nn.Linear(3, 3).cpu().to("cpu").to(device="cpu")), made(lambda: nn.Linear(3, 3)))
+
+
+def test_parameters_without_elements() -> None:
+    assert made(lambda: nn.Linear(4, 0)).bias.shape == (0,)
+
+
+def test_a_recipe_draws_anew_from_each_seed() -> None:
+    with deferred(0) as plan:
+        Weight(init.orthogonal_)
+        net = Weight(init.orthogonal_)
+    value: Any = plan.recipe(net)["weight"]
+    first, second, third = (value.fill(np.empty((6, 4), np.float32), seed=seed, stream="weight") for seed in (0, 1, 0))
+    assert not np.array_equal(first, second)
+    assert np.array_equal(first, third)
+
+
 def test_parametrizations() -> None:
     net = made(lambda: nn.utils.parametrizations.weight_norm(nn.Linear(6, 4)))
     g, v = net.parametrizations.weight.original0, net.parametrizations.weight.original1
@@ -330,7 +467,7 @@ def test_a_box_has_the_bits_of_the_whole(name: str) -> None:
     streams = collections.defaultdict(lambda: "nobody reads it", plan._streams)
     real = Replay(plan._log)._run(list(range(plan._end)), streams, given)
     rng = np.random.default_rng(0)
-    for _, view in plan._tensors_of(model, "", model.named_parameters):
+    for _, view, _ in plan._tensors_of(model, "", model.named_parameters):
         if view is None or view.n == 0:
             continue
         whole = view.tensor(real[view.storage])
@@ -419,6 +556,28 @@ def test_any_mesh_has_the_bits_of_one_process(name: str, rank: int) -> None:
         same_pieces(model, whole)
 
 
+def test_what_is_tied_after_the_block_and_sharded_is_refused() -> None:
+    """A sharded tensor does not show which of the two it was; an unsharded one does."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.head, self.embed = nn.Linear(4, 8, bias=False), nn.Embedding(8, 4)
+
+    with deferred(0) as plan:
+        net = Net()
+    net.head.weight = net.embed.weight
+    plan.materialize(net)
+    assert torch.equal(net.head.weight, drawn("normal", (8, 4), "head.weight"))
+    with fake(0, 2), deferred(0) as plan:
+        net = Net()
+    net.head.weight = net.embed.weight
+    with fake(0, 2):
+        fully_shard(net, mesh=init_device_mesh("cpu", (2,)))
+        with pytest.raises(ValueError, match=r"'head.weight', 'embed.weight' are one, but were not in the block"):
+            plan.materialize(net)
+
+
 # --- what the block's code sees -------------------------------------------------------------------------------------
 
 
@@ -465,11 +624,23 @@ def test_values_that_depend_on_no_draw_are_there() -> None:
             r"add writes into a tensor that has val",
         ),
         (lambda: setattr(torch.tensor([1.0]), "data", torch.ones(1)), r"a tensor that has values got .data without"),
+        (lambda: torch.empty(3).tolist(), r"tolist needs values .* that nobody has written"),
+        (lambda: torch.randn(3)[torch.rand(3) > 0.5], r"__getitem__ needs values .* depend on a random draw"),
+        (lambda: torch.randn(3, 2)[torch.ones(3) > 0, 0], r"__getitem__ needs values .* depend on a random draw"),
+        (lambda: deferred(0).__enter__(), r"deferred in a block of deferred"),
+        (lambda: in_inference_mode(), r"empty in torch.inference_mode\(\) in a block of deferred, at .*\.py:\d+"),
+        (lambda: torch.vmap(lambda x: x * 2)(torch.ones(3)), r"cannot record tensors that have no storage"),
+        (lambda: torch.autograd.grad((w := nn.Linear(2, 2).weight).sum(), w), r"grad gives gradients in a block"),
     ],
 )
 def test_what_cannot_be_recorded_is_refused(run: Any, message: str) -> None:
     with deferred(0), pytest.raises(RuntimeError, match=message):
         run()
+
+
+def in_inference_mode() -> None:
+    with torch.inference_mode():
+        torch.empty(3)
 
 
 def _zero(x: Tensor) -> Tensor:
@@ -479,6 +650,41 @@ def _zero(x: Tensor) -> Tensor:
 def scripted(x: Tensor) -> Tensor:
     result: Tensor = torch.jit.script(_zero)(x)
     return result
+
+
+def test_arrays_of_numpy_can_only_be_read() -> None:
+    with deferred(0):
+        for array in (torch.ones(3).numpy(), np.asarray(torch.ones(3))):
+            assert array.tolist() == [1.0] * 3
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 2.0
+
+
+def test_addresses_tell_what_is_tied() -> None:
+    with deferred(0):
+        one, other = torch.empty(3), torch.empty(3)
+        assert one.data_ptr() == one.view(3, 1).data_ptr() != other.data_ptr()
+        assert one[1:].data_ptr() == one.data_ptr() + 4
+
+
+def test_plans_are_for_after_the_block() -> None:
+    with deferred(0) as plan:
+        net = nn.Linear(2, 2)
+        for call in (lambda: plan.materialize(net), lambda: plan.recipe(net)):
+            with pytest.raises(RuntimeError, match=r"(materialize|recipe) in a block of deferred: use it before or"):
+                call()
+
+
+def test_names_that_other_tensors_have_are_refused() -> None:
+    """Else the weights would depend on which is made first."""
+    with deferred(0) as plan:
+        one, other, norm = nn.Linear(3, 3), nn.Linear(3, 3), nn.BatchNorm1d(3)
+    plan.materialize(one)
+    plan.materialize(norm)
+    with pytest.raises(ValueError, match=r"given the names 'weight', 'bias' to draws of other tensors: .* prefix="):
+        plan.materialize(other)
+    plan.materialize(other, prefix="other.")
+    assert not torch.equal(one.weight, other.weight)
 
 
 def test_inference_mode_is_refused() -> None:
@@ -501,6 +707,23 @@ def test_elements_that_nobody_has_written_are_refused_by_name() -> None:
     report = plan.materialize(net, exclude="bad.weight")
     assert report.left == ("bad.weight",)
     assert not net.fc.weight.is_meta
+
+
+def test_unwritten_elements_of_others_in_the_same_memory() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            memory = torch.empty(6, 4)
+            memory[:3].normal_()
+            memory.exp_()
+            self.good, self.bad = nn.Parameter(memory[:3]), nn.Parameter(memory[3:])
+
+    with deferred(0) as plan:
+        net = Net()
+    with pytest.raises(ValueError, match=r"'bad'.*nobody has written"):
+        plan.materialize(net)
+    plan.materialize(net, exclude="bad")
+    assert torch.equal(net.good, drawn("normal", (3, 4), "good").exp())
 
 
 @pytest.mark.parametrize("write", [lambda w: w[:2].normal_(), lambda w: (w[:2].normal_(), w.exp_())])
@@ -554,6 +777,24 @@ def test_a_part_has_the_weights_that_it_has_in_the_whole() -> None:
     assert torch.equal(net[1].weight, whole[1].weight)
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_part_that_shares_draws_takes_its_names_from_the_whole(tied: bool) -> None:
+    def make() -> Any:
+        one, other = nn.Linear(3, 3), nn.Linear(3, 3)
+        if tied:
+            other.weight = one.weight
+        return nn.ModuleList([one, other if tied else copy.deepcopy(one)])
+
+    whole = made(make)
+    with deferred(0) as plan:
+        net = make()
+    with pytest.raises(ValueError, match=r"'1.weight'.* tied, or copies: call recipe\(model\) with the whole model"):
+        plan.materialize(net[1], prefix="1.")
+    plan.recipe(net)
+    plan.materialize(net[1], prefix="1.")
+    equal(net[1], whole[1])
+
+
 def test_nothing_remains_after_the_block() -> None:
     names = [(init, "_no_grad_trunc_normal_"), (init, "normal_")]
     before = [getattr(place, name) for place, name in names]
@@ -572,11 +813,13 @@ def test_other_threads_build_ordinary_models() -> None:
         init.trunc_normal_(net.weight)
         found.append(net.weight.is_meta)
 
-    with deferred(0):
+    with deferred(0) as plan:
+        net = nn.Linear(2, 2)
         thread = threading.Thread(target=other)
         thread.start()
         thread.join()
     assert found == [False]
+    assert plan.recipe() == plan.recipe(net)
 
 
 def test_skip_stands_for_given_values() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import sys
 import threading
@@ -27,7 +28,7 @@ from fastinit.recipes._values import Computed, Skip
 
 from . import _compat
 from ._module import fill_module
-from ._parameters import plain_name, unwrapped
+from ._parameters import plain_name, targets_of, unwrapped
 from ._recorder import Recorder
 from ._replay import Replay, Unwritten
 from ._report import Report
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Plan", "deferred"]
 
+_Named = tuple[str, View | None, Tensor]  # a tensor of a model, and what was recorded of it
 _SLAB = 2**22  # elements that are computed at a time, where a value is more than a draw
 
 
@@ -111,6 +113,7 @@ class deferred:
             raise RuntimeError(
                 "deferred cannot see what is written in torch.inference_mode(): leave it out, or outside"
             )
+        _refuse_inside("deferred")
         recorder = self._recorder = Recorder()
         plan = self._plan = Plan(self._seed, recorder)
         self._hooks = [
@@ -132,6 +135,15 @@ class deferred:
         for hook in self._hooks:
             hook.remove()
         self._plan._close()
+
+
+def _of_thread() -> Recorder | None:
+    return next((mode for mode in _compat.function_modes()[::-1] if isinstance(mode, Recorder)), None)
+
+
+def _refuse_inside(name: str) -> None:
+    if _of_thread() is not None:
+        raise RuntimeError(f"{name} in a block of deferred: use it before or after that block")
 
 
 # --- truncated normals: loops of small steps, whose innermost functions are replaced in their own modules -------------
@@ -173,7 +185,7 @@ def _truncated(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, *args: Any, **kwargs: Any) -> Any:
-        recorder = next((mode for mode in _compat.function_modes()[::-1] if isinstance(mode, Recorder)), None)
+        recorder = _of_thread()
         if recorder is not None and std != 0 and not any(value is not None for value in (*args, *kwargs.values())):
             parameters = {"mean": mean, "std": std, "low": a, "high": b, "bounds": "absolute"}
             with _compat.DisableTorchFunction():
@@ -251,18 +263,22 @@ class Plan:
         self._views: weakref.WeakKeyDictionary[nn.Module, dict[str, View]] = weakref.WeakKeyDictionary()
         self._streams: dict[int, str] = {}  # of draws, by the number of the step
         self._draws: dict[str, int] = {}  # by name
+        self._named: dict[str, int] = {}  # the storage of each tensor that was given draws
+        self._thread = threading.get_ident()
         self._end = 0
 
     # Called in the block
 
     def _see(self, module: nn.Module, key: str, value: Any) -> None:
-        self._seen.add(module)
-        _replace()
+        if threading.get_ident() == self._thread:
+            self._seen.add(module)
+            _replace()
 
     def _see_child(self, module: nn.Module, key: str, child: nn.Module | None) -> None:
-        self._seen.add(module)
-        if child is not None:
-            self._children.add(child)
+        if threading.get_ident() == self._thread:
+            self._seen.add(module)
+            if child is not None:
+                self._children.add(child)
 
     def _close(self) -> None:
         self._end = len(self._log.steps)
@@ -335,19 +351,19 @@ class Plan:
         """
         if not isinstance(model, nn.Module):
             raise TypeError(f"model must be a torch.nn.Module, got {typed(model)}")
+        _refuse_inside("materialize")
         model, _ = unwrapped(model)
         seed = self.seed if seed is None else seed
         check_arguments(seed, prefix, threads, bit_generator)
         given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
-        parameters = list(self._tensors_of(model, prefix, model.named_parameters))
-        all_buffers = list(self._tensors_of(model, prefix, model.named_buffers))
-        self._number([*parameters, *all_buffers])
-        values = {name: skip if view is None else self._filling(name, view) for name, view in parameters}
+        parameters, all_buffers, attributes = self._all_of(model, prefix)
+        values = {name: skip if view is None else self._filling(name, view) for name, view, _ in parameters}
         buffers: dict[str, Any] = {
-            name: "keep" if view is None else _buffer(self, view, given) for name, view in all_buffers
+            name: "keep" if view is None else _buffer(self, view, tensor.dtype, given)
+            for name, view, tensor in all_buffers
         }
         try:
-            return fill_module(
+            done = fill_module(
                 model,
                 values,
                 seed=seed,
@@ -360,6 +376,10 @@ class Plan:
                 report=report,
                 recorded=True,
             )
+            for container, key, view in attributes:
+                with contextlib.suppress(Unwritten):  # such as empty memory that forward writes
+                    container[key] = self._replay.value(view, self._end, view.whole, self._streams, given)
+            return done
         finally:
             self._replay.forget()
 
@@ -394,61 +414,97 @@ class Plan:
         >>> plan.recipe()
         {'weight': Initializer('ones'), 'bias': Initializer('zeros')}
         """
+        _refuse_inside("recipe")
         if model is None:
             roots = [module for module in self._seen if module not in self._children]
             if len(roots) != 1:
                 kinds = ", ".join(sorted(type(root).__name__ for root in roots)) or "none that is still there"
                 raise ValueError(f"model must be given, since the block built {len(roots)} models: {kinds}")
             model = roots[0]
-        tensors = list(self._tensors_of(model, "", model.named_parameters))
-        self._number([*tensors, *self._tensors_of(model, "", model.named_buffers)])
-        return {name: skip if view is None else self._filling(name, view) for name, view in tensors}
+        parameters, _, _ = self._all_of(model, "")
+        return {name: skip if view is None else self._filling(name, view) for name, view, _ in parameters}
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _tensors_of(self, model: nn.Module, prefix: str, named: Any) -> Iterator[tuple[str, View | None]]:
+    def _all_of(self, model: nn.Module, prefix: str) -> tuple[list[_Named], list[_Named], list[Any]]:
+        """Parameters, buffers, and where modules have other tensors; what these draw has its streams then."""
+        parameters = list(self._tensors_of(model, prefix, model.named_parameters))
+        buffers = list(self._tensors_of(model, prefix, model.named_buffers))
+        attributes: list[_Named] = []
+        places = []
+        for path, module in model.named_modules():
+            for key, container, index, tensor in _attributes_of(module):
+                if not isinstance(tensor, nn.Parameter) and self._log.knows(tensor):
+                    view = self._log.view(tensor)
+                    attributes.append((prefix + plain_name(f"{path}.{key}" if path else key), view, tensor))
+                    places.append((container, index, view))
+        self._number([*parameters, *buffers, *attributes], model if prefix else None)
+        return parameters, buffers, places
+
+    def _tensors_of(self, model: nn.Module, prefix: str, named: Any) -> Iterator[_Named]:
         """Each tensor by its first name, with what was recorded of it; None of one that has values of its own."""
-        seen: set[int] = set()
-        lost = []
+        lost: list[str] = []
         owners = {path: owner for path, owner in model.named_modules(remove_duplicate=False)}
-        for qualified, tensor in named(remove_duplicate=False):
-            if id(tensor) in seen:
-                continue
-            seen.add(id(tensor))
-            path, _, key = qualified.rpartition(".")
-            name = prefix + plain_name(qualified)
-            view = None
+        for target in targets_of(named(remove_duplicate=False)):
+            tensor, name = target.tensor, prefix + plain_name(target.name)
+            view: View | None
             if not is_dtensor(tensor) and self._log.knows(tensor):
                 view = self._log.view(tensor)
-            elif path in owners:
-                view = self._views.get(owners[path], {}).get(key)
+            else:
+                places = [qualified.rpartition(".") for qualified in target.names]
+                views = {self._views.get(owners[path], {}).get(key) for path, _, key in places if path in owners}
+                if len(views) > 1:
+                    raise ValueError(
+                        f"tensors {some(target.names)} are one, but were not in the block, and it does not show which "
+                        "of them it was: tie them in the block, or shard them after materialize"
+                    )
+                view = next(iter(views), None)
             if view is not None and view.shape != tuple(tensor.shape):
                 view = None
             if view is None and tensor.is_meta:
                 lost.append(name)
-            yield name, view
+            yield name, view, tensor
         if lost:
             raise ValueError(
                 f"tensors {some(dict.fromkeys(lost))} of the model are on meta, and were not made in the block, or "
                 "have another shape since: build the model in the block, and change it after materialize"
             )
 
-    def _number(self, tensors: Sequence[tuple[str, View | None]]) -> None:
+    def _number(self, tensors: Sequence[_Named], part: nn.Module | None) -> None:
         """Give each draw that remains its stream, if it has none yet: the name of the tensor that it was drawn into.
 
         What was drawn into none of them has the name of the first one that is computed from it.
         """
-        needed = [(name, view, self._replay.needed([view], self._end)) for name, view in tensors if view is not None]
+        needed = [(name, view, self._replay.needed([view], self._end)) for name, view, _ in tensors if view is not None]
+        found: dict[int, tuple[str, View]] = {}
         for into_itself in (True, False):
             for name, view, steps in needed:
                 for i in steps:
                     step = self._log.steps[i]
-                    if (step.law is None and not step.random) or i in self._streams:
+                    if (step.law is None and not step.random) or i in self._streams or i in found:
                         continue
                     if into_itself and all(written.storage != view.storage for written in step.writes):
                         continue
-                    n = self._draws[name] = self._draws.get(name, 0) + 1
-                    self._streams[i] = name if n == 1 and "#" not in name else f"{name}#{n}"
+                    found[i] = name, view
+        taken = [name for name, view in found.values() if self._named.get(name, view.storage) != view.storage]
+        if taken:
+            raise ValueError(
+                f"this plan has given the names {some(dict.fromkeys(taken))} to draws of other tensors: give each part "
+                "of what the block built its prefix="
+            )
+        if part is not None and found:
+            inside = set(part.modules())
+            views = [view for owner, held in self._views.items() if owner not in inside for view in held.values()]
+            outside = {i for view in views for i in self._replay.needed([view], self._end)}
+            if shared := [name for i, (name, _) in found.items() if i in outside]:
+                raise ValueError(
+                    f"{some(dict.fromkeys(shared))} and tensors outside of this part are tied, or copies: call "
+                    "recipe(model) with the whole model before, which gives their draws the names that they have there"
+                )
+        for i, (name, view) in found.items():
+            self._named[name] = view.storage
+            n = self._draws[name] = self._draws.get(name, 0) + 1
+            self._streams[i] = name if n == 1 and "#" not in name else f"{name}#{n}"
 
     def _value(self, view: View, box: Box, given: dict[str, Any]) -> Tensor:
         try:
@@ -461,8 +517,19 @@ class Plan:
         return Recorded(_Values(self, name, view)) if found is None else found
 
 
-def _buffer(plan: Plan, view: View, given: dict[str, Any]) -> Callable[[nn.Module], Tensor]:
+def _attributes_of(module: nn.Module) -> Iterator[tuple[str, Any, Any, Tensor]]:
+    """Tensors that it has as attributes, or in their lists and dicts: the attribute, the container, the key there."""
+    for name, value in vars(module).items():
+        if isinstance(value, Tensor):
+            yield name, vars(module), name, value
+        elif type(value) in (list, dict) and name not in ("_parameters", "_buffers", "_modules"):
+            for key, item in enumerate(value) if type(value) is list else value.items():
+                if isinstance(item, Tensor):
+                    yield name, value, key, item
+
+
+def _buffer(plan: Plan, view: View, dtype: torch.dtype, given: dict[str, Any]) -> Callable[[nn.Module], Tensor]:
     def values(module: nn.Module) -> Tensor:
-        return plan._value(view, view.whole, given).clone()
+        return plan._value(view, view.whole, given).to(dtype)
 
     return values

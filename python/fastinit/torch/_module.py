@@ -229,7 +229,7 @@ def fill_module(
     owners = owners_of(module)
     _refuse_unlisted(module, prefix, {id(one.tensor) for target in targets for one in (target, *target.aliases)})
     for target in chosen:
-        _check_parameter(target)
+        _check_parameter(target, recorded)
     refuse_shared_memory(targets, chosen)
     refuse_shared_buffers(targets, chosen, all_buffers, wanted)
     materialise(chosen)
@@ -297,7 +297,7 @@ def _refuse_unlisted(module: nn.Module, prefix: str, listed: Collection[int]) ->
         )
 
 
-def _check_parameter(target: Target) -> None:
+def _check_parameter(target: Target, recorded: bool) -> None:
     if _compat.is_flattened(target.tensor):
         raise ValueError(
             f"parameter {target.name!r} was flattened by FullyShardedDataParallel, and has lost its shape or name: "
@@ -307,7 +307,7 @@ def _check_parameter(target: Target) -> None:
         why = why_not(target.tensor, meta=True) or lost(target.tensor)
     else:
         why = "must be dense (torch.strided), got a sparse DTensor" if has_no_storage(target.tensor) else None
-    if why := why or nothing_to_fill(target.tensor):
+    if why := why or (None if recorded else nothing_to_fill(target.tensor)):
         _refuse(target.name, target.tensor, why)
 
 
