@@ -189,6 +189,8 @@ def test_without_memory() -> None:
             lambda: torch.cat([torch.zeros(2, 4), torch.ones(2, 4), torch.zeros(2, 4)])),
         (lambda w: (w.zero_(), w.detach().apply_(lambda x: x + 3)), lambda: torch.full((6, 4), 3.0)),
         (lambda w: (w.zero_(), w.detach().map_(torch.ones(6, 4), lambda x, y: x + y)), lambda: torch.ones(6, 4)),
+        (lambda w: w.copy_(torch.cat([torch.empty(2, 6), torch.randn(4, 6)]).exp_()[2:].t()),
+            lambda: drawn("normal", (4, 6), "weight").exp().t()),
         (lambda w: w.set_(torch.randn(6, 4)), lambda: drawn("normal", (6, 4), "weight")),
         (lambda w: w.normal_().sub_(torch.ones(6, 4).mean()), lambda: drawn("normal", (6, 4), "weight") - 1.0),
     ],

@@ -346,7 +346,8 @@ def _as_recorded(step: Step) -> Iterator[None]:
 
 
 def _bytes(tensor: Tensor) -> Tensor:
-    return tensor.contiguous().reshape(-1).view(torch.uint8)
+    fresh = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu").copy_(tensor)  # of plain strides
+    return fresh.reshape(-1).view(torch.uint8)
 
 
 def _slices(box: Box, corner: Box) -> tuple[slice, ...]:
