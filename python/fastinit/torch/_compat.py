@@ -24,6 +24,9 @@ from torch.overrides import TorchFunctionMode
 
 __all__ = [
     "BUFFER_METHODS",
+    "DEEPCOPY",
+    "FOREACH",
+    "GET_ITEM",
     "INPUT_NAMES",
     "MODEL_METHOD",
     "MODULE_CALLS",
@@ -31,6 +34,7 @@ __all__ = [
     "QUESTIONS",
     "SET_DATA",
     "SET_ITEM",
+    "TENSORS_AND_MODULES",
     "TRUNCATED",
     "VALUES",
     "WRAPPERS",
@@ -51,6 +55,7 @@ __all__ = [
     "inputs_by_hooks",
     "is_device_mode",
     "is_flattened",
+    "is_in_place",
     "is_mutable",
     "is_wrapped",
     "makes_graph",
@@ -63,6 +68,7 @@ __all__ = [
     "planned_chunks",
     "pop_function_mode",
     "push_function_mode",
+    "rebuilt",
     "require",
     "shard_order",
     "storage_id",
@@ -315,6 +321,24 @@ def getter(name: str) -> Callable[..., Any]:
 is_mutable: Callable[[Any], bool] = operator.attrgetter("_schema.is_mutable")  # of an operation
 SET_DATA: Callable[..., Any] = _untyped.data.__set__
 SET_ITEM: Callable[..., Any] = _untyped.__setitem__
+GET_ITEM: Callable[..., Any] = _untyped.__getitem__
+DEEPCOPY: Callable[..., Any] = _untyped.__deepcopy__
+FOREACH = "_foreach_"
+TENSORS_AND_MODULES = ("_parameters", "_buffers", "_modules")  # where a module keeps them
+
+
+def is_in_place(name: str) -> bool:
+    """Whether a function of that name writes into its first argument: ``add_``, ``__iadd__``."""
+    if name.endswith("__"):
+        return name.startswith("__i") and hasattr(_untyped, f"__{name[3:]}")
+    return name.endswith("_")
+
+
+def rebuilt(thing: Any, items: list[Any]) -> Any:
+    """A tuple or list of the same type, with other items."""
+    return thing._make(items) if hasattr(thing, "_make") else type(thing)(items)
+
+
 # Most calls: their answer is in the shape, or they make another view. They read and write no values.
 QUESTIONS = frozenset(
     (

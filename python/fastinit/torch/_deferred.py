@@ -522,7 +522,7 @@ def _attributes_of(module: nn.Module) -> Iterator[tuple[str, Any, Any, Tensor]]:
     for name, value in vars(module).items():
         if isinstance(value, Tensor):
             yield name, vars(module), name, value
-        elif type(value) in (list, dict) and name not in ("_parameters", "_buffers", "_modules"):
+        elif type(value) in (list, dict) and name not in _compat.TENSORS_AND_MODULES:
             for key, item in enumerate(value) if type(value) is list else value.items():
                 if isinstance(item, Tensor):
                     yield name, value, key, item

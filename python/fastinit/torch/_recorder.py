@@ -18,7 +18,7 @@ import fastinit
 from . import _compat
 from ._replay import Dependent, Replay, Unwritten
 from ._running import tensors_in
-from ._steps import Law, Log, Step, View, rebuilt
+from ._steps import Law, Log, Step, View
 from ._tensor import nothing
 
 __all__ = ["Recorder", "mapped"]
@@ -101,7 +101,7 @@ class Recorder(TorchFunctionMode):
             finally:
                 self.guard.depth -= 1
         kwargs = kwargs or {}
-        if func is Tensor.__deepcopy__:
+        if func is _compat.DEEPCOPY:
             args = (args[0], {})  # what else is copied is no part of the step
         if func is Tensor.data_ptr and args[0].is_meta:  # by which code knows what is tied
             with _compat.DisableTorchFunction():
@@ -434,7 +434,7 @@ _MOVES = {
 
 
 _VIEWS = (Tensor.view_as, Tensor.expand_as, Tensor.reshape_as)  # of their first argument, in which code may write
-_INDEXED = (Tensor.__getitem__, _compat.SET_ITEM)
+_INDEXED = (_compat.GET_ITEM, _compat.SET_ITEM)
 
 
 def _unseen(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
@@ -443,15 +443,12 @@ def _unseen(func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> li
         running = (*args[1:3], kwargs.get("running_mean"), kwargs.get("running_var"))
         if kwargs.get("training") or kwargs.get("use_input_stats"):
             return [tensor for tensor in running if tensor is not None]
-    return list(args[0]) if _name(func).startswith("_foreach_") and _writes(func) else []
+    return list(args[0]) if _name(func).startswith(_compat.FOREACH) and _writes(func) else []
 
 
 def _writes(func: Function) -> bool:
     """Whether it writes into its first argument."""
-    name = _name(func)
-    if name.endswith("__"):
-        return func is _compat.SET_ITEM or (name.startswith("__i") and hasattr(Tensor, f"__{name[3:]}"))
-    return name.endswith("_")
+    return func is _compat.SET_ITEM or _compat.is_in_place(_name(func))
 
 
 def _is_cpu(device: Any) -> bool:
@@ -497,7 +494,7 @@ def mapped(thing: Any, function: Callable[[Tensor], Any]) -> Any:
     if isinstance(thing, Tensor):
         return function(thing)
     if isinstance(thing, tuple | list):
-        return rebuilt(thing, [mapped(item, function) for item in thing])
+        return _compat.rebuilt(thing, [mapped(item, function) for item in thing])
     if type(thing) is dict:
         return {key: mapped(item, function) for key, item in thing.items()}
     if type(thing) is slice:

@@ -15,8 +15,9 @@ from torch import Tensor
 import fastinit
 from fastinit.recipes import Initializer
 
+from . import _compat
 from ._running import tensors_in
-from ._steps import Box, Law, Log, Step, View, part_of, rebuilt, shape_of, views_in
+from ._steps import Box, Law, Log, Step, View, part_of, shape_of, views_in
 from ._tensor import memory
 
 __all__ = ["Dependent", "Replay", "Unwritten"]
@@ -411,7 +412,7 @@ def _placed(thing: Any, function: Callable[[Any], Tensor]) -> Any:
     if isinstance(thing, View | Tensor):
         return function(thing)
     if isinstance(thing, tuple | list):
-        return rebuilt(thing, [_placed(item, function) for item in thing])
+        return _compat.rebuilt(thing, [_placed(item, function) for item in thing])
     if type(thing) is dict:
         return {key: _placed(item, function) for key, item in thing.items()}
     return thing

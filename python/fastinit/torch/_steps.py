@@ -16,7 +16,7 @@ from torch import Tensor
 from . import _compat
 from ._parameters import has_no_storage
 
-__all__ = ["Box", "Law", "Log", "Part", "Step", "View", "part_of", "rebuilt", "shape_of", "views_in"]
+__all__ = ["Box", "Law", "Log", "Part", "Step", "View", "part_of", "shape_of", "views_in"]
 
 Box = tuple[tuple[int, int], ...]  # [start, stop) along each dimension
 
@@ -229,8 +229,3 @@ def views_in(thing: Any) -> Sequence[View]:
     if isinstance(thing, dict):
         return [view for item in thing.values() for view in views_in(item)]
     return []
-
-
-def rebuilt(thing: Any, items: list[Any]) -> Any:
-    """A tuple or list of the same type, with other items."""
-    return thing._make(items) if hasattr(thing, "_make") else type(thing)(items)
