@@ -55,7 +55,11 @@ def listening(page: Page, host: str, found: list[str]) -> None:
 
     page.on("console", lambda said: note(said.type in ("error", "warning"), f"console: {said.text}"))
     page.on("pageerror", lambda error: note(True, f"error: {error}"))
-    page.on("requestfailed", lambda asked: note(True, f"failed: {asked.url}: {asked.failure}"))
+    # Aborted is what the next page was asked for before it came, such as the icon: for all else a page waits.
+    page.on(
+        "requestfailed",
+        lambda asked: note("ABORTED" not in asked.failure, f"failed: {asked.url}: {asked.failure}"),
+    )
     page.on("response", lambda answer: note(answer.status >= 400, f"{answer.status}: {answer.url}"))
     page.on("request", lambda asked: note(not asked.url.startswith((host, "data:")), f"another host: {asked.url}"))
 
