@@ -202,7 +202,7 @@ def test_what_code_writes(write: Any, wanted: Any) -> None:
     plan.recipe()
     for i in range(6):
         for j in range(4):
-            value = plan._value(plan._views[model]["weight"], ((i, i + 1), (j, j + 1)), {"seed": 0})
+            value = plan._value("weight", plan._views[model]["weight"], ((i, i + 1), (j, j + 1)), {"seed": 0})
             assert value.item() == wanted()[i, j]
 
 
@@ -467,13 +467,13 @@ def test_a_box_has_the_bits_of_the_whole(name: str) -> None:
     streams = collections.defaultdict(lambda: "nobody reads it", plan._streams)
     real = Replay(plan._log)._run(list(range(plan._end)), streams, given)
     rng = np.random.default_rng(0)
-    for _, view, _ in plan._tensors_of(model, "", model.named_parameters):
+    for key, view, _ in plan._tensors_of(model, "", model.named_parameters):
         if view is None or view.n == 0:
             continue
         whole = view.tensor(real[view.storage])
         starts = [int(rng.integers(0, size)) for size in view.shape]
         box = tuple((start, int(rng.integers(start, size)) + 1) for start, size in zip(starts, view.shape, strict=True))
-        assert torch.equal(plan._value(view, box, given), whole[tuple(slice(*along) for along in box)])
+        assert torch.equal(plan._value(key, view, box, given), whole[tuple(slice(*along) for along in box)])
 
 
 ROUTES = [
@@ -732,8 +732,22 @@ def test_one_element_of_a_column_beside_unwritten_ones() -> None:
             lambda w: w.copy_(torch.cat([torch.empty(2, 4), torch.randn(6, 4)]).view(-1).exp_().view(8, 4)[2:, 0]), (6,)
         )
     plan.recipe(net)
-    value = plan._value(plan._views[net]["weight"], ((1, 2),), {"seed": 0})
+    value = plan._value("weight", plan._views[net]["weight"], ((1, 2),), {"seed": 0})
     assert torch.equal(value, drawn("normal", (6, 4), "weight").exp()[1:2, 0])
+
+
+def test_buffers_that_nobody_has_written_are_refused_by_name() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+            self.register_buffer("bad", torch.empty(3))
+
+    with deferred(0) as plan:
+        net = Net()
+    with pytest.raises(ValueError, match=r"elements of 'bad' that nobody has written"):
+        plan.materialize(net)
+    assert net.fc.weight.is_meta
 
 
 @pytest.mark.parametrize("write", [lambda w: w[:2].normal_(), lambda w: (w[:2].normal_(), w.exp_())])

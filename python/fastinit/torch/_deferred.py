@@ -224,6 +224,7 @@ class _Values:
 
     def __init__(self, plan: Plan, name: str, view: View) -> None:
         self._plan = plan
+        self._name = name
         self._view = view
         self.__name__ = self.__qualname__ = f"recorded {name}"
 
@@ -240,7 +241,9 @@ class _Values:
     ) -> None:
         box = tuple((start, start + n) for start, n in zip(offset, out.shape, strict=True))
         given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
-        out[...] = self._plan._value(self._view, box, given).to(torch.from_numpy(out[:0] if out.ndim else out).dtype)
+        out[...] = self._plan._value(self._name, self._view, box, given).to(
+            torch.from_numpy(out[:0] if out.ndim else out).dtype
+        )
 
 
 class Plan:
@@ -359,7 +362,7 @@ class Plan:
         parameters, all_buffers, attributes = self._all_of(model, prefix)
         values = {name: skip if view is None else self._filling(name, view) for name, view, _ in parameters}
         buffers: dict[str, Any] = {
-            name: "keep" if view is None else _buffer(self, view, tensor.dtype, given)
+            name: "keep" if view is None else _buffer(self, name, view, tensor.dtype, given)
             for name, view, tensor in all_buffers
         }
         try:
@@ -506,11 +509,11 @@ class Plan:
             n = self._draws[name] = self._draws.get(name, 0) + 1
             self._streams[i] = name if n == 1 and "#" not in name else f"{name}#{n}"
 
-    def _value(self, view: View, box: Box, given: dict[str, Any]) -> Tensor:
+    def _value(self, name: str, view: View, box: Box, given: dict[str, Any]) -> Tensor:
         try:
             return self._replay.value(view, self._end, box, self._streams, given)
         except Unwritten:
-            raise ValueError("the model's own code has left elements that nobody has written") from None
+            raise ValueError(f"the model's own code has left elements of {name!r} that nobody has written") from None
 
     def _filling(self, name: str, view: View) -> Filling:
         found = self._replay.initializer(view, self._end, name, self._streams)
@@ -528,8 +531,10 @@ def _attributes_of(module: nn.Module) -> Iterator[tuple[str, Any, Any, Tensor]]:
                     yield name, value, key, item
 
 
-def _buffer(plan: Plan, view: View, dtype: torch.dtype, given: dict[str, Any]) -> Callable[[nn.Module], Tensor]:
+def _buffer(
+    plan: Plan, name: str, view: View, dtype: torch.dtype, given: dict[str, Any]
+) -> Callable[[nn.Module], Tensor]:
     def values(module: nn.Module) -> Tensor:
-        return plan._value(view, view.whole, given).to(dtype)
+        return plan._value(name, view, view.whole, given).to(dtype)
 
     return values
