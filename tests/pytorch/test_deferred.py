@@ -829,6 +829,18 @@ def test_nothing_remains_after_the_block() -> None:
     assert not nn.Linear(2, 2).weight.is_meta
 
 
+@pytest.mark.parametrize("name", ["uniform_", "normal_", "kaiming_uniform_", "constant_"])
+def test_functions_that_are_disabled_in_their_module_draw_where_they_were_imported(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As transformers disables them: torch's function announces itself by what its module holds under its name."""
+    imported = getattr(init, name)
+    arguments = (0.5,) if name == "constant_" else ()
+    wanted = made(lambda: Weight(lambda w: imported(w, *arguments)))
+    monkeypatch.setattr(init, name, lambda tensor, *args, **kwargs: tensor)
+    assert torch.equal(made(lambda: Weight(lambda w: imported(w, *arguments))).weight, wanted.weight)
+
+
 def test_other_threads_build_ordinary_models() -> None:
     found = []
 

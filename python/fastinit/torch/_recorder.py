@@ -19,6 +19,7 @@ from . import _compat
 from ._replay import Dependent, Replay, Unwritten
 from ._running import tensors_in
 from ._steps import Law, Log, Step, View
+from ._taken import init_name, kaiming_bound
 from ._tensor import nothing
 
 __all__ = ["Recorder", "mapped"]
@@ -112,8 +113,8 @@ class Recorder(TorchFunctionMode):
             done = take(self, func, args, kwargs)
             if done is not NotImplemented:
                 return done
-        if _is_init(func):
-            done = _init(self, func, kwargs)
+        if not args and (name := init_name(func, kwargs)) is not None:
+            done = _init(self, name, kwargs)
             if done is not NotImplemented:
                 return done
         if func in self._made_by:
@@ -385,17 +386,10 @@ _RANDOM = {
 }
 
 
-def _is_init(func: Function) -> bool:
-    return getattr(func, "__name__", "") in _INIT_NAMES and func is getattr(torch.nn.init, func.__name__, None)
-
-
-_INIT_NAMES = ("uniform_", "normal_", "kaiming_uniform_", "constant_")
-
-
-def _init(mode: Recorder, func: Function, kwargs: dict[str, Any]) -> Any:
+def _init(mode: Recorder, name: str, kwargs: dict[str, Any]) -> Any:
     """A function of ``torch.nn.init`` that announces itself."""
-    name, tensor = func.__name__, kwargs.get("tensor")
-    if not isinstance(tensor, Tensor) or kwargs.get("generator") is not None:
+    tensor = kwargs["tensor"]
+    if kwargs.get("generator") is not None:
         return NotImplemented
     if name == "constant_":
         with torch.no_grad():
@@ -406,8 +400,7 @@ def _init(mode: Recorder, func: Function, kwargs: dict[str, Any]) -> Any:
         return mode.draw(tensor, fastinit.normal, {"mean": kwargs["mean"], "std": kwargs["std"]})
     if 0 in tensor.shape:
         return tensor
-    fan = _compat.calculate_correct_fan(tensor, kwargs["mode"])
-    bound = math.sqrt(3.0) * (torch.nn.init.calculate_gain(kwargs["nonlinearity"], kwargs["a"]) / math.sqrt(fan))
+    bound = kaiming_bound(kwargs)
     return mode.draw(tensor, fastinit.uniform, {"low": -bound, "high": bound})
 
 

@@ -24,7 +24,16 @@ from ._tensor import watched
 if TYPE_CHECKING:
     from ._construct import Acceleration
 
-__all__ = ["TAKEN", "Arguments", "Function", "Types", "init_function", "truncated_instead_of"]
+__all__ = [
+    "TAKEN",
+    "Arguments",
+    "Function",
+    "Types",
+    "init_function",
+    "init_name",
+    "kaiming_bound",
+    "truncated_instead_of",
+]
 
 Function = Callable[..., Any]
 Arguments = dict[str, Any]
@@ -111,12 +120,23 @@ def init_function(func: Function, arguments: Arguments) -> Taker | None:
     Those announce themselves by whatever their namespace holds under their name at that moment: while transformers
     guards or disables initialisers, that is its function, not torch's. So what tells them apart is their arguments.
     """
-    take = _INIT.get(frozenset(arguments))
-    if take is not None:
-        for name in _INIT_NAMES:
-            if getattr(torch.nn.init, name) is func:
-                return take
+    name = init_name(func, arguments)
+    return None if name is None else _INIT[name]
+
+
+def init_name(func: Function, arguments: Iterable[str]) -> str | None:
+    """Which function of ``torch.nn.init`` this call comes from, if any of those that announce themselves."""
+    name = _INIT_NAMES.get(frozenset(arguments))
+    if name is not None and any(getattr(torch.nn.init, other) is func for other in _INIT_NAMES.values()):
+        return name
     return None
+
+
+def kaiming_bound(arguments: Arguments) -> float:
+    """The bound of ``kaiming_uniform_``, as torch computes it."""
+    fan = _compat.calculate_correct_fan(arguments["tensor"], arguments["mode"])
+    gain = torch.nn.init.calculate_gain(arguments["nonlinearity"], arguments["a"])
+    return math.sqrt(3.0) * (gain / math.sqrt(fan))
 
 
 def _init(keywords: dict[str, str], fill: Function, torchs: Function) -> Taker:
@@ -147,9 +167,7 @@ def _init_kaiming(context: Acceleration, func: Function, types: Types, args: tup
     tensor = kwargs["tensor"]
     if _overridden(types) or 0 in tensor.shape:  # torch warns of the latter
         return context._leave(func, args, kwargs)
-    fan = _compat.calculate_correct_fan(tensor, kwargs["mode"])
-    gain = torch.nn.init.calculate_gain(kwargs["nonlinearity"], kwargs["a"])
-    bound = math.sqrt(3.0) * (gain / math.sqrt(fan))
+    bound = kaiming_bound(kwargs)
     arguments = {"tensor": tensor, "a": -bound, "b": bound, "generator": kwargs["generator"]}
     return _init_uniform(context, func, types, args, arguments)
 
@@ -230,10 +248,16 @@ TAKEN: dict[Function, Taker] = {
     Tensor.data.__set__: _replaced,  # type: ignore[attr-defined]
     _compat.PARAMETERS_MOVE: _replaced,
 }
-_INIT_NAMES = ("uniform_", "normal_", "kaiming_uniform_", "constant_")
-_INIT: dict[frozenset[str], Taker] = {
-    frozenset(("tensor", "a", "b", "generator")): _init_uniform,
-    frozenset(("tensor", "mean", "std", "generator")): _init_normal,
-    frozenset(("tensor", "a", "mode", "nonlinearity", "generator")): _init_kaiming,
-    frozenset(("tensor", "val")): _init_constant,
+# By the names of their arguments; see init_function.
+_INIT_NAMES = {
+    frozenset(("tensor", "a", "b", "generator")): "uniform_",
+    frozenset(("tensor", "mean", "std", "generator")): "normal_",
+    frozenset(("tensor", "a", "mode", "nonlinearity", "generator")): "kaiming_uniform_",
+    frozenset(("tensor", "val")): "constant_",
+}
+_INIT: dict[str, Taker] = {
+    "uniform_": _init_uniform,
+    "normal_": _init_normal,
+    "kaiming_uniform_": _init_kaiming,
+    "constant_": _init_constant,
 }
