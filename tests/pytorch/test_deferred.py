@@ -858,11 +858,13 @@ def test_other_threads_build_ordinary_models() -> None:
     assert plan.recipe() == plan.recipe(net)
 
 
-def test_skip_stands_for_given_values() -> None:
+@pytest.mark.parametrize("use", [lambda t: t, lambda t: t.cpu(), lambda t: t.to("cpu")])
+def test_skip_stands_for_given_values(use: Callable[[Tensor], Tensor]) -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.scale = nn.Parameter(torch.tensor([1.0, 2.0]))
+            assert use(self.scale).tolist() == [1.0, 2.0]
 
     with deferred(0) as plan:
         net = Net()

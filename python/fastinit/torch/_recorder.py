@@ -362,7 +362,7 @@ def _truncated(log: Log, func: Function, args: Any, kwargs: Any, writes: list[Vi
     return Law(fastinit.truncated_normal, {"mean": mean, "std": std, "low": low, "high": high, "bounds": "absolute"})
 
 
-_TAKEN: dict[Function, Function] = {
+_LAWS: dict[Function, Function] = {
     Tensor.normal_: _method({"mean": "mean", "std": "std"}, fastinit.normal),
     Tensor.uniform_: _method({"from": "low", "to": "high"}, fastinit.uniform),
     torch.randn: _factory(torch.empty, fastinit.normal),
@@ -370,10 +370,13 @@ _TAKEN: dict[Function, Function] = {
     torch.randn_like: _factory(torch.empty_like, fastinit.normal),
     torch.rand_like: _factory(torch.empty_like, fastinit.uniform),
     torch.normal: _normal,
+}
+_TAKEN: dict[Function, Function] = {
+    **_LAWS,
     Tensor.cpu: lambda mode, func, args, kwargs: args[0] if args[0].is_meta else NotImplemented,
 }
 _RANDOM = {
-    *_TAKEN,
+    *_LAWS,
     Tensor.bernoulli_,
     Tensor.exponential_,
     Tensor.random_,
@@ -408,7 +411,6 @@ def _init(mode: Recorder, name: str, kwargs: dict[str, Any]) -> Any:
 
 _MOVES = {
     Tensor.to,
-    Tensor.cpu,
     Tensor.type,
     Tensor.new_empty,
     Tensor.new_zeros,

@@ -249,7 +249,7 @@ class Replay:
             step = self._log.steps[i]
             touched = [written for written in step.writes + step.makes if written.storage == view.storage]
             if len(touched) > 1:
-                out[place] = self._cut(view, at, box, streams, given)
+                out[place] = self.whole(view, at, streams, given, box)
                 return
             for written in touched:
                 if view != written and _flat(view) == _flat(written) is not None and _by_index(step):
@@ -263,7 +263,7 @@ class Replay:
                     return
                 inner = part_of(written, view)
                 if isinstance(inner, bool) or inner is None:
-                    out[place] = self._cut(view, at, box, streams, given)
+                    out[place] = self.whole(view, at, streams, given, box)
                     return
                 # The step wrote a box of the view. What is around it is older.
                 both = tuple((max(a, c), min(b, d)) for (a, b), (c, d) in zip(box, inner.box, strict=True))
@@ -294,9 +294,6 @@ class Replay:
             return Initializer("ones" if value else "zeros")
         return Initializer("constant", value=float(value))
 
-    def _cut(self, view: View, at: int, box: Box, streams: dict[int, str], given: dict[str, Any]) -> Tensor:
-        return self.whole(view, at, streams, given, box)
-
     def _after(
         self, i: int, step: Step, view: View, box: Box, streams: dict[int, str], given: dict[str, Any]
     ) -> Tensor:
@@ -313,7 +310,7 @@ class Replay:
                 return torch.full(shape, value, dtype=view.dtype, device="cpu")
             if name.rstrip("_") in _EXACT and _is_plain(step, view):
                 return self._pointwise(i, step, view, box, streams, given)
-        return self._cut(view, i + 1, box, streams, given)
+        return self.whole(view, i + 1, streams, given, box)
 
     def _pointwise(
         self, i: int, step: Step, view: View, box: Box, streams: dict[int, str], given: dict[str, Any]
