@@ -148,6 +148,8 @@ FILL = """
 import os, signal, threading, time
 import numpy as np
 import fastinit
+# A sanitizer starts a thread of its own with the first of a program: it must be there before they are counted.
+threading.Thread(target=threading.Event().wait, daemon=True).start()
 out = np.zeros(2**24, np.float32)
 def fill(threads): return fastinit.normal(out, seed=1, stream=2, threads=threads)
 def tasks(): return os.listdir("/proc/self/task")
