@@ -467,7 +467,7 @@ def test_a_box_has_the_bits_of_the_whole(name: str) -> None:
     streams = collections.defaultdict(lambda: "nobody reads it", plan._streams)
     real = Replay(plan._log)._run(list(range(plan._end)), streams, given)
     rng = np.random.default_rng(0)
-    for key, view, _ in plan._tensors_of(model, "", model.named_parameters):
+    for key, view, _ in plan._tensors_of(model, "", model.named_parameters, []):
         if view is None or view.n == 0:
             continue
         whole = view.tensor(real[view.storage])

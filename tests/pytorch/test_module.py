@@ -712,7 +712,7 @@ def test_the_report_says_what_was_done() -> None:
 def test_without_a_report_nothing_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     measured, silent = Net(), Net()
     init_module(measured, MLP, seed=0)
-    monkeypatch.setattr(module_file, "summary", None)
+    monkeypatch.setattr(module_file, "summaries", None)
     report = init_module(silent, MLP, seed=0, report=False)
     assert same(values(measured), values(silent))
     assert report.digest is None

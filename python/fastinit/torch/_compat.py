@@ -31,7 +31,9 @@ __all__ = [
     "MODEL_METHOD",
     "MODULE_CALLS",
     "PARAMETERS_MOVE",
+    "QUANTIZED",
     "QUESTIONS",
+    "REDUCE",
     "SET_DATA",
     "SET_ITEM",
     "TENSORS_AND_MODULES",
@@ -40,9 +42,11 @@ __all__ = [
     "WRAPPERS",
     "DisableTorchFunction",
     "DispatchMode",
+    "Orthogonal",
     "base_of",
     "buffers_of",
     "calculate_correct_fan",
+    "can_be_rebuilt",
     "children_of",
     "default_device_mode",
     "dispatch_modes",
@@ -334,6 +338,11 @@ def is_in_place(name: str) -> bool:
     return name.endswith("_")
 
 
+def can_be_rebuilt(thing: object) -> bool:
+    """Whether it is a plain list or tuple, or a named tuple."""
+    return type(thing) in (list, tuple) or (isinstance(thing, tuple) and hasattr(thing, "_make"))
+
+
 def rebuilt(thing: Any, items: list[Any]) -> Any:
     """A tuple or list of the same type, with other items."""
     return thing._make(items) if hasattr(thing, "_make") else type(thing)(items)
@@ -350,6 +359,13 @@ QUESTIONS = frozenset(
         *(_set_gradients, PARAMETERS_MOVE),
     )
 )
+
+
+def _present(*names: str) -> tuple[Callable[..., Any], ...]:
+    """What torch has of these functions; it is about to lose them."""
+    return tuple(getattr(torch, name) for name in names if hasattr(torch, name))
+
+
 # Calls that make values of Python's, or decide by values.
 VALUES = frozenset(
     (
@@ -357,8 +373,16 @@ VALUES = frozenset(
         *(_untyped.__int__, _untyped.__index__, _untyped.__complex__, _untyped.__contains__, _untyped.__format__),
         *(_untyped.equal, _untyped.allclose, _untyped.is_nonzero, torch.equal, torch.allclose, torch.is_nonzero),
         *(_untyped.apply_, _untyped.map_),
+        _untyped.__reduce_ex__,  # pickle, torch.save, copy.copy
+        *_present("quantize_per_tensor", "quantize_per_tensor_dynamic", "quantize_per_channel"),
     )
 )
+# They make quantised tensors, which are not made on meta.
+QUANTIZED = _present("_empty_affine_quantized", "_empty_per_channel_affine_quantized", "empty_quantized")
+# The parametrization of torch.nn.utils.parametrizations.orthogonal.
+Orthogonal: Any = _of_deferred("torch.nn.utils.parametrizations._Orthogonal", "to record orthogonal parametrizations")
+REDUCE = "_reduce_ex_internal"  # by which tensors are pickled
+_of_deferred(f"torch.Tensor.{REDUCE}", "to pickle tensors with their values")
 
 
 def default_device_mode() -> TorchFunctionMode | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import sys
+import itertools
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,8 @@ from torch.nn.modules.module import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
+from torch.nn.utils.parametrize import ParametrizationList
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import fastinit
 from fastinit._arguments import documented, some, typed
@@ -27,14 +28,17 @@ from fastinit.recipes._patterns import Filling
 from fastinit.recipes._values import Computed, Skip
 
 from . import _compat
+from ._attributes import attributes_of, replace_tensors
 from ._module import fill_module
-from ._parameters import plain_name, targets_of, unwrapped
+from ._parameters import Target, has_no_storage, plain_name, targets_of, unwrapped
 from ._recorder import Recorder
+from ._replaced import begin, recorder_of_thread, replace, restore
 from ._replay import Replay, Unwritten
 from ._report import Report
-from ._selection import check_arguments
-from ._sharding import is_dtensor
+from ._selection import check_arguments, selected
+from ._sharding import is_dtensor, local_of
 from ._steps import Box, View
+from ._tensor import slabs, why_not_cast, why_not_dtype
 
 if TYPE_CHECKING:
     from fastinit._types import BitGenerator
@@ -42,6 +46,7 @@ if TYPE_CHECKING:
 __all__ = ["Plan", "deferred"]
 
 _Named = tuple[str, View | None, Tensor]  # a tensor of a model, and what was recorded of it
+_Lost = tuple[str, str]  # the name of a tensor that cannot be made, and the reason
 _SLAB = 2**22  # elements that are computed at a time, where a value is more than a draw
 
 
@@ -120,8 +125,9 @@ class deferred:
             register_module_parameter_registration_hook(plan._see),
             register_module_buffer_registration_hook(plan._see),
             register_module_module_registration_hook(plan._see_child),
+            register_optimizer_step_pre_hook(_refuse_step),
         ]
-        _begin()
+        begin()
         recorder.guard.__enter__()
         recorder.__enter__()  # type: ignore[no-untyped-call]
         return plan
@@ -131,69 +137,21 @@ class deferred:
     ) -> None:
         self._recorder.__exit__(kind, error, traceback)  # type: ignore[no-untyped-call]
         self._recorder.guard.__exit__(kind, error, traceback)
-        _restore()
+        restore()
         for hook in self._hooks:
             hook.remove()
         self._plan._close()
 
 
-def _of_thread() -> Recorder | None:
-    return next((mode for mode in _compat.function_modes()[::-1] if isinstance(mode, Recorder)), None)
+def _refuse_step(optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+    if (recorder := recorder_of_thread()) is not None:
+        why = "gradients are not recorded; train the model after materialize"
+        recorder.refuse(f"a step of {type(optimizer).__name__}", why)
 
 
 def _refuse_inside(name: str) -> None:
-    if _of_thread() is not None:
+    if recorder_of_thread() is not None:
         raise RuntimeError(f"{name} in a block of deferred: use it before or after that block")
-
-
-# --- truncated normals: loops of small steps, whose innermost functions are replaced in their own modules -------------
-
-_originals: list[tuple[ModuleType, str, Any]] = []
-_blocks = 0
-_lock = threading.Lock()
-
-
-def _begin() -> None:
-    global _blocks
-    with _lock:
-        _blocks += 1
-    _replace()
-
-
-def _replace() -> None:
-    """Those that are imported; in the block, too, more of them may be."""
-    if len(_originals) < len(_compat.TRUNCATED):
-        with _lock:
-            for where, name, _ in _compat.TRUNCATED:
-                module = sys.modules.get(where)
-                original = getattr(module, name, None)
-                if module is not None and original is not None and all(module is not done for done, _, _ in _originals):
-                    setattr(module, name, _truncated(original))
-                    _originals.append((module, name, original))
-
-
-def _restore() -> None:
-    global _blocks
-    with _lock:
-        _blocks -= 1
-        while _originals and not _blocks:
-            setattr(*_originals.pop())
-
-
-def _truncated(original: Callable[..., Any]) -> Callable[..., Any]:
-    """What takes its place; without a block on this thread it calls the original."""
-
-    @functools.wraps(original)
-    def truncated(tensor: Tensor, mean: float, std: float, a: float, b: float, *args: Any, **kwargs: Any) -> Any:
-        recorder = _of_thread()
-        if recorder is not None and std != 0 and not any(value is not None for value in (*args, *kwargs.values())):
-            parameters = {"mean": mean, "std": std, "low": a, "high": b, "bounds": "absolute"}
-            with _compat.DisableTorchFunction():
-                if recorder.draw(tensor, fastinit.truncated_normal, parameters) is not NotImplemented:
-                    return tensor
-        return original(tensor, mean, std, a, b, *args, **kwargs)
-
-    return truncated
 
 
 # --- the plan -------------------------------------------------------------------------------------------------------
@@ -206,17 +164,27 @@ class Recorded(Computed):
 
     def fill(self, out: Any, **given: Any) -> Any:
         """In slabs, so that little memory is needed beside the tensor's own."""
-        n = int(np.prod(out.shape, dtype=np.int64))
-        if not len(out.shape) or n <= _SLAB:
+        if not len(out.shape) or np.prod(out.shape, dtype=np.int64) <= _SLAB:
             return super().fill(out, **given)
         shape, offset = given.pop("global_shape", None), given.pop("offset", None)
         if shape is None or offset is None:
             shape, offset = tuple(out.shape), (0,) * len(out.shape)
-        rows = max(1, _SLAB * out.shape[0] // n)
-        for start in range(0, out.shape[0], rows):
+        for start, stop in slabs(out.shape, _SLAB):
             place = (offset[0] + start, *offset[1:])
-            super().fill(out[start : start + rows], global_shape=shape, offset=place, **given)
+            super().fill(out[start:stop], global_shape=shape, offset=place, **given)
         return out
+
+    def fill_tensor(self, out: Tensor, offset: Sequence[int], **given: Any) -> None:
+        """A tensor of any dtype that torch can cast to."""
+        function: Any = self.function
+        with torch.no_grad():
+            if out.ndim == 0:
+                out.copy_(function.of((), given))
+                return
+            for start, stop in slabs(out.shape, _SLAB):
+                place = (offset[0] + start, *offset[1:])
+                part = out[start:stop]
+                part.copy_(function.of(tuple((at, at + n) for at, n in zip(place, part.shape, strict=True)), given))
 
 
 class _Values:
@@ -239,11 +207,15 @@ class _Values:
         threads: int | None,
         bit_generator: BitGenerator,
     ) -> None:
+        if not self._view.dtype.is_floating_point:
+            raise TypeError(f"what was recorded is of {self._view.dtype}, and floats have other values")
         box = tuple((start, start + n) for start, n in zip(offset, out.shape, strict=True))
         given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
-        out[...] = self._plan._value(self._name, self._view, box, given).to(
-            torch.from_numpy(out[:0] if out.ndim else out).dtype
-        )
+        out[...] = self.of(box, given).to(torch.from_numpy(out[:0] if out.ndim else out).dtype)
+
+    def of(self, box: Box, given: dict[str, Any]) -> Tensor:
+        """The values of a box."""
+        return self._plan._value(self._name, self._view, box, given)
 
 
 class Plan:
@@ -264,6 +236,9 @@ class Plan:
         self._seen: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._children: weakref.WeakSet[nn.Module] = weakref.WeakSet()
         self._views: weakref.WeakKeyDictionary[nn.Module, dict[str, View]] = weakref.WeakKeyDictionary()
+        # What modules hold at the block's end: where it has values of its own, None on meta.
+        self._held: weakref.WeakKeyDictionary[nn.Module, dict[str, int | None]] = weakref.WeakKeyDictionary()
+        self._made: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # of which materialize has made the tensors
         self._streams: dict[int, str] = {}  # of draws, by the number of the step
         self._draws: dict[str, int] = {}  # by name
         self._named: dict[str, int] = {}  # the storage of each tensor that was given draws
@@ -275,7 +250,7 @@ class Plan:
     def _see(self, module: nn.Module, key: str, value: Any) -> None:
         if threading.get_ident() == self._thread:
             self._seen.add(module)
-            _replace()
+            replace()
 
     def _see_child(self, module: nn.Module, key: str, child: nn.Module | None) -> None:
         if threading.get_ident() == self._thread:
@@ -286,12 +261,10 @@ class Plan:
     def _close(self) -> None:
         self._end = len(self._log.steps)
         for module in self._seen:
-            held = {**_compat.parameters_of(module), **_compat.buffers_of(module)}
-            self._views[module] = {
-                key: self._log.view(tensor)
-                for key, tensor in held.items()
-                if tensor is not None and self._log.knows(tensor)
-            }
+            held = _held_by(module)
+            self._held[module] = {key: _memory_of(tensor) for key, tensor in held.items()}
+            known = {key: tensor for key, tensor in held.items() if self._log.knows(tensor)}
+            self._views[module] = {key: self._log.view(tensor) for key, tensor in known.items()}
 
     # Called later
 
@@ -359,8 +332,10 @@ class Plan:
         seed = self.seed if seed is None else seed
         check_arguments(seed, prefix, threads, bit_generator)
         given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
-        parameters, all_buffers, attributes = self._all_of(model, prefix)
-        values = {name: skip if view is None else self._filling(name, view) for name, view, _ in parameters}
+        parameters, all_buffers, attributes = self._all_of(model, prefix, include, exclude)
+        values = {
+            name: skip if view is None else self._filling(name, view, tensor.dtype) for name, view, tensor in parameters
+        }
         buffers: dict[str, Any] = {
             name: "keep" if view is None else _buffer(self, name, view, tensor.dtype, given)
             for name, view, tensor in all_buffers
@@ -379,9 +354,9 @@ class Plan:
                 report=report,
                 recorded=True,
             )
-            for container, key, view in attributes:
-                with contextlib.suppress(Unwritten):  # such as empty memory that forward writes
-                    container[key] = self._replay.value(view, self._end, view.whole, self._streams, given)
+            for module, key in attributes:
+                replace_tensors(module, key, lambda tensor: self._attribute(tensor, given))
+            self._made.update(model.modules())
             return done
         finally:
             self._replay.forget()
@@ -425,37 +400,51 @@ class Plan:
                 raise ValueError(f"model must be given, since the block built {len(roots)} models: {kinds}")
             model = roots[0]
         parameters, _, _ = self._all_of(model, "")
-        return {name: skip if view is None else self._filling(name, view) for name, view, _ in parameters}
+        return {
+            name: skip if view is None else self._filling(name, view, tensor.dtype) for name, view, tensor in parameters
+        }
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _all_of(self, model: nn.Module, prefix: str) -> tuple[list[_Named], list[_Named], list[Any]]:
+    def _all_of(
+        self,
+        model: nn.Module,
+        prefix: str,
+        include: str | Sequence[str] | None = None,
+        exclude: str | Sequence[str] | None = None,
+    ) -> tuple[list[_Named], list[_Named], list[tuple[nn.Module, str]]]:
         """Parameters, buffers, and where modules have other tensors; what these draw has its streams then."""
-        parameters = list(self._tensors_of(model, prefix, model.named_parameters))
-        buffers = list(self._tensors_of(model, prefix, model.named_buffers))
+        lost: list[_Lost] = []
+        parameters = list(self._tensors_of(model, prefix, model.named_parameters, lost))
+        buffers = list(self._tensors_of(model, prefix, model.named_buffers, lost))
+        if lost:
+            held = [target for named in (model.named_parameters, model.named_buffers) for target in _targets(named)]
+            names = [[prefix + plain_name(name) for name in target.names] for target in held]
+            picked = itertools.compress(names, selected(names, include, exclude))
+            _refuse_lost(lost, {first for first, *_ in picked})
         attributes: list[_Named] = []
-        places = []
+        places: dict[tuple[nn.Module, str], None] = {}
         for path, module in model.named_modules():
-            for key, container, index, tensor in _attributes_of(module):
+            for key, tensor in attributes_of(module):
                 if not isinstance(tensor, nn.Parameter) and self._log.knows(tensor):
                     view = self._log.view(tensor)
                     attributes.append((prefix + plain_name(f"{path}.{key}" if path else key), view, tensor))
-                    places.append((container, index, view))
+                    places[module, key] = None
         self._number([*parameters, *buffers, *attributes], model if prefix else None)
-        return parameters, buffers, places
+        return parameters, buffers, list(places)
 
-    def _tensors_of(self, model: nn.Module, prefix: str, named: Any) -> Iterator[_Named]:
+    def _tensors_of(self, model: nn.Module, prefix: str, named: Any, lost: list[_Lost]) -> Iterator[_Named]:
         """Each tensor by its first name, with what was recorded of it; None of one that has values of its own."""
-        lost: list[str] = []
         owners = {path: owner for path, owner in model.named_modules(remove_duplicate=False)}
-        for target in targets_of(named(remove_duplicate=False)):
+        emptied, late = self._was_emptied(model), self._parametrized_late(model)
+        for target in _targets(named):
             tensor, name = target.tensor, prefix + plain_name(target.name)
+            places = [(owners.get(path), key) for path, _, key in (names.rpartition(".") for names in target.names)]
             view: View | None
             if not is_dtensor(tensor) and self._log.knows(tensor):
                 view = self._log.view(tensor)
             else:
-                places = [qualified.rpartition(".") for qualified in target.names]
-                views = {self._views.get(owners[path], {}).get(key) for path, _, key in places if path in owners}
+                views = {self._views.get(owner, {}).get(key) for owner, key in places if owner is not None}
                 if len(views) > 1:
                     raise ValueError(
                         f"tensors {some(target.names)} are one, but were not in the block, and it does not show which "
@@ -464,14 +453,37 @@ class Plan:
                 view = next(iter(views), None)
             if view is not None and view.shape != tuple(tensor.shape):
                 view = None
-            if view is None and tensor.is_meta:
-                lost.append(name)
+            owner, key = places[0]
+            if tensor.is_meta and id(tensor) in late:
+                lost.append((name, _PARAMETRIZED))
+            elif tensor.is_meta and view is None:
+                lost.append((name, _why_lost(tensor, owner is not None and key in self._held.get(owner, {}))))
+            elif emptied and view is None and owner is not None and self._has_other_memory(owner, key, tensor):
+                lost.append((name, _EMPTIED))
             yield name, view, tensor
-        if lost:
-            raise ValueError(
-                f"tensors {some(dict.fromkeys(lost))} of the model are on meta, and were not made in the block, or "
-                "have another shape since: build the model in the block, and change it after materialize"
-            )
+
+    def _was_emptied(self, model: nn.Module) -> bool:
+        """Whether what was on meta has memory that ``materialize`` has not given it: only ``to_empty`` does that."""
+        return any(
+            self._held.get(module, {}).get(key, 0) is None and not tensor.is_meta
+            for module in model.modules()
+            if module not in self._made
+            for key, tensor in _held_by(module).items()
+        )
+
+    def _parametrized_late(self, model: nn.Module) -> set[int]:
+        """What parametrizations hold that came after the block, and compute what they hold from the weight."""
+        return {
+            id(tensor)
+            for module in model.modules()
+            if isinstance(module, ParametrizationList) and module not in self._seen
+            if any(hasattr(one, "right_inverse") for one in module)
+            for tensor in (*module.parameters(), *module.buffers())
+        }
+
+    def _has_other_memory(self, module: nn.Module, key: str, tensor: Tensor) -> bool:
+        before = self._held.get(module, {}).get(key) if module not in self._made else None
+        return before is not None and before != _memory_of(tensor)
 
     def _number(self, tensors: Sequence[_Named], part: nn.Module | None) -> None:
         """Give each draw that remains its stream, if it has none yet: the name of the tensor that it was drawn into.
@@ -514,27 +526,77 @@ class Plan:
             return self._replay.value(view, self._end, box, self._streams, given)
         except Unwritten:
             raise ValueError(f"the model's own code has left elements of {name!r} that nobody has written") from None
+        except NotImplementedError as error:  # as of 4-bit floats
+            raise ValueError(f"torch cannot make {name!r} on the CPU: {str(error).splitlines()[0]}") from error
 
-    def _filling(self, name: str, view: View) -> Filling:
-        found = self._replay.initializer(view, self._end, name, self._streams)
+    def _attribute(self, tensor: Tensor, given: dict[str, Any]) -> Tensor:
+        if not isinstance(tensor, nn.Parameter) and self._log.knows(tensor):
+            view = self._log.view(tensor)
+            with contextlib.suppress(Unwritten):  # such as empty memory that forward writes
+                return self._replay.value(view, self._end, view.whole, self._streams, given)
+        return tensor
+
+    def _filling(self, name: str, view: View, dtype: torch.dtype) -> Filling:
+        known = why_not_dtype(dtype) is None  # else fastinit has no laws
+        found = self._replay.initializer(view, self._end, name, self._streams) if known else None
         return Recorded(_Values(self, name, view)) if found is None else found
 
 
-def _attributes_of(module: nn.Module) -> Iterator[tuple[str, Any, Any, Tensor]]:
-    """Tensors that it has as attributes, or in their lists and dicts: the attribute, the container, the key there."""
-    for name, value in vars(module).items():
-        if isinstance(value, Tensor):
-            yield name, vars(module), name, value
-        elif type(value) in (list, dict) and name not in _compat.TENSORS_AND_MODULES:
-            for key, item in enumerate(value) if type(value) is list else value.items():
-                if isinstance(item, Tensor):
-                    yield name, value, key, item
+def _targets(named: Any) -> list[Target]:
+    return targets_of(named(remove_duplicate=False))
+
+
+def _held_by(module: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers."""
+    held = {**_compat.parameters_of(module), **_compat.buffers_of(module)}
+    return {key: tensor for key, tensor in held.items() if tensor is not None}
+
+
+def _memory_of(tensor: Tensor) -> int | None:
+    """Of a tensor that has values. (Those that have no storage keep what they have.)"""
+    if tensor.is_meta:
+        return None
+    return 0 if has_no_storage(tensor) else _compat.storage_id(local_of(tensor).untyped_storage())
+
+
+# --- what materialize refuses, by the reason ------------------------------------------------------------------------
+
+_LAZY = "are lazy, and have no shape yet: call the model once in the block, say with zeros"
+_SHARDED = "were sharded in the block, where they have no values: shard the model after it"
+_UNKNOWN = (
+    "of the model are on meta, and were not made in the block, or have another shape since: build the model in the "
+    "block, and change it after materialize"
+)
+_EMPTIED = (
+    "have lost the values that the block's code gave them, since to_empty gives memory without values: leave it out, "
+    "as materialize gives memory itself; or write them again, and exclude= leaves them alone"
+)
+_PARAMETRIZED = (
+    "were parametrized after the block, which computes them from values that were not there: parametrize them in the "
+    "block, or after materialize"
+)
+
+
+def _why_lost(tensor: Tensor, in_block: bool) -> str:
+    """Why a tensor on meta cannot be made."""
+    if nn.parameter.is_lazy(tensor):
+        return _LAZY
+    return _SHARDED if in_block and is_dtensor(tensor) else _UNKNOWN
+
+
+def _refuse_lost(lost: Sequence[_Lost], chosen: set[str]) -> None:
+    reasons = {reason: [name for name, why in lost if why == reason and name in chosen] for _, reason in lost}
+    said = [f"tensors {some(dict.fromkeys(names))} {reason}" for reason, names in reasons.items() if names]
+    if said:
+        raise ValueError("; ".join(said))
 
 
 def _buffer(
     plan: Plan, name: str, view: View, dtype: torch.dtype, given: dict[str, Any]
 ) -> Callable[[nn.Module], Tensor]:
     def values(module: nn.Module) -> Tensor:
+        if why := why_not_cast(dtype):
+            raise ValueError(f"buffer {name!r} {why}; exclude={name!r} leaves it alone")
         return plan._value(name, view, view.whole, given).to(dtype)
 
     return values

@@ -5,7 +5,6 @@ Everything that can be refused is refused before the first write: new memory, bu
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from fastinit import Summary, summary
+from fastinit import Summary
 from fastinit._arguments import documented, some, typed
 from fastinit.recipes import Recipe
 from fastinit.recipes._values import Computed
 
 from . import _compat
+from ._attributes import attributes_of, replace_tensors
 from ._buffers import Buffers, attach, buffers_of, compute, decide, refuse_shared_buffers
 from ._computed import refuse_inputs
 from ._fans import owners_of
@@ -33,10 +33,10 @@ from ._parameters import (
     targets_of,
     unwrapped,
 )
-from ._report import Report, Row, expected, measured
+from ._report import Report, Row, expected, measured, summaries
 from ._selection import Rule, check_arguments, errors_of, rule_for, selected, values_of
 from ._sharding import boxes, is_dtensor
-from ._tensor import lost, memory, why_not, write
+from ._tensor import lost, why_not, why_not_cast
 
 if TYPE_CHECKING:
     from fastinit._types import BitGenerator
@@ -238,7 +238,8 @@ def fill_module(
         with errors_of(target):
             _, held = boxes(target.filled)
         for piece, _ in held:
-            if piece is not target.tensor and (why := why_not(piece)):  # or _check_parameter has asked
+            why = why_not(piece, any_dtype=recorded) if piece is not target.tensor else None  # which has been asked
+            if why:
                 _refuse(target.name, piece, why)
             if overlaps_itself(piece):
                 _refuse(target.name, piece, "must have memory for each of its elements, got some that share it")
@@ -251,14 +252,15 @@ def fill_module(
 
     rows = []
     for target, rule, held, drawn in zip(chosen, rules, pieces, drafts, strict=True):
-        found = []
+        found: list[Summary] = []
         for (piece, offset), draft in zip(held, drawn, strict=True):
             if draft is None:
                 rule.fill(piece, offset, **given)
             elif draft is not piece:
-                write(piece, functools.partial(_copy, memory(draft)))
+                with torch.no_grad():
+                    piece.copy_(draft)
             if report:
-                found.append(summary(memory(piece), global_shape=rule.shape, offset=offset, threads=threads))
+                found.extend(summaries(piece, rule.shape, offset, threads))
         n = sum(piece.numel() for piece, _ in held)
         rows.append(_row(target, rule, n, found if report else None))
     _attach(module, chosen)
@@ -304,10 +306,10 @@ def _check_parameter(target: Target, recorded: bool) -> None:
             "fill the module before it is wrapped, or use fully_shard"
         )
     if not is_dtensor(target.tensor):  # or its pieces are asked
-        why = why_not(target.tensor, meta=True) or lost(target.tensor)
+        why = why_not(target.tensor, meta=True, any_dtype=recorded) or lost(target.tensor)
     else:
         why = "must be dense (torch.strided), got a sparse DTensor" if has_no_storage(target.tensor) else None
-    if why := why or (None if recorded else nothing_to_fill(target.tensor)):
+    if why := why or (why_not_cast(target.tensor.dtype) if recorded else nothing_to_fill(target.tensor)):
         _refuse(target.name, target.tensor, why)
 
 
@@ -327,10 +329,6 @@ def _drafts(
             rule.fill(draft, offset, **given)
         drafts.append(draft)
     return drafts
-
-
-def _copy(values: Any, out: Any) -> None:
-    out[...] = values
 
 
 def _row(target: Target, rule: Rule, n: int, found: list[Summary] | None) -> Row:
@@ -366,3 +364,5 @@ def _attach(module: nn.Module, chosen: list[Target]) -> None:
         for key, tensor in list(_compat.parameters_of(owner).items()):
             if id(tensor) in new:
                 setattr(owner, key, new[id(tensor)])  # not into the dict: recurrent layers keep a list of their own
+        for name in {name for name, tensor in attributes_of(owner) if id(tensor) in new}:
+            replace_tensors(owner, name, lambda tensor: new.get(id(tensor), tensor))

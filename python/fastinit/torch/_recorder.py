@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -41,6 +41,7 @@ _FROM_VALUES = {
     *(torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy, torch.scalar_tensor, torch.from_file),
     *(torch.sparse_coo_tensor, torch.sparse_compressed_tensor, torch.sparse_csr_tensor, torch.sparse_csc_tensor),
     *(torch.sparse_bsr_tensor, torch.sparse_bsc_tensor),
+    *_compat.QUANTIZED,
 }
 
 
@@ -107,7 +108,7 @@ class Recorder(TorchFunctionMode):
         if func is Tensor.data_ptr and args[0].is_meta:  # by which code knows what is tied
             with _compat.DisableTorchFunction():
                 return _compat.storage_id(args[0].untyped_storage()) + args[0].storage_offset() * args[0].itemsize
-        if func == _compat.SET_DATA and not self._is_ours(args[1]):
+        if func == _compat.SET_DATA and self._is_ours(args[0]) and not self._is_ours(args[1]):
             args = (args[0], self._constant(args[1]))
         if (take := _TAKEN.get(func)) is not None:
             done = take(self, func, args, kwargs)
@@ -132,7 +133,8 @@ class Recorder(TorchFunctionMode):
             self._take_over(args[0])
         elif args and isinstance(args[0], Tensor) and not self._is_ours(args[0]):
             if func == _compat.SET_DATA:
-                raise RuntimeError(f"a tensor that has values got .data without, in a block of deferred, at {_line()}")
+                why = "make both tensors in the block, or do this after materialize"
+                self.refuse("a tensor that has values got .data without", why)
             if _writes(func) or func in _VIEWS:
                 self._take_over(args[0])
         if func in _compat.VALUES:
@@ -147,6 +149,8 @@ class Recorder(TorchFunctionMode):
         try:
             # Values that are there already meet tensors on meta there; the step keeps the values.
             placed = mapped((args, kwargs), self._placed)
+        except NotImplementedError:  # quantised ones cannot be there
+            return self._by_values(func, args, kwargs)
         finally:
             self.guard.depth -= 1
         before = [(tensor, _compat.version(tensor)) for tensor in _flat(*placed) if tensor.is_meta]
@@ -166,7 +170,8 @@ class Recorder(TorchFunctionMode):
         random = self.guard.random
         if random and kwargs.get("generator") is not None:
             raise RuntimeError(
-                f"{_name(func)} draws from a generator in a block of deferred, at {_line()}: leave it out"
+                f"{_name(func)} draws from a generator in a block of deferred, at {_line()}: leave it out, or "
+                "call this before the block, or after materialize"
             )
         written = [tensor for tensor, version in before if _compat.version(tensor) != version]
         written += _unseen(func, *placed)
@@ -241,6 +246,20 @@ class Recorder(TorchFunctionMode):
             written, values = ((args or tuple(kwargs.values()))[0] for args, kwargs in ((args, kwargs), real))
             out = self._run(Tensor.copy_, (written, values), {})
         return out
+
+    def refuse(self, what: str, why: str) -> NoReturn:
+        """What is of no use before there are values."""
+        raise RuntimeError(f"{what} in a block of deferred, at {_line()}: {why}")
+
+    def call(self, function: Function, tensor: Tensor) -> Any:
+        """A function of one tensor's values, which must depend on no draw."""
+        with _compat.DisableTorchFunction():
+            return self._by_values(function, (tensor,), {}) if self._is_ours(tensor) else function(tensor)
+
+    def record(self, function: Function, tensor: Tensor) -> Any:
+        """A function of one tensor, as one step. Given a tensor on meta, it must say what it makes of such a one."""
+        with _compat.DisableTorchFunction():
+            return self._run(function, (tensor,), {}) if self._is_ours(tensor) else function(tensor)
 
     def _index(self, index: Any) -> Any:
         """With values, where it may depend on no draw; a mask as the places that it has."""
@@ -371,8 +390,17 @@ _LAWS: dict[Function, Function] = {
     torch.rand_like: _factory(torch.empty_like, fastinit.uniform),
     torch.normal: _normal,
 }
+
+
+def _shared(mode: Recorder, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    if not args[0].is_meta:
+        return NotImplemented
+    mode.refuse("share_memory_", "the tensor has no memory yet; share the model after materialize")
+
+
 _TAKEN: dict[Function, Function] = {
     **_LAWS,
+    Tensor.share_memory_: _shared,
     Tensor.cpu: lambda mode, func, args, kwargs: args[0] if args[0].is_meta else NotImplemented,
 }
 _RANDOM = {
@@ -500,6 +528,7 @@ def mapped(thing: Any, function: Callable[[Tensor], Any]) -> Any:
 def _line() -> str:
     """The innermost line outside of this package and of torch."""
     frame = sys._getframe(2)
-    while frame.f_globals.get("__name__", "").startswith(("fastinit.", "torch.")) and frame.f_back is not None:
+    inner = "fastinit.", "torch.", "typing_extensions"  # which wraps what torch has deprecated
+    while frame.f_globals.get("__name__", "").startswith(inner) and frame.f_back is not None:
         frame = frame.f_back
     return f"{frame.f_code.co_filename}:{frame.f_lineno}"

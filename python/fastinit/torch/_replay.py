@@ -225,7 +225,7 @@ class Replay:
 
     def _drawn(self, step: Step, args: Any, kwargs: Any, stream: str, given: dict[str, Any]) -> Any:
         """By torch's own kernel, from a seed that is the first word of the stream."""
-        word = fastinit.random_bits(np.empty(2, np.uint32), seed=given["seed"], stream=stream)
+        word = fastinit.random_bits(np.empty(2, np.uint32), **given, stream=stream)
         with torch.random.fork_rng([]):
             torch.default_generator.manual_seed(int(word.view(np.uint64)[0]) >> 1)
             return step.function(*args, **kwargs)

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from fastinit import Summary
+import torch
+from torch import Tensor
+
+from fastinit import Summary, summary
 from fastinit._arguments import stream_number
 from fastinit.recipes import Initializer
 from fastinit.recipes._patterns import Filling
 from fastinit.recipes._values import Computed
 
-__all__ = ["Report", "Row", "expected", "measured"]
+from ._tensor import memory, slabs, why_not_dtype
+
+__all__ = ["Report", "Row", "expected", "measured", "summaries"]
 
 _WORD = 2**64
+_SLAB = 2**20  # elements that are measured at a time as another type
 _MANY = 20
 
 
@@ -40,9 +47,11 @@ class Row:
     n : int
         How many elements this process has filled: of a DTensor, its own.
     measured_mean, measured_std : float or None
-        Of those n elements: NaN where n is 0, None with ``report=False``.
+        Of those n elements: NaN where n is 0, None with ``report=False``. Of
+        complex ones: of real and imaginary parts alike.
     digest : int or None
-        Of those n elements, as in ``fastinit.summary``.
+        Of those n elements, as in ``fastinit.summary``. Of integers, bools,
+        float8 and complex ones: of their values as float64.
     frozen : bool
         Whether it does not require grad. It was filled like the others.
     tied : tuple of str
@@ -167,6 +176,20 @@ def expected(
         return mean, std
     share = 1 - 1 / shape[0]
     return share * mean, math.sqrt(share * (std**2 + (1 - share) * mean**2))
+
+
+def summaries(piece: Tensor, shape: Sequence[int], offset: Sequence[int], threads: int | None) -> Iterator[Summary]:
+    """Of a box of a tensor. What fastinit has no laws for is measured as float64, complex numbers by their parts."""
+    if why_not_dtype(piece.dtype) is None:
+        yield summary(memory(piece), global_shape=shape, offset=offset, threads=threads)
+        return
+    values, shape, offset = piece.detach().reshape(piece.shape or (1,)), shape or (1,), offset or (0,)
+    parts = (2,) if piece.is_complex() else ()
+    for start, stop in slabs(values.shape, _SLAB):
+        some = values[start:stop]
+        real = torch.view_as_real(some.to(torch.complex128)) if parts else some.to(torch.float64)
+        place = offset[0] + start, *offset[1:], *(0 for _ in parts)
+        yield summary(memory(real), global_shape=(*shape, *parts), offset=place, threads=threads)
 
 
 def measured(pieces: list[Summary]) -> tuple[float, float, int]:

@@ -6,7 +6,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from fastinit.recipes._values import Skip
 
 from ._fans import Owners, described, padding_of
 from ._parameters import Target
-from ._tensor import nothing, write
+from ._tensor import nothing, why_not_dtype, write
 
 if TYPE_CHECKING:
     from fastinit._types import BitGenerator
@@ -102,6 +102,9 @@ class Rule(NamedTuple):
 
     def fill(self, piece: torch.Tensor, offset: Sequence[int], **given: Any) -> None:
         """Fill a box of it, at an offset."""
+        if why_not_dtype(piece.dtype):  # only what a block of deferred has recorded has such values
+            cast(Any, self.filling).fill_tensor(piece, offset, **given)
+            return
 
         def fill(array: Any) -> None:
             self.filling.fill(array, stream=self.name, global_shape=self.shape, offset=offset, **given)

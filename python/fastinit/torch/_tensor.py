@@ -6,7 +6,8 @@ Whoever writes into that memory must tell autograd: ``write`` does.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,9 +22,11 @@ __all__ = [
     "lost",
     "memory",
     "nothing",
+    "slabs",
     "vanishes",
     "watched",
     "why_not",
+    "why_not_cast",
     "why_not_dtype",
     "write",
 ]
@@ -51,7 +54,8 @@ def why_not(tensor: Tensor, *, meta: bool = False, any_dtype: bool = False) -> s
     """
     # First, because any other question would call the subclass's ``__torch_function__``.
     if type(tensor) not in (Tensor, torch.nn.Parameter) or _compat.is_wrapped(tensor):
-        return f"must be a plain tensor with memory of its own, got {type(tensor).__name__}"
+        lazy = ", which has no shape until its module has been called" if torch.nn.parameter.is_lazy(tensor) else ""
+        return f"must be a plain tensor with memory of its own, got {type(tensor).__name__}{lazy}"
     if not (tensor.is_cpu or (meta and tensor.is_meta)):
         return f"must be in the memory of the CPU, got a tensor on {tensor.device}"
     if tensor.layout is not torch.strided:
@@ -74,6 +78,16 @@ def why_not(tensor: Tensor, *, meta: bool = False, any_dtype: bool = False) -> s
 def why_not_dtype(dtype: torch.dtype) -> str | None:
     """The same of the dtype alone."""
     return None if dtype in _DTYPES else f"must have dtype float32, float64, float16 or bfloat16, got {dtype}"
+
+
+@functools.cache
+def why_not_cast(dtype: torch.dtype) -> str | None:
+    """Why torch makes no values of that dtype: it has some, such as 4-bit floats, that are names for bytes."""
+    try:
+        torch.empty(1, dtype=dtype, device="cpu").to(torch.complex128 if dtype.is_complex else torch.float64)
+    except (NotImplementedError, RuntimeError):
+        return f"must have a dtype of which torch can make values, got {dtype}"
+    return None
 
 
 def end_of(tensor: Tensor) -> int:
@@ -164,6 +178,12 @@ def memory(tensor: Tensor) -> Any:
 def nothing(dtype: torch.dtype, dimensions: int = 1) -> Any:
     """Memory of that dtype without elements (of 0 dimensions: with one), for a trial of arguments."""
     return memory(torch.empty((0,) * dimensions, dtype=dtype, device="cpu"))
+
+
+def slabs(shape: Sequence[int], n: int) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that have n elements or fewer each, if one row has not more."""
+    rows = max(1, n * shape[0] // max(1, math.prod(shape)))
+    return ((start, min(start + rows, shape[0])) for start in range(0, shape[0], rows))
 
 
 def write(tensor: Tensor, fill: Callable[[Any], object]) -> Tensor:
