@@ -77,6 +77,13 @@ def parts(real: Callable[[], Tensor]) -> Tensor:
     return value
 
 
+def doubled(values: Tensor) -> Tensor:
+    """By its conjugate transposed, a part of which is made imaginary."""
+    value: Tensor = torch.view_as_complex(values)
+    value.mH[1:].mul_(2j)
+    return value
+
+
 KINDS: dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]] = {
     "int64": (lambda: torch.arange(24).reshape(6, 4), lambda: torch.arange(24).reshape(6, 4)),
     "bool": (lambda: torch.ones(6, 4).tril().bool(), lambda: torch.ones(6, 4).tril().bool()),
@@ -104,6 +111,15 @@ KINDS: dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]] = {
     "complex zeros": (
         lambda: torch.zeros(6, 4, dtype=torch.complex64),
         lambda: torch.zeros(6, 4, dtype=torch.complex64),
+    ),
+    "conjugate": (
+        lambda: torch.view_as_complex(torch.randn(6, 4, 2)).conj(),
+        lambda: torch.view_as_complex(normal(6, 4, 2)).conj().resolve_conj(),
+    ),
+    "conjugate, written": (lambda: doubled(torch.randn(6, 4, 2)), lambda: doubled(normal(6, 4, 2))),
+    "negative": (
+        lambda: torch.view_as_complex(torch.randn(6, 4, 2)).conj().imag * 2,
+        lambda: torch.view_as_complex(normal(6, 4, 2)).conj().imag * 2,
     ),
     "float8": (lambda: torch.randn(6, 4).to(torch.float8_e4m3fn), lambda: normal(6, 4).to(torch.float8_e4m3fn)),
     "float8_e5m2": (

@@ -15,7 +15,7 @@ __all__ = ["attributes_of", "replace_tensors"]
 def attributes_of(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
     """Each tensor, with the attribute that has it."""
     for name, value in vars(module).items():
-        if name not in _compat.TENSORS_AND_MODULES:
+        if isinstance(value, Tensor | list | tuple | dict) and name not in _compat.TENSORS_AND_MODULES:
             yield from ((name, tensor) for tensor in _tensors_in(value, set()))
 
 

@@ -64,6 +64,7 @@ __all__ = [
     "is_wrapped",
     "makes_graph",
     "n_function_modes",
+    "negated",
     "no_grad_fill",
     "no_grad_normal",
     "no_grad_uniform",
@@ -381,6 +382,7 @@ VALUES = frozenset(
 QUANTIZED = _present("_empty_affine_quantized", "_empty_per_channel_affine_quantized", "empty_quantized")
 # The parametrization of torch.nn.utils.parametrizations.orthogonal.
 Orthogonal: Any = _of_deferred("torch.nn.utils.parametrizations._Orthogonal", "to record orthogonal parametrizations")
+negated: Callable[[Tensor], Tensor] = _of_deferred("torch._neg_view", "to read what complex conjugates have")
 REDUCE = "_reduce_ex_internal"  # by which tensors are pickled
 _of_deferred(f"torch.Tensor.{REDUCE}", "to pickle tensors with their values")
 

@@ -76,7 +76,7 @@ class deferred:
     RuntimeError
         In the block, with the line: code that asks for values which depend on
         a draw; draws from a generator; operations that cannot be seen, such as
-        those of scripted functions; in inference mode.
+        those of scripted functions; steps of optimizers; in inference mode.
 
     See Also
     --------
@@ -313,7 +313,9 @@ class Plan:
         ------
         TypeError, ValueError
             model was not built in the block, or a tensor has elements that
-            nobody has written; else as ``init_module``. Then nothing has been
+            nobody has written, or no shape yet, or was sharded in the block,
+            or parametrized after it, or has lost given values by
+            ``to_empty``; else as ``init_module``. Then nothing has been
             changed.
 
         Notes

@@ -365,7 +365,7 @@ def _around(box: Box, inner: Box) -> Iterable[Box]:
 
 def _flat(view: View) -> object:
     """What views of the same elements in the same order have in common."""
-    return (view.storage, view.offset, view.n, view.dtype) if view.contiguous else None
+    return (view.storage, view.offset, view.n, *view[-3:]) if view.contiguous else None
 
 
 def _by_index(step: Step) -> bool:

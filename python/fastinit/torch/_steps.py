@@ -29,6 +29,8 @@ class View(NamedTuple):
     shape: tuple[int, ...]
     strides: tuple[int, ...]
     dtype: torch.dtype
+    conjugate: bool = False  # whether torch is to take its elements so, and as negative ones
+    negative: bool = False
 
     @property
     def whole(self) -> Box:
@@ -52,7 +54,9 @@ class View(NamedTuple):
 
     def tensor(self, storage: torch.UntypedStorage) -> Tensor:
         """These elements of another storage."""
-        return torch.empty(0, dtype=self.dtype, device="cpu").set_(storage, self.offset, self.shape, self.strides)
+        plain = torch.empty(0, dtype=self.dtype, device="cpu").set_(storage, self.offset, self.shape, self.strides)
+        conjugate = plain.conj() if self.conjugate else plain
+        return _compat.negated(conjugate) if self.negative else conjugate
 
 
 class Part(NamedTuple):
@@ -144,7 +148,10 @@ class Log:
         if number is None:
             number = self._numbers[address] = len(self._storages)
             self._storages.append(storage)
-        return View(number, int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype)
+        view = View(number, int(tensor.storage_offset()), tuple(tensor.shape), tuple(tensor.stride()), tensor.dtype)
+        if tensor.is_conj() or tensor.is_neg():
+            return view._replace(conjugate=tensor.is_conj(), negative=tensor.is_neg())
+        return view
 
     def same(self, twin: Tensor, tensor: Tensor) -> None:
         """From now on the storage of ``twin`` is that of a tensor that is known."""
@@ -185,7 +192,7 @@ def part_of(view: View, whole: View) -> Part | bool | None:
     (first, last), (start, end) = _ends(view), _ends(whole)
     if (last + 1) * item <= start * other or (end + 1) * other <= first * item:
         return None
-    if view.dtype != whole.dtype:
+    if view.dtype != whole.dtype or view[-2:] != whole[-2:]:
         return False
     wide = {stride: dim for dim, (size, stride) in enumerate(zip(whole.shape, whole.strides, strict=True)) if size > 1}
     if len(wide) != sum(size > 1 for size in whole.shape) or 0 in wide:
