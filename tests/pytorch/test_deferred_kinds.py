@@ -399,6 +399,31 @@ def test_pruning() -> None:
     assert torch.equal(net.weight_mask.bool(), w.abs() > w.abs().flatten().kthvalue(5).values)
 
 
+class Parametrized(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            change(nn.Linear(6, 4))
+            for change in (norms.weight_norm, norms.spectral_norm, norms.orthogonal, old.weight_norm, old.spectral_norm)
+        )
+
+
+@pytest.mark.parametrize("rank", range(3))
+def test_parametrized_models_on_any_mesh(rank: int) -> None:
+    """Uneven: 4 rows on 3 processes."""
+    whole = made(Parametrized)
+    tensors = {**dict(whole.named_parameters()), **dict(whole.named_buffers())}
+    with fake(rank, 3):
+        with deferred(0) as plan:
+            net = Parametrized()
+        fully_shard(net, mesh=init_device_mesh("cpu", (3,)))
+        plan.materialize(net)
+        for name, tensor in [*net.named_parameters(), *net.named_buffers()]:
+            for piece, offset in boxes(tensor)[1]:
+                place = tuple(slice(o, o + n) for o, n in zip(offset, piece.shape, strict=True))
+                same(piece, tensors[name].detach()[place])
+
+
 # --- lazy modules ---------------------------------------------------------------------------------------------------
 
 
