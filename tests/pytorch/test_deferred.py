@@ -610,11 +610,12 @@ def test_values_that_depend_on_no_draw_are_there() -> None:
         ),
         (lambda: bool(torch.rand(3).sum() > 1), r"__bool__ needs values"),
         (lambda: nn.Linear(3, 3).weight.tolist(), r"tolist needs values .* depend on a random draw, at .*\.py:\d+"),
-        (lambda: torch.empty(3).normal_(generator=torch.Generator()), r"normal_ draws from a generator"),
         (lambda: scripted(torch.empty(3)), r"TorchScript interpreter"),
-        (lambda: init.normal_(torch.empty(3), generator=torch.Generator()), r"normal_ draws from a generator"),
-        (lambda: torch.randn(3, generator=torch.Generator()), r"randn draws from a generator"),
-        (lambda: torch.normal(0.0, 1.0, (3,), generator=torch.Generator()), r"draws from torch's generator"),
+        (
+            lambda: torch.bernoulli(torch.rand(3), generator=torch.Generator()),
+            r"bernoulli draws from a generator in a block of deferred, at .*\.py:\d+: by values that are not there yet",
+        ),
+        (lambda: torch.binomial(torch.tensor([4.0]), torch.tensor([0.5])), r"draws from torch's generator"),
         (
             lambda: torch.empty(3).sum().item(),
             r"item needs values in a block of deferred, at .*, that nobody has written",

@@ -555,6 +555,53 @@ def test_adapters_of_one_plan_around_a_model_of_another() -> None:
     assert not any(parameter.is_meta for parameter in model.parameters())
 
 
+def test_projections_of_vera_are_those_of_its_own_seed() -> None:
+    """All of them are drawn from a generator of PEFT's."""
+    peft = library("peft")
+    config = peft.VeraConfig(r=4, target_modules=["q_proj", "v_proj"], projection_prng_key=7)
+    net, plain = made(lambda: peft.get_peft_model(base(), config)), peft.get_peft_model(base(), config)
+    for name in ("vera_A", "vera_B"):
+        one, other = (getattr(model.base_model, name)["default"] for model in (net, plain))
+        assert torch.equal(one, other)
+
+
+# --- generators of the code's own -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda g: torch.empty(4, 3).normal_(0, 2, generator=g),
+        lambda g: torch.empty(3, 4).t().uniform_(generator=g),
+        lambda g: torch.nn.init.kaiming_uniform_(torch.empty(4, 3), generator=g),
+        lambda g: torch.nn.init.trunc_normal_(torch.empty(4, 3), generator=g),  # it looks at what it draws
+        lambda g: torch.nn.init.orthogonal_(torch.empty(4, 3), generator=g),
+        lambda g: torch.randn(4, 3, generator=g, device="cpu") * 2,
+        lambda g: torch.rand_like(torch.empty(4), generator=g),
+        lambda g: torch.normal(0.0, 2.0, (4,), generator=g),
+        lambda g: torch.randperm(5, generator=g).float(),
+        lambda g: torch.bernoulli(torch.full((4, 3), 0.3), generator=g),
+        lambda g: torch.tensor([1.0, 2.0, 3.0]).normal_(generator=g),
+        lambda g: torch.ones(2) * torch.rand(1, generator=g).item(),
+    ],
+)
+def test_draws_from_a_generator_of_the_code_are_torchs(draw: Callable[[Any], Tensor]) -> None:
+    """Also the second one, and the state in which they leave it."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            generator = torch.Generator().manual_seed(3)
+            self.one, self.other = nn.Parameter(draw(generator)), nn.Parameter(draw(generator))
+            self.state = generator.get_state()
+
+    torch.manual_seed(1)
+    net, plain = made(Net), Net()
+    equal(net, plain)
+    assert torch.equal(net.state, plain.state)
+    assert not torch.equal(net.one, net.other)
+
+
 # --- tensors that are neither parameters nor buffers ----------------------------------------------------------------
 
 
@@ -642,12 +689,6 @@ LINE = r"at .*test_deferred_kinds\.py:\d+"
             rf"needs values in a block of deferred, {LINE}, and they depend on a random draw, {LINE}",
         ),
         (lambda: torch.randn(3, 3).to_sparse(), rf"to_sparse needs values .*{LINE}"),
-        (
-            lambda: library("peft").get_peft_model(
-                base(), library("peft").VeraConfig(r=4, target_modules=["q_proj", "v_proj"])
-            ),
-            r"draws from a generator in a block of deferred, at .*: leave it out, or call this before the block",
-        ),
     ],
 )
 def test_what_is_refused_in_the_block(make: Any, message: str) -> None:

@@ -75,8 +75,8 @@ class deferred:
         seed is not an int, 0 .. 2**64-1.
     RuntimeError
         In the block, with the line: code that asks for values which depend on
-        a draw; draws from a generator; operations that cannot be seen, such as
-        those of scripted functions; steps of optimizers; in inference mode.
+        a draw; operations that cannot be seen, such as those of scripted
+        functions; steps of optimizers; in inference mode.
 
     See Also
     --------
@@ -86,7 +86,8 @@ class deferred:
     Notes
     -----
     Code that asks for values which depend on no draw gets them. Tensors that
-    are made of Python's values, as by ``torch.tensor``, have memory.
+    are made of Python's values, as by ``torch.tensor``, have memory. Draws
+    from a generator of the code's own are torch's.
 
     It holds for this thread. A model that is built on another one is an
     ordinary model.

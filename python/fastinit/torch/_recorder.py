@@ -169,10 +169,7 @@ class Recorder(TorchFunctionMode):
             self.guard.depth -= 1
         random = self.guard.random
         if random and kwargs.get("generator") is not None:
-            raise RuntimeError(
-                f"{_name(func)} draws from a generator in a block of deferred, at {_line()}: leave it out, or "
-                "call this before the block, or after materialize"
-            )
+            func, random = self._from_generator(func, args, kwargs), False
         written = [tensor for tensor, version in before if _compat.version(tensor) != version]
         written += _unseen(func, *placed)
         if not all(map(self.log.knows, written)):
@@ -187,7 +184,7 @@ class Recorder(TorchFunctionMode):
             if tensor.is_meta and not self.log.knows(tensor)
         ]
         if writes or made:
-            given = {key: value for key, value in kwargs.items() if key != "device"}
+            given = {key: value for key, value in kwargs.items() if key not in ("device", "generator")}
             kept, options = mapped((args, given), self._kept)
             places, makes = tuple(i for i, _ in made), tuple(view for _, view in made)
             law = law or _truncated(self.log, func, kept, options, writes)
@@ -199,6 +196,32 @@ class Recorder(TorchFunctionMode):
             out = mapped(out, self._original)
             self._stand_ins.clear()
         return out
+
+    def _from_generator(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Function:
+        """A function that draws again what code draws now from a generator of its own, which goes on as in torch."""
+        generator = kwargs["generator"]
+        state = generator.get_state()
+        first = args[0] if args else kwargs.get("tensor")
+        unread = first if _writes(func) or _name(func).endswith("_like") else None
+
+        def real(tensor: Tensor) -> Tensor:
+            return torch.zeros_like(tensor, device="cpu") if tensor is unread else self._now(tensor)
+
+        def again(*args: Any, **kwargs: Any) -> Any:
+            own = torch.Generator()
+            own.set_state(state)
+            return func(*args, **kwargs, generator=own)
+
+        again.__name__ = _name(func)
+        self.guard.depth += 1
+        try:
+            values, options = mapped((args, kwargs), real)
+            func(*values, **(options | ({"device": "cpu"} if "device" in options else {})))
+        except (Dependent, Unwritten):
+            self.refuse(f"{_name(func)} draws from a generator", "by values that are not there yet: leave it out")
+        finally:
+            self.guard.depth -= 1
+        return again
 
     def _constant(self, tensor: Tensor) -> Tensor:
         """Values that are there, on meta."""
@@ -275,7 +298,13 @@ class Recorder(TorchFunctionMode):
         return index
 
     def _now(self, tensor: Tensor) -> Tensor:
-        return self.replay.now(self.log.view(tensor)) if self._is_ours(tensor) else tensor
+        if not self._is_ours(tensor):
+            return tensor
+        self.guard.depth += 1  # it may draw, from a generator whose state is known
+        try:
+            return self.replay.now(self.log.view(tensor))
+        finally:
+            self.guard.depth -= 1
 
     # Tensors
 
@@ -349,10 +378,12 @@ def _factory(make: Function, fill: Function) -> Function:
 def _normal(mode: Recorder, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     given = dict(zip(("mean", "std", "size"), args, strict=False)) | kwargs
     mean, std, size = (given.pop(name, None) for name in ("mean", "std", "size"))
-    if not isinstance(mean, int | float) or not isinstance(std, int | float) or given.get("generator") is not None:
+    if not isinstance(mean, int | float) or not isinstance(std, int | float):
         return NotImplemented
-    given.pop("generator", None)
+    generator = given.pop("generator", None)
     tensor = mode.__torch_function__(torch.empty, (), (size,), given)
+    if generator is not None:
+        return mode.__torch_function__(Tensor.normal_, (), (tensor, mean, std), {"generator": generator})
     return mode.draw(tensor, fastinit.normal, {"mean": mean, "std": std})
 
 
