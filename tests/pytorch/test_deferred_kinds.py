@@ -227,6 +227,18 @@ def test_recipes_of_them_are_refused_where_there_are_floats_alone() -> None:
     same(torch.from_numpy(floats), normal(6, 4, stream="2.weight").to(torch.float8_e4m3fn).float())
 
 
+def test_conjugates_of_values_that_are_drawn_into() -> None:
+    def make() -> Any:
+        value = torch.tensor([1 + 2j, 3j, 4j])
+        value[0].normal_()
+        value.conj()[1].mul_(2)
+        again = value.conj()
+        again[0].normal_()
+        return torch.cat([again[1:] * 1, again.imag[1:] * 1])
+
+    assert made(lambda: Held(make)).weight.tolist() == [-6j, -4j, -6, -4]
+
+
 GENERATORS: tuple[Any, ...] = ("ars", "philox")
 
 

@@ -148,11 +148,12 @@ def init_module(
     A pattern that is a name, character for character, is for that name alone.
 
     Parameters on the meta device get memory. They are new Parameter objects
-    with the attributes of the old ones, so make the optimizer afterwards. The
-    others are filled in place, frozen ones too. A parameter with several
-    names, and parameters that are views of the same memory, are filled once,
-    under the first name in the order of ``named_parameters()``, and stay tied.
-    Buffers with memory are written in place, too.
+    with the attributes of the old ones, also in lists that modules have of
+    them, so make the optimizer afterwards. The others are filled in place,
+    frozen ones too. A parameter with several names, and parameters that are
+    views of the same memory, are filled once, under the first name in the
+    order of ``named_parameters()``, and stay tied. Buffers with memory are
+    written in place, too.
 
     Examples
     --------

@@ -237,6 +237,8 @@ class Recorder(TorchFunctionMode):
             return tensor if tensor.ndim == 0 else tensor.to("meta")
         stand_in = torch.empty(0, dtype=tensor.dtype, device="meta")
         stand_in.set_(twin, tensor.storage_offset(), tensor.shape, tensor.stride())
+        stand_in = stand_in.conj() if tensor.is_conj() else stand_in
+        stand_in = _compat.negated(stand_in) if tensor.is_neg() else stand_in
         self._stand_ins[id(stand_in)] = stand_in, tensor
         return stand_in
 
