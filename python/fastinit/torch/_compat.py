@@ -28,6 +28,7 @@ __all__ = [
     "FOREACH",
     "GET_ITEM",
     "INPUT_NAMES",
+    "LIKE",
     "MODEL_METHOD",
     "MODULE_CALLS",
     "PARAMETERS_MOVE",
@@ -329,6 +330,7 @@ SET_ITEM: Callable[..., Any] = _untyped.__setitem__
 GET_ITEM: Callable[..., Any] = _untyped.__getitem__
 DEEPCOPY: Callable[..., Any] = _untyped.__deepcopy__
 FOREACH = "_foreach_"
+LIKE = "_like"  # ends the names of functions that read no values of what they are given
 TENSORS_AND_MODULES = ("_parameters", "_buffers", "_modules")  # where a module keeps them
 
 

@@ -202,7 +202,7 @@ class Recorder(TorchFunctionMode):
         generator = kwargs["generator"]
         state = generator.get_state()
         first = args[0] if args else kwargs.get("tensor")
-        unread = first if _writes(func) or _name(func).endswith("_like") else None
+        unread = first if _writes(func) or _name(func).endswith(_compat.LIKE) else None
 
         def real(tensor: Tensor) -> Tensor:
             return torch.zeros_like(tensor, device="cpu") if tensor is unread else self._now(tensor)
