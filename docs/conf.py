@@ -70,7 +70,7 @@ def linked(text: str, folder: pathlib.Path) -> str:
         file = (folder / path).resolve().relative_to(ROOT).as_posix()
         if file in PAGES:
             page = PAGES[file]
-        elif example := re.fullmatch(r"examples/(plot_\w+)\.py", file):
+        elif example := re.fullmatch(r"examples/(\w+)\.py", file):
             page = f"gallery/{example[1]}.rst"
         elif file == "examples":
             page = "gallery/index.rst"
@@ -127,26 +127,32 @@ autosummary_context = {"methods_of": {name: found for module in MODULES for name
 
 # In the order of a course. One that is not here is refused.
 EXAMPLES = [
-    "250_ones",
-    "equal_weights",
-    "small_and_large",
-    "uniform_ranges",
-    "xavier_tanh",
-    "he_relu",
-    "he_figures",
-    "alexnet",
-    "sigmoid_regions",
-    "digits",
-    "truncated_and_16_bits",
-    "orthogonal",
-    "shards_and_threads",
-    "keras_default",
+    "plot_250_ones",
+    "plot_equal_weights",
+    "plot_small_and_large",
+    "plot_uniform_ranges",
+    "plot_xavier_tanh",
+    "plot_he_relu",
+    "plot_he_figures",
+    "plot_alexnet",
+    "plot_sigmoid_regions",
+    "plot_digits",
+    "plot_truncated_and_16_bits",
+    "plot_orthogonal",
+    "plot_shards_and_threads",
+    "plot_keras_default",
+    "train_fsdp2",  # not run here: they draw nothing, and start processes
+    "train_tensor_parallel",
+    "train_torchtitan_like",
+    "train_transformers",
+    "train_lightning",
 ]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
-    "within_subsection_order": ExplicitOrder([f"plot_{name}.py" for name in EXAMPLES]),
+    "within_subsection_order": ExplicitOrder([f"{name}.py" for name in EXAMPLES]),
     "abort_on_example_error": True,
+    "default_thumb_file": str(ROOT / "docs" / "_static" / "icon.svg"),  # of those that draw nothing
     "reset_modules": ("matplotlib",),
     "backreferences_dir": "gallery/backreferences",  # which example uses which function
     "doc_module": ("fastinit",),
