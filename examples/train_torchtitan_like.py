@@ -6,9 +6,9 @@ As in torchtitan: two-dimensional meshes, and no to_empty
 meta, apply tensor parallelism, then FSDP2, and then give it memory and weights by ``to_empty()`` and
 the model's ``init_weights()``. The weights are drawn piece by piece from torch's generator, so they
 depend on the mesh; to start two meshes alike, one process writes a seed checkpoint, which the
-others load. With ``fastinit.torch.deferred`` three lines change: ``init_weights()`` is called where
-the model is built, which only records it, and ``plan.materialize(model)`` stands where ``to_empty``
-and ``init_weights`` were. Any mesh then begins with the same bits, without a file.
+others load. With ``fastinit.torch.deferred``, ``init_weights()`` is called where the model is built,
+which only records it, and ``plan.materialize(model)`` stands where ``to_empty`` and ``init_weights``
+were. Any mesh then begins with the same bits, without a file.
 
 ``python examples/train_torchtitan_like.py`` starts four processes on the CPU, a mesh of 2 x 2.
 """
