@@ -27,7 +27,7 @@ from zoo import TIMM, TRANSFORMERS, build  # noqa: E402
 
 import fastinit.torch  # noqa: E402
 from fastinit.recipes import Initializer, skip  # noqa: E402
-from fastinit.torch import deferred, init_module  # noqa: E402
+from fastinit.torch import _compat, deferred, init_module  # noqa: E402
 from fastinit.torch._replay import Replay  # noqa: E402
 from fastinit.torch._sharding import boxes  # noqa: E402
 
@@ -589,6 +589,28 @@ def test_code_believes_in_the_cpu() -> None:
         assert t.to(torch.float16).dtype is torch.float16
         assert torch.zeros_like(torch.tensor([1.0])).tolist() == [0.0]
     assert t.is_meta
+
+
+def test_modes_of_others_see_each_operation() -> None:
+    class Seen(_compat.DispatchMode):  # type: ignore[misc]
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            seen.append(func)
+            return func(*args, **(kwargs or {}))
+
+    seen: list[Any] = []
+    with deferred(0), Seen(), torch.no_grad():
+        torch.empty(3).zero_().fill_(2.0)
+    aten = torch.ops.aten
+    assert seen == [aten.empty.memory_format, aten.zero_.default, aten.fill_.Scalar]
+
+
+def test_what_torch_refuses_of_common_calls_is_refused() -> None:
+    with deferred(0), pytest.raises(RuntimeError, match="leaf"):
+        nn.Parameter(torch.empty(3)).fill_(1.0)
+    with deferred(0), pytest.raises(TypeError, match="std"):
+        torch.empty(3).normal_(0.0, [1.0])
+    with deferred(0), torch.inference_mode(), pytest.raises(RuntimeError, match="inference_mode"):
+        torch.empty(3)
 
 
 def test_values_that_depend_on_no_draw_are_there() -> None:

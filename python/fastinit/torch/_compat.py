@@ -41,6 +41,7 @@ __all__ = [
     "TRUNCATED",
     "VALUES",
     "WRAPPERS",
+    "DisableTorchDispatch",
     "DisableTorchFunction",
     "DispatchMode",
     "Orthogonal",
@@ -311,6 +312,7 @@ def _of_deferred(name: str, purpose: str) -> Any:
 
 
 DispatchMode: Any = _of_deferred("torch.utils._python_dispatch.TorchDispatchMode", "to see what each function does")
+DisableTorchDispatch: Any = _of_deferred("torch._C._DisableTorchDispatch", "to run functions that it knows")
 factories: Callable[[], Sequence[Callable[..., Any]]] = _of_deferred(
     "torch.utils._device._device_constructors", "to know the functions that make tensors"
 )

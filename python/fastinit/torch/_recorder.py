@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import sys
 from collections.abc import Callable, Iterable
@@ -58,10 +59,10 @@ class _Guard(_compat.DispatchMode):  # type: ignore[misc]
         return False  # or each call goes through a wrapper that takes longer than the operation
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        random = torch.Tag.nondeterministic_seeded in func.tags
+        random, mutable = _kind(func)
         if self.depth:
             self.random |= random
-        elif random or _compat.is_mutable(func):
+        elif random or mutable:
             with _compat.DisableTorchFunction():
                 on_meta = [tensor.is_meta for tensor in _flat(args, kwargs)]
             ours = any(on_meta) and not (func is _SET and all(on_meta))  # which only says where elements are
@@ -76,6 +77,12 @@ class _Guard(_compat.DispatchMode):  # type: ignore[misc]
                     "such as from compiled or scripted code"
                 )
         return func(*args, **(kwargs or {}))
+
+
+@functools.cache
+def _kind(func: Any) -> tuple[bool, bool]:
+    """Whether an operation draws, and whether it writes."""
+    return torch.Tag.nondeterministic_seeded in func.tags, _compat.is_mutable(func)
 
 
 class Recorder(TorchFunctionMode):
@@ -145,18 +152,20 @@ class Recorder(TorchFunctionMode):
 
     def _run(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any], law: Law | None = None) -> Any:
         """Make it on meta, and keep what it made or wrote."""
-        self.guard.depth += 1
-        try:
-            # Values that are there already meet tensors on meta there; the step keeps the values.
-            placed = mapped((args, kwargs), self._placed)
-        except NotImplementedError:  # quantised ones cannot be there
-            return self._by_values(func, args, kwargs)
-        finally:
-            self.guard.depth -= 1
+        if law is None and func in _SIMPLE and (out := self._run_simple(func, args, kwargs)) is not None:
+            return out
+        placed = args, kwargs
+        if not all(map(_on_meta, _flat(args, kwargs))):
+            self.guard.depth += 1
+            try:
+                # Values that are there already meet tensors on meta there; the step keeps the values.
+                placed = mapped(placed, self._placed)
+            except NotImplementedError:  # quantised ones cannot be there
+                return self._by_values(func, args, kwargs)
+            finally:
+                self.guard.depth -= 1
         before = [(tensor, _compat.version(tensor)) for tensor in _flat(*placed) if tensor.is_meta]
-        if torch.is_inference_mode_enabled() or func is torch.autograd.grad:
-            what = "in torch.inference_mode()" if func is not torch.autograd.grad else "gives gradients"
-            raise RuntimeError(f"{_name(func)} {what} in a block of deferred, at {_line()}, which cannot be recorded")
+        self._refuse_unseen(func)
         self.guard.random = False
         self.guard.depth += 1
         try:
@@ -222,6 +231,35 @@ class Recorder(TorchFunctionMode):
         finally:
             self.guard.depth -= 1
         return again
+
+    def _run_simple(self, func: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The commonest calls, in a third of the time; None where the arguments or the program are not as simple."""
+        makes = func in self._made_by
+        target: Any = None if makes else args[0]
+        numbers = args if makes else args[1:]
+        if (
+            _compat.dispatch_modes() > 1  # of others, that want to see what is called
+            or not all(map(_is_number, numbers))
+            or not _OPTIONS.issuperset(kwargs)
+            or not (makes or (type(target) in _PLAIN and target.is_meta and self.log.knows(target)))
+        ):
+            return None
+        self._refuse_unseen(func)
+        with _compat.DisableTorchDispatch():
+            out = func(*args, **kwargs)
+        if out.is_meta:
+            view = self.log.view(out)
+            kwargs = {key: value for key, value in kwargs.items() if key != "device"}
+            if makes:
+                self.log.add(Step(func, args, kwargs, (), (view,), (0,), _line()))
+            else:
+                self.log.add(Step(func, (view, *numbers), kwargs, (view,), (), (), _line()))
+        return out
+
+    def _refuse_unseen(self, func: Function) -> None:
+        if torch.is_inference_mode_enabled() or func is torch.autograd.grad:
+            what = "in torch.inference_mode()" if func is not torch.autograd.grad else "gives gradients"
+            raise RuntimeError(f"{_name(func)} {what} in a block of deferred, at {_line()}, which cannot be recorded")
 
     def _constant(self, tensor: Tensor) -> Tensor:
         """Values that are there, on meta."""
@@ -340,19 +378,36 @@ class Recorder(TorchFunctionMode):
         for name, value in arguments.items():
             if isinstance(value, Tensor):
                 arguments = {**arguments, name: self._by_values(Tensor.item, (value,), {})}
-        try:
-            function(nothing(tensor.dtype), seed=0, **arguments)
-        except (TypeError, ValueError):  # torch says what is wrong
-            return NotImplemented
+        if not _accepts(function, tensor.dtype, arguments):
+            return NotImplemented  # torch says what is wrong
         self._take_over(tensor)
-        with torch.no_grad():
-            self._run(Tensor.zero_, (tensor,), {}, Law(function, arguments))
+        law = Law(function, arguments)
+        if tensor.is_meta and self.log.knows(tensor) and (view := self.log.view(tensor)).contiguous:
+            self._refuse_unseen(function)
+            self.log.add(Step(Tensor.zero_, (view,), {}, (view,), (), (), _line(), law))
+        else:
+            with torch.no_grad():
+                self._run(Tensor.zero_, (tensor,), {}, law)
         return tensor
 
 
 # --- laws -----------------------------------------------------------------------------------------------------------
 
 _FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+
+
+@functools.lru_cache(typed=True)
+def _try(function: Function, dtype: torch.dtype, **arguments: Any) -> None:
+    function(nothing(dtype), seed=0, **arguments)
+
+
+def _accepts(function: Function, dtype: torch.dtype, arguments: dict[str, Any]) -> bool:
+    """Whether a law takes these arguments."""
+    try:
+        _try(function, dtype, **arguments)
+    except (TypeError, ValueError):  # also of what cannot be hashed, which is no number
+        return False
+    return True
 
 
 def _method(keywords: dict[str, str], fill: Function) -> Function:
@@ -489,6 +544,9 @@ _MOVES = {
 }
 
 
+_PLAIN = frozenset((Tensor, torch.nn.Parameter))
+_SIMPLE = frozenset((torch.empty, torch.zeros, torch.ones, torch.full, Tensor.zero_, Tensor.fill_))
+_OPTIONS = frozenset(("dtype", "device", "requires_grad"))  # what says no more than the first arguments
 _VIEWS = (Tensor.view_as, Tensor.expand_as, Tensor.reshape_as)  # of their first argument, in which code may write
 _INDEXED = (_compat.GET_ITEM, _compat.SET_ITEM)
 
@@ -532,6 +590,15 @@ def _name(func: Function) -> str:
 
 
 # --- arguments ------------------------------------------------------------------------------------------------------
+
+
+def _is_number(thing: Any) -> bool:
+    """Or a shape."""
+    return type(thing) in (int, float, bool) or (type(thing) in (tuple, torch.Size) and all(map(_is_number, thing)))
+
+
+def _on_meta(tensor: Tensor) -> bool:
+    return tensor.is_meta
 
 
 def _flat(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Tensor]:
