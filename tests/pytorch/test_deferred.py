@@ -18,7 +18,7 @@ import fastinit
 
 torch = pytest.importorskip("torch")
 
-from test_mesh import fake  # noqa: E402
+from test_mesh import fake, load  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.distributed.device_mesh import init_device_mesh  # noqa: E402
 from torch.distributed.fsdp import fully_shard  # noqa: E402
@@ -27,7 +27,7 @@ from zoo import TIMM, TRANSFORMERS, build  # noqa: E402
 
 import fastinit.torch  # noqa: E402
 from fastinit.recipes import Initializer, skip  # noqa: E402
-from fastinit.torch import _compat, deferred, init_module  # noqa: E402
+from fastinit.torch import FastInitReader, _compat, deferred, init_module  # noqa: E402
 from fastinit.torch._replay import Replay  # noqa: E402
 from fastinit.torch._sharding import boxes  # noqa: E402
 
@@ -260,7 +260,7 @@ def test_what_torch_refuses_is_torchs_error() -> None:
 
 def test_slabs_have_the_bits_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = made(lambda: Weight(lambda w: w.normal_().mul_(2.0), (50, 7)))
-    monkeypatch.setattr("fastinit.torch._deferred._SLAB", 30)
+    monkeypatch.setattr("fastinit.torch._recorded._SLAB", 120)
     with deferred(0) as plan:
         model = Weight(lambda w: w.normal_().mul_(2.0), (50, 7))
     plan.materialize(model)
@@ -499,6 +499,53 @@ def test_every_route_gives_the_same_weights(name: str) -> None:
             array = np.empty(tuple(model.get_parameter(key).shape), np.float32)
             value.fill(array, seed=0, stream=key)
             assert np.array_equal(array, model.get_parameter(key).detach().numpy())
+
+
+def with_padding(again: Callable[[Tensor], object]) -> nn.Module:
+    net: Any = nn.Sequential(nn.Embedding(5, 3, padding_idx=-1), nn.Linear(3, 5, bias=False))
+    net[1].weight = net[0].weight
+    with torch.no_grad():
+        again(net[0].weight)
+    module: nn.Module = net
+    return module
+
+
+@pytest.mark.parametrize("again", [Tensor.normal_, Tensor.detach, Tensor.zero_, lambda w: w.normal_()[-1].fill_(2.0)])
+def test_rows_of_padding_are_what_the_code_makes_of_them(again: Callable[[Tensor], object]) -> None:
+    """By a recipe that somebody wrote they are 0."""
+    model: nn.Module = made(lambda: with_padding(again))
+    with deferred(0) as plan:
+        recorded = with_padding(again)
+    by_recipe, loaded = with_padding(again), with_padding(again)
+    init_module(by_recipe, plan.recipe(recorded), seed=0)
+    load(loaded.state_dict(), FastInitReader(loaded, plan.recipe(recorded), seed=0))
+    equal(model, by_recipe)
+    equal(model, loaded)
+
+
+def test_a_reader_of_a_plan() -> None:
+    """Names, shapes, laws and the seed are those of the model that the block has built."""
+    model = made(lambda: build("GPT2LMHeadModel"), seed=4)
+    with deferred(4) as plan:
+        other = build("GPT2LMHeadModel")
+    reader = FastInitReader(plan)
+    other.to_empty(device="cpu")
+    load(other.state_dict(), reader)
+    for name, tensor in model.named_parameters():
+        assert torch.equal(tensor, other.get_parameter(name)), name
+    again = FastInitReader(plan, seed=5)
+    load(other.state_dict(), again)
+    assert not torch.equal(*(net.get_parameter("transformer.wte.weight") for net in (model, other)))
+    with deferred(0) as unused:
+        pass
+    with pytest.raises(ValueError, match="built 0 models"):
+        FastInitReader(unused)
+    with pytest.raises(TypeError, match="recipe must be left out"):
+        FastInitReader(plan, {"*": Initializer("zeros")})
+    with pytest.raises(TypeError, match="recipe must be given"):
+        FastInitReader(model)
+    with pytest.raises(TypeError, match="seed must be an int"):
+        FastInitReader(model, {"*": Initializer("zeros")})
 
 
 def test_only_what_remains_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,7 +137,7 @@ KINDS: dict[str, tuple[Callable[[], Tensor], Callable[[], Tensor]]] = {
 @pytest.mark.parametrize("holder", ["parameter", "buffer"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_any_type_of_elements(kind: str, holder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastinit.torch._deferred._SLAB", 9)  # slabs of two rows
+    monkeypatch.setattr("fastinit.torch._recorded._SLAB", 36)  # slabs of two rows
     make, wanted = KINDS[kind]
     model = made(lambda: Held(make, holder))
     same(model.weight, wanted())

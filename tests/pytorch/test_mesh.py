@@ -509,7 +509,7 @@ def test_readers_refuse_what_they_cannot_make() -> None:
     with pytest.raises(ValueError, match=r"^seed must be"):
         FastInitReader({"w": torch.zeros(2)}, ones, seed=-1)
     with pytest.raises(TypeError, match=r"seed must be an int, .* got None"):
-        FastInitReader({"w": torch.zeros(2)}, ones, seed=None)  # type: ignore[arg-type]
+        FastInitReader({"w": torch.zeros(2)}, ones, seed=None)
     with pytest.raises(ValueError, match=r"prefix must be empty or end with a dot, .* got 'model'"):
         FastInitReader({"w": torch.zeros(2)}, ones, seed=0, prefix="model")
     with pytest.raises(ValueError, match="include: no name matches the pattern 'v'"):

@@ -29,6 +29,7 @@ from fastinit.recipes import Recipe
 from . import _compat
 from ._buffers import Buffer, buffers_of, refuse_shared_buffers
 from ._computed import refuse_inputs, refuse_inputs_by_name
+from ._deferred import Plan
 from ._fans import owners_of
 from ._parameters import (
     Target,
@@ -59,15 +60,18 @@ class FastInitReader(StorageReader):
 
     Parameters
     ----------
-    source : torch.nn.Module or mapping
+    source : torch.nn.Module or mapping or Plan
         A module or a state dict, on any device, also "meta": its names, global
         shapes and dtypes are read. Of a module the parameters are filled, of a
         state dict the floating-point tensors. All else (integer tensors,
-        numbers, bytes) is left as it is in the state dict that is loaded.
+        numbers, bytes) is left as it is in the state dict that is loaded. A
+        plan of ``deferred`` stands for the model that its block has built, and
+        for the model's own laws.
     recipe : Recipe or str
-        As in ``init_module``.
+        As in ``init_module``. Of a plan it is left out.
     seed : int
-        0 .. 2**64-1. A parameter's stream is its qualified name.
+        0 .. 2**64-1. A parameter's stream is its qualified name. Of a plan it
+        is the block's, if it is left out.
     prefix : str, default ""
         As in ``init_module``: what comes before the source's own names, if it
         is a part of a model. It belongs to the parameter's name.
@@ -130,10 +134,10 @@ class FastInitReader(StorageReader):
     @documented
     def __init__(
         self,
-        source: torch.nn.Module | Mapping[str, Any],
-        recipe: Recipe | str,
+        source: torch.nn.Module | Mapping[str, Any] | Plan,
+        recipe: Recipe | str | None = None,
         *,
-        seed: int,
+        seed: int | None = None,
         prefix: str = "",
         include: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
@@ -142,6 +146,13 @@ class FastInitReader(StorageReader):
         threads: int | None = None,
         bit_generator: BitGenerator = "ars",
     ) -> None:
+        if isinstance(source, Plan):
+            if recipe is not None:
+                raise TypeError(f"recipe must be left out, since the plan has one; got {typed(recipe)}")
+            plan, source = source, source.model
+            recipe, seed = plan.recipe(source), plan.seed if seed is None else seed
+        if recipe is None:
+            raise TypeError("recipe must be given, unless source is a plan")
         check_arguments(seed, prefix, threads, bit_generator)
         if not isinstance(checkpoint_prefix, str):
             raise TypeError(f"checkpoint_prefix must be a str, got {typed(checkpoint_prefix)}")

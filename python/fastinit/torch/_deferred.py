@@ -23,14 +23,16 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import fastinit
 from fastinit._arguments import documented, some, typed
-from fastinit.recipes import skip
+from fastinit.recipes import Initializer, skip
 from fastinit.recipes._patterns import Filling
-from fastinit.recipes._values import Computed, Skip
+from fastinit.recipes._values import Skip
 
 from . import _compat
 from ._attributes import attributes_of, replace_tensors
+from ._fans import owners_of, padding_of
 from ._module import fill_module
 from ._parameters import Target, has_no_storage, plain_name, targets_of, unwrapped
+from ._recorded import Recorded
 from ._recorder import Recorder
 from ._replaced import begin, recorder_of_thread, replace, restore
 from ._replay import Replay, Unwritten
@@ -38,7 +40,7 @@ from ._report import Report
 from ._selection import check_arguments, selected
 from ._sharding import is_dtensor, local_of
 from ._steps import Box, View
-from ._tensor import slabs, why_not_cast, why_not_dtype
+from ._tensor import why_not_cast, why_not_dtype
 
 if TYPE_CHECKING:
     from fastinit._types import BitGenerator
@@ -47,7 +49,6 @@ __all__ = ["Plan", "deferred"]
 
 _Named = tuple[str, View | None, Tensor]  # a tensor of a model, and what was recorded of it
 _Lost = tuple[str, str]  # the name of a tensor that cannot be made, and the reason
-_SLAB = 2**22  # elements that are computed at a time, where a value is more than a draw
 
 
 class deferred:
@@ -156,36 +157,6 @@ def _refuse_inside(name: str) -> None:
 
 
 # --- the plan -------------------------------------------------------------------------------------------------------
-
-
-class Recorded(Computed):
-    """A value of a recipe that is more than a draw: what the block has recorded."""
-
-    __slots__ = ()
-
-    def fill(self, out: Any, **given: Any) -> Any:
-        """In slabs, so that little memory is needed beside the tensor's own."""
-        if not len(out.shape) or np.prod(out.shape, dtype=np.int64) <= _SLAB:
-            return super().fill(out, **given)
-        shape, offset = given.pop("global_shape", None), given.pop("offset", None)
-        if shape is None or offset is None:
-            shape, offset = tuple(out.shape), (0,) * len(out.shape)
-        for start, stop in slabs(out.shape, _SLAB):
-            place = (offset[0] + start, *offset[1:])
-            super().fill(out[start:stop], global_shape=shape, offset=place, **given)
-        return out
-
-    def fill_tensor(self, out: Tensor, offset: Sequence[int], **given: Any) -> None:
-        """A tensor of any dtype that torch can cast to."""
-        function: Any = self.function
-        with torch.no_grad():
-            if out.ndim == 0:
-                out.copy_(function.of((), given))
-                return
-            for start, stop in slabs(out.shape, _SLAB):
-                place = (offset[0] + start, *offset[1:])
-                part = out[start:stop]
-                part.copy_(function.of(tuple((at, at + n) for at, n in zip(place, part.shape, strict=True)), given))
 
 
 class _Values:
@@ -364,6 +335,15 @@ class Plan:
         finally:
             self._replay.forget()
 
+    @property
+    def model(self) -> nn.Module:
+        """The model that the block has built, if it is one and still there."""
+        roots = [module for module in self._seen if module not in self._children]
+        if len(roots) != 1:
+            kinds = ", ".join(sorted(type(root).__name__ for root in roots)) or "none that is still there"
+            raise ValueError(f"model must be given, since the block built {len(roots)} models: {kinds}")
+        return roots[0]
+
     @documented
     def recipe(self, model: nn.Module | None = None) -> dict[str, Filling | Skip]:
         """The laws of the model's parameters as a recipe.
@@ -396,16 +376,20 @@ class Plan:
         {'weight': Initializer('ones'), 'bias': Initializer('zeros')}
         """
         _refuse_inside("recipe")
-        if model is None:
-            roots = [module for module in self._seen if module not in self._children]
-            if len(roots) != 1:
-                kinds = ", ".join(sorted(type(root).__name__ for root in roots)) or "none that is still there"
-                raise ValueError(f"model must be given, since the block built {len(roots)} models: {kinds}")
-            model = roots[0]
+        model = self.model if model is None else model
         parameters, _, _ = self._all_of(model, "")
-        return {
+        recipe: dict[str, Filling | Skip] = {
             name: skip if view is None else self._filling(name, view, tensor.dtype) for name, view, tensor in parameters
         }
+        # init_module clears rows of padding; this model's own code may not.
+        owners = owners_of(model)
+        padded = {
+            target.name for target in targets_of(model.named_parameters()) if padding_of(target, owners) is not None
+        }
+        for name, view, _ in parameters:
+            if plain_name(name) in padded and view is not None and recipe[name] != Initializer("zeros"):
+                recipe[name] = Recorded(_Values(self, name, view))
+        return recipe
 
     # --- inside -----------------------------------------------------------------------------------------------------
 

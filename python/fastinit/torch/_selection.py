@@ -20,6 +20,7 @@ from fastinit.recipes._values import Skip
 
 from ._fans import Owners, described, padding_of
 from ._parameters import Target
+from ._recorded import Recorded
 from ._tensor import nothing, why_not_dtype, write
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Rule", "check_arguments", "errors_of", "rule_for", "selected", "values_of"]
 
 
-def check_arguments(seed: int, prefix: str, threads: int | None, bit_generator: BitGenerator) -> None:
+def check_arguments(seed: int | None, prefix: str, threads: int | None, bit_generator: BitGenerator) -> None:
     """Refuse what each fill would refuse, also where nothing is filled."""
     if seed is None:
         raise TypeError("seed must be an int, 0 .. 2**64-1, got None")
@@ -122,6 +123,7 @@ def rule_for(target: Target, pattern: str, value: Filling, owners: Owners, *, pa
     if isinstance(value, Initializer):
         value = described(value, target, owners)
         _try_fill(value, shape, target.tensor.dtype)
+    padded = padded and not isinstance(value, Recorded)
     return Rule(target.name, shape, pattern, value, padding_of(target, owners) if padded else None)
 
 
