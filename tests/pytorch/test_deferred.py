@@ -476,29 +476,27 @@ def test_a_box_has_the_bits_of_the_whole(name: str) -> None:
         assert torch.equal(plan._value(key, view, box, given), whole[tuple(slice(*along) for along in box)])
 
 
-ROUTES = [
-    "GPT2LMHeadModel",
-    "LlamaForCausalLM",
-    "BertForPreTraining",
-    "WhisperForConditionalGeneration",
-    "vit",
-    "resnet",
-]
+# init_module refuses tensors from which a module computes its weights.
+PARAMETRIZED = {"Wav2Vec2ForPreTraining", "EncodecModel", "VitsModel"}
 
 
-@pytest.mark.parametrize("name", ROUTES)
+@pytest.mark.parametrize("name", [*TRANSFORMERS, *TIMM])
 def test_every_route_gives_the_same_weights(name: str) -> None:
     model = made(lambda: build(name))
     with deferred(0) as plan:
-        other = build(name)
-    init_module(other, plan.recipe(other), seed=0, buffers=None)
-    for key, tensor in dict(model.named_parameters()).items():
-        assert torch.equal(tensor, dict(other.named_parameters())[key]), key
-    for key, value in plan.recipe(other).items():
-        if isinstance(value, Initializer):
-            array = np.empty(tuple(model.get_parameter(key).shape), np.float32)
-            value.fill(array, seed=0, stream=key)
-            assert np.array_equal(array, model.get_parameter(key).detach().numpy())
+        recorded = build(name)
+    recipe, other = plan.recipe(recorded), build(name)
+    if name in PARAMETRIZED:
+        with pytest.raises(ValueError, match="parametrize: what is written there is not what the weights become"):
+            init_module(other, recipe, seed=0)
+        return
+    init_module(other, recipe, seed=0, buffers="keep", report=False)
+    for key, tensor in model.named_parameters():
+        assert torch.equal(tensor, other.get_parameter(key)), key
+        value: Any = recipe[key]
+        if isinstance(value, Initializer) and tensor.dtype is torch.float32:
+            array = value.fill(np.empty(tuple(tensor.shape), np.float32), seed=0, stream=key)
+            assert np.array_equal(array, tensor.detach().numpy())
 
 
 def with_padding(again: Callable[[Tensor], object]) -> nn.Module:
