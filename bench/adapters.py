@@ -189,20 +189,20 @@ def tables_of(needs: str, name: str, table: Callable[[], Table]) -> Iterator[Tab
         yield Table(name, f"{needs}'s model", None, [failed("torch", _WALL, needs, error)], where="torch")
 
 
-def _load_torchvision() -> None:
+def load_torchvision() -> None:
     """transformers and timm import it, if it is there."""
     try:
         importlib.import_module("torchvision")
     except ModuleNotFoundError:
         pass
     except RuntimeError:  # built for CUDA, beside a torch without it: all that models need of these are declarations
-        torch = peers.library("torch")
+        torch = importlib.import_module("torch")
         for operator in ("nms", "qnms"):
             torch.library.define(f"torchvision::{operator}", "(Tensor boxes, Tensor scores, float threshold) -> Tensor")
 
 
 def _transformers(config: str, **arguments: Any) -> Build:
-    _load_torchvision()
+    load_torchvision()
     transformers = importlib.import_module("transformers")
     configuration = getattr(transformers, config)(**arguments)
     return lambda: transformers.AutoModelForCausalLM.from_config(configuration)
@@ -239,7 +239,7 @@ def llama(threads: int, shrink: int) -> Iterator[Table]:
 
 
 def _timm(model: str, **arguments: Any) -> Build:
-    _load_torchvision()
+    load_torchvision()
     timm = importlib.import_module("timm")
     return lambda: timm.create_model(model, **arguments)
 
