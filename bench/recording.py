@@ -111,9 +111,7 @@ def main() -> None:
         ways = partial(on_meta, build), partial(recorded, build)
         meta, recording = medians([alternately(*ways, turn) for turn in range(ROUNDS)])
         print(f"| {name} | {meta:.1f} | {recording:.1f} | {recording / meta:.2f} |", flush=True)
-    print(
-        f"\nThis process, which built all of them, never had more than {status('VmHWM') / MIB:.0f} MiB, libraries included."
-    )
+    print(f"\nThis process, which built all of them, had {status('VmHWM') / MIB:.0f} MiB at most, libraries included.")
     if GPT2 in built:
         ours, recipe = medians([filled(built[GPT2], turn) for turn in range(ROUNDS)])
         print(f"\n{GPT2}: materialize {ours:.0f} ms, init_module by recipe {recipe:.0f} ms")
