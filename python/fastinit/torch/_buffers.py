@@ -102,14 +102,14 @@ def decide(chosen: Sequence[Buffer], every: Iterable[Buffer], buffers: Buffers |
         )
 
 
-def compute(module: nn.Module, chosen: Iterable[Buffer]) -> None:
+def compute(module: nn.Module, chosen: Iterable[Buffer], device: torch.device) -> None:
     """Find the values of the chosen buffers: from the caller's functions, else from the modules' own methods.
 
     Nothing is written or attached yet.
     """
     wanted = [buffer for buffer in chosen if not buffer.kept]
     for buffer in wanted:
-        _find_memory(buffer)
+        _find_memory(buffer, device)
     for buffer in wanted:
         if buffer.function is not None:
             name, owner, function = buffer.function
@@ -119,7 +119,7 @@ def compute(module: nn.Module, chosen: Iterable[Buffer]) -> None:
         _refuse_missing(missing)
 
 
-def attach(chosen: Iterable[Buffer]) -> None:
+def attach(chosen: Iterable[Buffer], device: torch.device) -> None:
     """Write the values into the buffers' memory, and put those with new memory into the places of the old ones."""
     for buffer in chosen:
         value = buffer.value
@@ -131,7 +131,7 @@ def attach(chosen: Iterable[Buffer]) -> None:
                 piece.copy_(value[tuple(slice(start, start + size) for start, size in ends)])
         if buffer.tensor.is_meta:
             for owner, key in zip(buffer.owners, buffer.keys, strict=True):
-                _compat.buffers_of(owner)[key] = value if buffer.new is None else buffer.new
+                _compat.buffers_of(owner)[key] = value.to(device) if buffer.new is None else buffer.new
         elif is_dtensor(buffer.tensor):  # what was written is the tensor inside it
             torch.autograd.graph.increment_version(buffer.tensor)
 
@@ -172,18 +172,18 @@ def _returned(name: str, old: Tensor, value: object) -> Tensor:
     return value.detach().clone(memory_format=torch.contiguous_format)
 
 
-def _find_memory(buffer: Buffer) -> None:
+def _find_memory(buffer: Buffer, device: torch.device) -> None:
     """Give a meta buffer that is a DTensor memory, and find the pieces of any that a value can be written to."""
     old, why = buffer.tensor, None
     if nn.parameter.is_lazy(old):
         why = "has no shape yet: run the module on an example first"
     elif is_dtensor(old) and old.is_meta:
-        buffer.new = torch.empty_like(old, device="cpu", requires_grad=False)
-        why = _find_pieces(buffer, buffer.new)
+        buffer.new = torch.empty_like(old, device=device, requires_grad=False)
+        why = _find_pieces(buffer, buffer.new, device)
     elif old.is_meta:
         why = why_not(old, meta=True, any_dtype=True)
     else:
-        why = _find_pieces(buffer, old)
+        why = _find_pieces(buffer, old, device)
     if why is not None:
         raise ValueError(
             f"buffer {buffer.described} {why}; it stays as it is with exclude={buffer.name!r}, or with "
@@ -191,14 +191,14 @@ def _find_memory(buffer: Buffer) -> None:
         )
 
 
-def _find_pieces(buffer: Buffer, memory: Tensor) -> str | None:
+def _find_pieces(buffer: Buffer, memory: Tensor, device: torch.device) -> str | None:
     """Where in this memory the value goes, or why it cannot go there."""
     try:
         _, buffer.pieces = boxes(memory)
     except ValueError as error:
         return f"cannot be written: {error}"
     for piece, _ in buffer.pieces:
-        if why := why_not(piece, any_dtype=True):
+        if why := why_not(piece, any_dtype=True, device=device):
             return why
         if overlaps_itself(piece):
             return "must have memory for each of its elements, got some that share it"

@@ -39,6 +39,7 @@ from ._replay import Replay, Unwritten
 from ._report import Report
 from ._selection import check_arguments, selected
 from ._sharding import is_dtensor, local_of
+from ._staging import checked_device
 from ._steps import Box, View
 from ._tensor import why_not_cast, why_not_dtype
 
@@ -249,6 +250,7 @@ class Plan:
         include: str | Sequence[str] | None = None,
         exclude: str | Sequence[str] | None = None,
         seed: int | None = None,
+        device: torch.device | str | int | None = None,
         threads: int | None = None,
         bit_generator: BitGenerator = "ars",
         report: bool = True,
@@ -269,6 +271,10 @@ class Plan:
             Patterns of full names, as in ``init_module``.
         seed : int, optional
             Another one than the block's.
+        device : torch.device, str or int, optional
+            Where what is on meta gets its memory; by default on the CPU. What
+            has memory there is filled in its place. Values are made on the CPU,
+            in parts of 8 MiB, of which one is copied while the next is made.
         threads : int, optional
             At most this many threads, as for all functions of fastinit.
         bit_generator : {"ars", "philox"}, default "ars"
@@ -305,6 +311,7 @@ class Plan:
         model, _ = unwrapped(model)
         seed = self.seed if seed is None else seed
         check_arguments(seed, prefix, threads, bit_generator)
+        where = checked_device("cpu" if device is None else device)
         given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
         parameters, all_buffers, attributes = self._all_of(model, prefix, include, exclude)
         values = {
@@ -326,10 +333,11 @@ class Plan:
                 threads=threads,
                 bit_generator=bit_generator,
                 report=report,
+                device=where,
                 recorded=True,
             )
             for module, key in attributes:
-                replace_tensors(module, key, lambda tensor: self._attribute(tensor, given))
+                replace_tensors(module, key, lambda tensor: self._attribute(tensor, where, given))
             self._made.update(model.modules())
             return done
         finally:
@@ -516,11 +524,11 @@ class Plan:
         except NotImplementedError as error:  # as of 4-bit floats
             raise ValueError(f"torch cannot make {name!r} on the CPU: {str(error).splitlines()[0]}") from error
 
-    def _attribute(self, tensor: Tensor, given: dict[str, Any]) -> Tensor:
+    def _attribute(self, tensor: Tensor, device: torch.device, given: dict[str, Any]) -> Tensor:
         if not isinstance(tensor, nn.Parameter) and self._log.knows(tensor):
             view = self._log.view(tensor)
             with contextlib.suppress(Unwritten):  # such as empty memory that forward writes
-                return self._replay.value(view, self._end, view.whole, self._streams, given)
+                return self._replay.value(view, self._end, view.whole, self._streams, given).to(device)
         return tensor
 
     def _filling(self, name: str, view: View, dtype: torch.dtype) -> Filling:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fastinit import Summary
 from fastinit._arguments import documented, some, typed
-from fastinit.recipes import Recipe
+from fastinit.recipes import Initializer, Recipe
 from fastinit.recipes._values import Computed
 
 from . import _compat
@@ -36,12 +36,15 @@ from ._parameters import (
 from ._report import Report, Row, expected, measured, summaries
 from ._selection import Rule, check_arguments, errors_of, rule_for, selected, values_of
 from ._sharding import boxes, is_dtensor
+from ._staging import Staging, is_away
 from ._tensor import lost, why_not, why_not_cast
 
 if TYPE_CHECKING:
     from fastinit._types import BitGenerator
 
 __all__ = ["fill_module", "init_module"]
+
+_CPU = torch.device("cpu")
 
 
 @documented
@@ -200,9 +203,12 @@ def fill_module(
     threads: int | None,
     bit_generator: BitGenerator,
     report: bool,
+    device: torch.device = _CPU,
     recorded: bool = False,
 ) -> Report:
-    """``init_module``. ``recorded``: the recipe is what the module's own code does, with padding, parametrizations."""
+    """``init_module``. ``device``: where new memory is had, and what has memory may be too. ``recorded``: the recipe is
+    what the module's own code does, with padding, parametrizations.
+    """
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must be a torch.nn.Module, got {typed(module)}")
     module, _ = unwrapped(module)
@@ -230,17 +236,18 @@ def fill_module(
     owners = owners_of(module)
     _refuse_unlisted(module, prefix, {id(one.tensor) for target in targets for one in (target, *target.aliases)})
     for target in chosen:
-        _check_parameter(target, recorded)
+        _check_parameter(target, device, recorded)
     refuse_shared_memory(targets, chosen)
     refuse_shared_buffers(targets, chosen, all_buffers, wanted)
-    materialise(chosen)
+    materialise(chosen, device)
     pieces, rules = [], []
     for target in chosen:
         with errors_of(target):
             _, held = boxes(target.filled)
         for piece, _ in held:
-            why = why_not(piece, any_dtype=recorded) if piece is not target.tensor else None  # which has been asked
-            if why:
+            # Of the target itself, _check_parameter has asked.
+            why = None if piece is target.tensor else why_not(piece, any_dtype=recorded, device=device)
+            if why is not None:
                 _refuse(target.name, piece, why)
             if overlaps_itself(piece):
                 _refuse(target.name, piece, "must have memory for each of its elements, got some that share it")
@@ -248,24 +255,23 @@ def fill_module(
             rules.append(rule_for(target, *values[target.name], owners, padded=not recorded))
         pieces.append(held)
     given = {"seed": seed, "threads": threads, "bit_generator": bit_generator}
-    drafts = [_drafts(*work, given) for work in zip(chosen, rules, pieces, strict=True)]
-    compute(module, wanted)
+    work = _Work(given, report)
+    drafts = [_drafts(work, *each) for each in zip(chosen, rules, pieces, strict=True)]
+    compute(module, wanted, device)
 
     rows = []
     for target, rule, held, drawn in zip(chosen, rules, pieces, drafts, strict=True):
-        found: list[Summary] = []
         for (piece, offset), draft in zip(held, drawn, strict=True):
             if draft is None:
-                rule.fill(piece, offset, **given)
+                work.fill(rule, piece, offset)
             elif draft is not piece:
-                with torch.no_grad():
-                    piece.copy_(draft)
-            if report:
-                found.extend(summaries(piece, rule.shape, offset, threads))
+                work.copy(rule, piece, offset, draft)
         n = sum(piece.numel() for piece, _ in held)
+        found = [part for piece, _ in held for part in work.found.get(id(piece), ())]
         rows.append(_row(target, rule, n, found if report else None))
+    work.finish()
     _attach(module, chosen)
-    attach(wanted)
+    attach(wanted, device)
     return Report(
         rows=tuple(rows),
         buffers=tuple(name for buffer in wanted if not buffer.kept for name in buffer.names),
@@ -300,14 +306,14 @@ def _refuse_unlisted(module: nn.Module, prefix: str, listed: Collection[int]) ->
         )
 
 
-def _check_parameter(target: Target, recorded: bool) -> None:
+def _check_parameter(target: Target, device: torch.device, recorded: bool) -> None:
     if _compat.is_flattened(target.tensor):
         raise ValueError(
             f"parameter {target.name!r} was flattened by FullyShardedDataParallel, and has lost its shape or name: "
             "fill the module before it is wrapped, or use fully_shard"
         )
     if not is_dtensor(target.tensor):  # or its pieces are asked
-        why = why_not(target.tensor, meta=True, any_dtype=recorded) or lost(target.tensor)
+        why = why_not(target.tensor, meta=True, any_dtype=recorded, device=device) or lost(target.tensor)
     else:
         why = "must be dense (torch.strided), got a sparse DTensor" if has_no_storage(target.tensor) else None
     if why := why or (why_not_cast(target.tensor.dtype) if recorded else nothing_to_fill(target.tensor)):
@@ -317,17 +323,63 @@ def _check_parameter(target: Target, recorded: bool) -> None:
 # --- what was done --------------------------------------------------------------------------------------------------
 
 
+class _Work:
+    """How pieces get values, and what they have got."""
+
+    def __init__(self, given: dict[str, Any], report: bool) -> None:
+        self._staging: Staging | None = None
+        self.given = given
+        self._report = report
+        self.found: dict[int, list[Summary]] = {}  # by piece
+
+    def fill(self, rule: Rule, piece: Tensor, offset: tuple[int, ...]) -> None:
+        if not is_away(piece):
+            rule.fill(piece, offset, **self.given)
+            self._measure(rule, piece, piece, offset)
+        elif isinstance(rule.filling, Initializer) and rule.filling.function == "orthogonal":  # for any part made whole
+            whole = torch.empty_like(piece, device="cpu", requires_grad=False)
+            rule.fill(whole, offset, **self.given)
+            self.copy(rule, piece, offset, whole)
+        else:
+
+            def part(staged: Tensor, at: tuple[int, ...]) -> None:
+                rule.fill(staged, at, **self.given)
+                self._measure(rule, piece, staged, at)
+
+            self._staging = self._staging or Staging(piece.device)
+            self._staging.fill(piece, offset, part)
+
+    def copy(self, rule: Rule, piece: Tensor, offset: tuple[int, ...], values: Tensor) -> None:
+        """From a tensor of the CPU."""
+        with torch.no_grad():
+            piece.copy_(values)
+        self._measure(rule, piece, values, offset)
+
+    def finish(self) -> None:
+        if self._staging is not None:
+            self._staging.finish()
+
+    def _measure(self, rule: Rule, piece: Tensor, part: Tensor, offset: tuple[int, ...]) -> None:
+        if self._report:
+            said = summaries(part, rule.shape, offset, self.given["threads"])
+            self.found.setdefault(id(piece), []).extend(said)
+
+
 def _drafts(
-    target: Target, rule: Rule, held: Sequence[tuple[Tensor, tuple[int, ...]]], given: dict[str, Any]
+    work: _Work, target: Target, rule: Rule, held: Sequence[tuple[Tensor, tuple[int, ...]]]
 ) -> Sequence[Tensor | None]:
     """What a function of the user computes is computed before the first write, since it may raise anything."""
     if not isinstance(rule.filling, Computed):
         return [None] * len(held)
     drafts = []
     for piece, offset in held:
-        draft = torch.empty_like(piece, device="cpu", requires_grad=False) if target.new is None else piece
         with errors_of(target):
-            rule.fill(draft, offset, **given)
+            if target.new is None:
+                draft = torch.empty_like(piece, device="cpu", requires_grad=False)
+                rule.fill(draft, offset, **work.given)
+            else:
+                draft = piece
+                work.fill(rule, piece, offset)
         drafts.append(draft)
     return drafts
 

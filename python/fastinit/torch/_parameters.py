@@ -202,7 +202,7 @@ def overlaps_itself(tensor: Tensor) -> bool:
     return False
 
 
-def materialise(targets: Iterable[Target]) -> None:
+def materialise(targets: Iterable[Target], device: torch.device) -> None:
     """Give those on the meta device a parameter with memory; what shares memory there shares it here too."""
     storages: dict[int, torch.UntypedStorage] = {}
     for first in targets:
@@ -211,15 +211,15 @@ def materialise(targets: Iterable[Target]) -> None:
             if not old.is_meta:
                 continue
             if is_dtensor(old) and target is first:
-                data = torch.empty_like(old, device="cpu", requires_grad=False)
+                data = torch.empty_like(old, device=device, requires_grad=False)
             elif is_dtensor(old):  # of the same shape, strides and placements as the first
                 data = first.filled.data
             else:
                 storage = old.untyped_storage()
                 key = _compat.storage_id(storage)
                 if key not in storages:
-                    storages[key] = torch.empty(storage.nbytes(), dtype=torch.uint8, device="cpu").untyped_storage()
-                data = torch.empty(0, dtype=old.dtype, device="cpu")
+                    storages[key] = torch.empty(storage.nbytes(), dtype=torch.uint8, device=device).untyped_storage()
+                data = torch.empty(0, dtype=old.dtype, device=device)
                 data.set_(storages[key], old.storage_offset(), old.shape, old.stride())
             target.new = nn.Parameter(data, requires_grad=old.requires_grad)
             target.new.__dict__.update(old.__dict__)

@@ -47,16 +47,18 @@ def is_plain(tensor: Tensor) -> bool:
     )
 
 
-def why_not(tensor: Tensor, *, meta: bool = False, any_dtype: bool = False) -> str | None:
+def why_not(
+    tensor: Tensor, *, meta: bool = False, any_dtype: bool = False, device: torch.device | None = None
+) -> str | None:
     """Why the core cannot fill this tensor, or None if it can (with ``meta``: could, if a meta tensor had memory).
 
-    With ``any_dtype``: why nothing can be written into it.
+    With ``any_dtype``: why nothing can be written into it. With ``device``: or into one that is there.
     """
     # First, because any other question would call the subclass's ``__torch_function__``.
     if type(tensor) not in (Tensor, torch.nn.Parameter) or _compat.is_wrapped(tensor):
         lazy = ", which has no shape until its module has been called" if torch.nn.parameter.is_lazy(tensor) else ""
         return f"must be a plain tensor with memory of its own, got {type(tensor).__name__}{lazy}"
-    if not (tensor.is_cpu or (meta and tensor.is_meta)):
+    if not (tensor.is_cpu or (meta and tensor.is_meta) or tensor.device == device):
         return f"must be in the memory of the CPU, got a tensor on {tensor.device}"
     if tensor.layout is not torch.strided:
         return f"must be dense (torch.strided), got layout {tensor.layout}"
