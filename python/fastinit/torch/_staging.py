@@ -42,7 +42,7 @@ class Staging:
     """Two buffers in page-locked memory, from which copies run while the CPU works on."""
 
     def __init__(self, device: torch.device) -> None:
-        self._buffers = [torch.empty(_BYTES, dtype=torch.uint8, pin_memory=device.type != "cpu") for _ in range(2)]
+        self._locked = [torch.empty(_BYTES, dtype=torch.uint8, pin_memory=device.type != "cpu") for _ in range(2)]
         self._copied = [self._event(device) for _ in range(2)]  # of the last copy from each
         self._turn = 0
 
@@ -61,7 +61,7 @@ class Staging:
             self._turn ^= 1
             self._copied[turn].synchronize()
             shape = shape_of(box)
-            staged = self._buffers[turn][: math.prod(shape) * piece.element_size()].view(piece.dtype).view(shape)
+            staged = self._locked[turn][: math.prod(shape) * piece.element_size()].view(piece.dtype).view(shape)
             fill(staged, tuple(at + start for at, (start, _) in zip(offset, box, strict=True)))
             self._copy(piece[tuple(slice(*along) for along in box)], staged)
             self._copied[turn].record()
