@@ -23,7 +23,7 @@ from torch import Tensor, nn  # noqa: E402
 from torch.distributed.device_mesh import init_device_mesh  # noqa: E402
 from torch.distributed.fsdp import fully_shard  # noqa: E402
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor  # noqa: E402
-from zoo import TIMM, TRANSFORMERS, build  # noqa: E402
+from zoo import TIMM, TORCHVISION, TRANSFORMERS, build  # noqa: E402
 
 import fastinit.torch  # noqa: E402
 from fastinit.recipes import Initializer, skip  # noqa: E402
@@ -457,7 +457,7 @@ def test_dtypes() -> None:
 # --- models of others -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*TRANSFORMERS, *TIMM])
+@pytest.mark.parametrize("name", [*TRANSFORMERS, *TIMM, *TORCHVISION])
 def test_a_box_has_the_bits_of_the_whole(name: str) -> None:
     """Of each parameter, boxes at random against all steps on whole tensors."""
     with deferred(3) as plan:

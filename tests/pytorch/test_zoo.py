@@ -1,12 +1,13 @@
 """Promise: a model that is built in a block of ``accelerate`` follows the laws of its own code.
 
-Tiny models of transformers and timm, by torch alone and in a block, over many seeds: constants are equal, random values
-have the same law, ties and rows of zeros are the same. All of it without a network.
+Tiny models of transformers, timm and torchvision, by torch alone and in a block, over many seeds: constants are equal,
+random values have the same law, ties and rows of zeros are the same. All of it without a network.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -16,13 +17,16 @@ pytest.importorskip("torch")
 import torch
 from laws import Samples, alike, differences, sample
 from torch import nn
-from zoo import TIMM, TRANSFORMERS, build
+from zoo import TIMM, TORCHVISION, TRANSFORMERS, build
 
 import fastinit
+import generate_models
+from conftest import library
 from fastinit.torch import accelerate, deferred
 
-NAMES = [*TRANSFORMERS, *TIMM]
+NAMES = [*TRANSFORMERS, *TIMM, *TORCHVISION]
 SEEDS = range(64)  # enough for a parameter of one element; of 4096 elements a std that is 2 % off is found
+FEW = range(16)  # of torchvision's larger models: enough for one of four; of 4096 a std that is 3 % off is found
 ERROR = 1e-6  # the probability that any test of this file fails although all laws are equal
 EACH = ERROR / (4 * len(NAMES))  # of each comparison: there are fewer
 
@@ -76,11 +80,15 @@ def recorded(name: str) -> Samples:
         plan.materialize(model, seed=seed, report=False)
         return model
 
-    return sample(made, SEEDS)
+    return sample(made, seeds_of(name))
 
 
 def samples(name: str, way: Way) -> Samples:
-    return sample(lambda seed: way(name, seed), SEEDS)
+    return sample(lambda seed: way(name, seed), seeds_of(name))
+
+
+def seeds_of(name: str) -> range:
+    return FEW if name in TORCHVISION else SEEDS
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -141,6 +149,20 @@ def test_fastinit_does_it_all(name: str, several_threads: None) -> None:
     assert values.keys() == same.keys()
     assert all(torch.equal(value, same[key]) for key, value in values.items())
     assert any(not torch.equal(value, others[key]) for key, value in values.items())
+
+
+def test_the_page_of_models_says_what_is_recorded() -> None:
+    """With the versions that it names, which are some of those that CI installs."""
+    text = generate_models.PAGE.read_text("utf-8")
+    named = [f"{name}=={version}" for name, version in re.findall(r"(\w+) (\d+\.[\d.]+\d)", text)]
+    assert len(named) == len(generate_models.LIBRARIES)
+    ci = (generate_models.PAGE.parent.parent / ".ci" / "run").read_text("utf-8")
+    assert any(all(one in line.split() for one in named) for line in ci.split("\n"))
+    for name in generate_models.LIBRARIES:
+        library(name)
+    if generate_models.versions() not in text:
+        pytest.skip(f"it is of other versions than {generate_models.versions()}")
+    assert generate_models.page() == text
 
 
 # --- each of these can fail -----------------------------------------------------------------------------------------
