@@ -6,6 +6,7 @@ Tiny configurations of the models of transformers, timm and torchvision, each ag
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import types
 import warnings
@@ -20,8 +21,10 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from torch.distributed import checkpoint  # noqa: E402
 
+import fastinit  # noqa: E402
 from conftest import library  # noqa: E402
-from fastinit.torch import FastInitReader, init_module  # noqa: E402
+from fastinit.recipes import Initializer, match, named  # noqa: E402
+from fastinit.torch import FastInitReader, deferred, init_module  # noqa: E402
 
 Build = Callable[[], Any]
 dcp: Any = checkpoint  # not all of which is declared
@@ -247,6 +250,103 @@ def test_a_name_gives_the_laws_of_the_models_own_code(model: str) -> None:
         for parameters in both:
             flat = row.initializer.function == "uniform"
             assert agree(parameters[row.name], row.expected_mean, row.expected_std, flat), row
+
+
+# --- beside what is recorded of the model's own code ------------------------------------------------------------------
+
+# sqrt(2 / fan) is sqrt(2) / sqrt(fan) in torch, 1 / sqrt(fan) is sqrt(3) (sqrt(2 / (1 + sqrt(5)^2)) / sqrt(fan)) there:
+# fewer than ten roundings in both together, each of 2^-53 at most.
+FROM_FANS = 10 * 2.0**-53
+
+
+def numbers(initializer: Initializer, shape: tuple[int, ...]) -> tuple[str, dict[str, Any]]:
+    """The function and all its parameters; He's law (2015) as a normal one."""
+    function, given = initializer.function, dict(initializer.arguments)
+    if function == "he_normal":
+        assert given == {"mode": "fan_out", "layout": "torch"}
+        function, given = "normal", {"std": math.sqrt(2 / (shape[0] * math.prod(shape[2:])))}
+    parameters = inspect.signature(getattr(fastinit, function)).parameters
+    names = [name for name in ("mean", "std", "low", "high", "bounds", "value") if name in parameters]
+    return function, {name: given.get(name, parameters[name].default) for name in names}
+
+
+@pytest.mark.parametrize("model", list(RIGHT))
+def test_a_name_is_what_is_recorded_of_the_models_own_code(model: str) -> None:
+    """The same function, the same numbers, the same bits."""
+    name, build = RIGHT[model]
+    with deferred(0) as plan:
+        theirs, ours = build(), build()
+    recorded = plan.recipe(theirs)
+    shapes = {key: tuple(p.shape) for key, p in theirs.named_parameters()}
+    given = match(named(name, shapes, model=theirs), shapes)
+    assert given.keys() == recorded.keys()
+    for key, initializer in recorded.items():
+        assert isinstance(initializer, Initializer), key
+        mine = given[key][1]
+        assert isinstance(mine, Initializer)
+        function, values = numbers(mine, shapes[key])
+        their_function, their_values = numbers(initializer, shapes[key])
+        assert (function, values.keys()) == (their_function, their_values.keys()), key
+        for parameter, value in values.items():
+            of_fans = mine.function in ("he_normal", "uniform") and parameter in ("std", "low", "high")
+            wanted = their_values[parameter]
+            assert value == (pytest.approx(wanted, rel=FROM_FANS, abs=0.0) if of_fans else wanted), (key, parameter)
+    plan.materialize(theirs)
+    init_module(ours, name, seed=0)
+    same_values(theirs, ours)
+
+
+def same_values(theirs: nn.Module, ours: nn.Module) -> None:
+    first = [*theirs.named_parameters(), *theirs.named_buffers()]
+    second = [*ours.named_parameters(), *ours.named_buffers()]
+    for (key, tensor), (other_key, other) in zip(first, second, strict=True):
+        assert key == other_key
+        assert torch.equal(tensor, other), key
+
+
+def test_bounds_from_fans_are_one_number_in_float32() -> None:
+    """However they are computed: so the weights have the same bits."""
+    fans = np.arange(1, 2**20, dtype=np.float64)
+    he = np.sqrt(2 / fans), math.sqrt(2) / np.sqrt(fans)
+    default = 1 / np.sqrt(fans), math.sqrt(3) * (math.sqrt(2 / (1 + math.sqrt(5) ** 2)) / np.sqrt(fans))
+    for one, other in (he, default):
+        assert (one != other).any()
+        assert (abs(one / other - 1) <= FROM_FANS).all()
+        assert (one.astype(np.float32) == other.astype(np.float32)).all()
+
+
+@pytest.mark.parametrize("family", ["Llama", "Qwen2"])
+def test_a_row_of_padding_is_zero_in_both(family: str) -> None:
+    """That is no part of a recipe: init_module reads it from the module, and what is recorded is more than a draw."""
+    with deferred(0) as plan:
+        theirs, ours = (kin(family, pad_token_id=3, tie_word_embeddings=family == "Qwen2")() for _ in range(2))
+    assert not isinstance(plan.recipe(theirs)["model.embed_tokens.weight"], Initializer)
+    plan.materialize(theirs)
+    init_module(ours, "llama", seed=0)
+    same_values(theirs, ours)
+    assert not ours.model.embed_tokens.weight[3].any()
+
+
+# A difference that is meant: the argument leaves no trace in the module, so the name stands for the library's default
+# (docs/modules.md, "What a name cannot tell").
+@pytest.mark.parametrize(
+    ("build", "value"),
+    [(torchvision(zero_init_residual=True), 0.0), (small_resnet(zero_init_last=False), 1.0)],
+    ids=["torchvision", "timm"],
+)
+def test_the_last_norms_are_the_librarys_default(build: Build, value: float) -> None:
+    with deferred(0) as plan:
+        theirs, ours, others = build(), build(), build()
+    plan.materialize(theirs)
+    init_module(ours, "resnet", seed=0)
+    differ = {key for key, p in theirs.named_parameters() if not torch.equal(p, ours.get_parameter(key))}
+    last = {key for key, _ in theirs.named_parameters() if key.endswith(".bn2.weight")}
+    assert differ == last
+    assert all((theirs.get_parameter(key) == value).all() for key in last)
+    fan_in = theirs.fc.in_features
+    recipe = fastinit.recipes.resnet(fan_in, zero_init_last=value == 0.0, bottleneck=False)
+    init_module(others, recipe, seed=0)
+    same_values(theirs, others)
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------
