@@ -6,9 +6,11 @@ import collections
 import contextlib
 import copy
 import io
+import itertools
 import math
+import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,6 +32,7 @@ from fastinit.recipes import Initializer, skip  # noqa: E402
 from fastinit.torch import FastInitReader, _compat, deferred, init_module  # noqa: E402
 from fastinit.torch._replay import Replay  # noqa: E402
 from fastinit.torch._sharding import boxes  # noqa: E402
+from fastinit.torch._tensor import memory  # noqa: E402
 
 init: Any = nn.init
 
@@ -452,6 +455,102 @@ def test_dtypes() -> None:
     net = made(lambda: nn.Linear(6, 4, dtype=torch.float64))
     wanted = fastinit.uniform(np.empty((4, 6)), -bound, bound, seed=0, stream="weight")
     assert net.weight.tolist() == wanted.tolist()
+
+
+# --- programs at random ---------------------------------------------------------------------------------------------
+
+LAWS: list[tuple[Any, dict[str, Any], Any]] = [
+    (fastinit.normal, {"std": 2.0}, lambda v: v.normal_(0.0, 2.0)),
+    (fastinit.uniform, {"low": -1.0, "high": 2.0}, lambda v: v.uniform_(-1.0, 2.0)),
+    (fastinit.truncated_normal, {"std": 0.5, "low": -2.0, "high": 2.0, "bounds": "absolute"},
+        lambda v: init.trunc_normal_(v, std=0.5)),
+]  # fmt: skip
+VIEWS: list[Any] = [
+    lambda w, d, n: w.transpose(0, d),
+    lambda w, d, n: w.narrow(d, w.shape[d] // 3, -(-w.shape[d] // 2)),
+    lambda w, d, n: w.select(d, n % w.shape[d]) if w.ndim > 1 else w,
+    lambda w, d, n: w.unsqueeze(d),
+    lambda w, d, n: w[::2],
+    lambda w, d, n: w.chunk(2, d)[-1],
+    lambda w, d, n: w.diagonal() if w.ndim == 2 else w,
+    lambda w, d, n: w.view(-1) if w.is_contiguous() else w,
+    lambda w, d, n: w.view(2, -1) if w.is_contiguous() and w.numel() % 2 == 0 else w,
+]
+WRITES: list[Any] = [
+    lambda v, u, x: v.zero_(),
+    lambda v, u, x: v.fill_(x),
+    lambda v, u, x: v.mul_(x),
+    lambda v, u, x: v.add_(u),
+    lambda v, u, x: v.copy_(u),
+    lambda v, u, x: v.copy_(u * 2 - 1),
+    lambda v, u, x: v.__setitem__(..., x),
+    lambda v, u, x: v.__setitem__(0, u.reshape(-1)[-1]),
+    lambda v, u, x: v.clamp_(-0.5, x),
+    lambda v, u, x: v.exp_().clamp_(max=9.0),
+    lambda v, u, x: v.copy_(torch.where(v > 0, v, u)),
+    lambda v, u, x: v.mul_(torch.arange(v.shape[-1]) + 1.0),
+    lambda v, u, x: v.sub_(v.mean()),
+    lambda v, u, x: v.div_(3.0).neg_(),
+    lambda v, u, x: v.copy_(v.flip(0)),
+    lambda v, u, x: v.index_fill_(0, torch.tensor([0]), x),
+    lambda v, u, x: v.t_().mul_(2.0).t_() if v.ndim == 2 else v,
+]
+
+
+def program(number: int, draw: Callable[[Tensor, int], object]) -> nn.ParameterList:
+    """Three parameters, after draws and writes into views of them."""
+    r = random.Random(number)
+
+    def view(w: Tensor) -> Tensor:
+        for _ in range(r.randint(0, 3)):
+            w = r.choice(VIEWS)(w, r.randrange(w.ndim), r.randrange(24))
+        return w
+
+    with torch.no_grad():
+        ws = [torch.zeros(6, 4), torch.ones(4, 6), torch.linspace(0, 1, 24)]
+        for w in ws:
+            if r.random() < 0.6:
+                draw(w, r.randrange(len(LAWS)))
+        for _ in range(r.randint(1, 8)):
+            v, u = view(r.choice(ws)), view(r.choice(ws)).reshape(-1)
+            if r.random() < 0.3:
+                draw(v, r.randrange(len(LAWS)))
+            else:
+                u = u.repeat(v.numel() // u.numel() + 1)[: v.numel()].reshape(v.shape)
+                r.choice(WRITES)(v, u, r.random())
+        return nn.ParameterList(w.clone() if r.random() < 0.3 else w for w in ws)
+
+
+def bits(values: Tensor) -> Tensor:
+    return values.detach().contiguous().view(torch.int32)
+
+
+@pytest.mark.parametrize("first", range(0, 400, 100))
+def test_programs_have_the_values_that_torch_gives_them(first: int) -> None:
+    """Of all steps in torch, where the k-th draw is fastinit's from a stream of that number; whole, and by box."""
+    for number in range(first, first + 100):
+        count = itertools.count()
+
+        def fill(v: Tensor, law: int, count: Iterator[int] = count) -> None:
+            function, arguments, _ = LAWS[law]
+            function(memory(v), **arguments, seed=5, stream=f"draw {next(count)}")
+
+        wanted = program(number, fill)
+        with deferred(5) as plan:
+            model = program(number, lambda v, law: LAWS[law][2](v))
+        draws = [i for i, step in enumerate(plan._log.steps) if step.law is not None]
+        assert len(draws) == next(count)
+        plan._streams.update({i: f"draw {k}" for k, i in enumerate(draws)})
+        r = random.Random(number)
+        for key, view in plan._views[model].items():
+            box = tuple((start, r.randint(start + 1, n)) for n in view.shape for start in [r.randrange(n)])
+            value = plan._value(key, view, box, {"seed": 5, "threads": None, "bit_generator": "ars"})
+            cut = wanted.get_parameter(key)[tuple(slice(*along) for along in box)]
+            assert torch.equal(bits(value), bits(cut)), (number, key, box)
+        plan.materialize(model)
+        for key, parameter in wanted.named_parameters():
+            assert parameter.stride() == model.get_parameter(key).stride()
+            assert torch.equal(bits(model.get_parameter(key)), bits(parameter)), (number, key)
 
 
 # --- models of others -----------------------------------------------------------------------------------------------
