@@ -35,8 +35,8 @@ Of each, a test compares what `deferred` makes, and `accelerate`, with what the 
 over many seeds ([tests/pytorch/laws.py](../tests/pytorch/laws.py)):
 
 - Constants and buffers are equal, bit for bit, and the same names are tied.
-- Of random tensors, mean, standard deviation, skewness, kurtosis and extremes agree. The bounds
-  follow from the number of values.
+- Of random tensors, mean, standard deviation, skewness, kurtosis, the distribution function at five
+  points and the extremes agree. The bounds follow from the number of values.
 - No two tensors go together that do not in the library's own model.
 
 Another one compares boxes of each parameter with all steps on whole tensors, bit for bit.

@@ -6,7 +6,8 @@ the same law, exchanging the two values of a pair changes no probability, so eac
 
 - The sum of differences d of any feature, over the root of the sum of d^2, exceeds t with a probability of at most
   2 exp(-t^2/2) in absolute value (Hoeffding 1963). The features are the first four powers of the distance from the
-  mean: in N pairs of normal values a std that is off by a part r gives a t of r sqrt(N).
+  mean: in N pairs of normal values a std that is off by a part r gives a t of r sqrt(N). Others are whether a value is
+  below a point: distribution functions at some points, as Kolmogorov and Smirnov compare them at all.
 - The m largest of all values are all from one way with a probability of 2^(1-m); likewise the smallest.
 
 Both take the elements of a tensor to be independent; weak dependence with fixed row norms, as in orthogonal matrices,
@@ -29,6 +30,7 @@ __all__ = ["Samples", "alike", "differences", "sample"]
 
 Array = NDArray[Any]
 _MOMENTS = ("mean", "std", "skewness", "kurtosis")
+_POINTS = (-1.0, -0.5, 0.0, 0.5, 1.0)  # where distribution functions are compared, in standard deviations
 _PREFIX = 64  # elements of each tensor by which ``alike`` compares it to the others
 
 
@@ -86,6 +88,12 @@ def _chances(theirs: Array, ours: Array) -> dict[str, float]:
         d = x - y
         chances[moment] = 2 * math.exp(-(d.sum() ** 2) / (d @ d) / 2)
         x, y = x * a, y * b
+    std = math.sqrt((a @ a + b @ b) / (2 * a.size))
+    for point in _POINTS:
+        x_below, y_below = a < point * std, b < point * std
+        differ = int(np.count_nonzero(x_below ^ y_below))
+        t = (np.count_nonzero(x_below) - np.count_nonzero(y_below)) / math.sqrt(max(1, differ))
+        chances[f"values below {point} std"] = 2 * math.exp(-t * t / 2)
     above = max((a > b.max()).sum(), (b > a.max()).sum())
     below = max((a < b.min()).sum(), (b < a.min()).sum())
     return chances | {"largest": 2.0 ** (1 - above), "smallest": 2.0 ** (1 - below)}

@@ -192,6 +192,15 @@ def not_normal(p: nn.Parameter) -> None:
     p.uniform_(-math.sqrt(3), math.sqrt(3)).mul_(0.02)
 
 
+def in_lumps(p: nn.Parameter) -> None:
+    """The extremes and the first four moments of a normal law, but three values alone within 1.5 of its std."""
+    inside = p.abs() < 1.5 * p.std()
+    values = p[inside]
+    square, fourth = values.square().mean(), values.pow(4).mean()
+    kept = torch.rand(len(values)) < square**2 / fourth
+    p[inside] = values.sign() * kept * (fourth / square).sqrt()
+
+
 def not_zero(p: nn.Parameter) -> None:
     p.normal_(std=1e-6)
 
@@ -204,6 +213,7 @@ WRONG: dict[str, tuple[str, Callable[[nn.Parameter], None]]] = {
     "transformer.h.0.attn.c_proj.weight": ("GPT2LMHeadModel", scaled),
     "transformer.h.1.attn.c_proj.weight": ("GPT2LMHeadModel", shifted),
     "transformer.wpe.weight": ("GPT2LMHeadModel", not_normal),
+    "transformer.h.0.attn.c_attn.weight": ("GPT2LMHeadModel", in_lumps),
     "transformer.ln_f.weight": ("GPT2LMHeadModel", not_quite_one),
     "transformer.h.1.mlp.c_fc.bias": ("GPT2LMHeadModel", not_zero),
     "transformer.h.0.mlp.c_fc.weight": ("GPT2LMHeadModel", left_out),
