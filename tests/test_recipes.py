@@ -22,13 +22,15 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mpmath import mp, mpf  # type: ignore[import-untyped, unused-ignore]
 
 import fastinit
 from fastinit import recipes
 from fastinit._arguments import count
 from fastinit._tools import shapes
-from fastinit.recipes import RECIPES, Initializer, Recipe, computed, load, match, optional, save, skip
+from fastinit.recipes import RECIPES, Initializer, Recipe, by_pattern, computed, load, match, optional, save, skip
 from fastinit.recipes._named import assign
 from fastinit.recipes._patterns import check_prefix
 
@@ -947,6 +949,41 @@ def torch_default(name: str, shape: tuple[int, ...], siblings: Mapping[str, tupl
     """U(-b, b) with b = 1 / sqrt(fan_in of the weight)."""
     bound = 1 / math.sqrt(math.prod(siblings["weight"][1:]))
     return Initializer("uniform", low=-bound, high=bound)
+
+
+@given(
+    st.dictionaries(
+        st.lists(st.sampled_from(["a", "b", "0", "1", "12", "*", "w[0]"]), min_size=1, max_size=4).map(".".join),
+        st.sampled_from([Initializer("zeros"), Initializer("ones"), skip]),
+    )
+)
+def test_a_recipe_by_pattern_gives_each_name_its_value(recipe: dict[str, Any]) -> None:
+    short = by_pattern(recipe)
+    assert {name: value for name, (_, value) in match(short, list(recipe)).items()} == recipe
+    assert len(short) <= len(recipe)
+
+
+def test_patterns_take_the_place_of_what_numbers_alone_tell_apart() -> None:
+    ones, zeros = Initializer("ones"), Initializer("zeros")
+    names = {"wte": ones, "h.0.w": ones, "h.0.b": zeros, "h.1.w": ones, "h.1.b": zeros}
+    assert list(by_pattern(names).items()) == [("wte", ones), ("h.*.w", ones), ("h.*.b", zeros)]
+    assert by_pattern(list(names.items())) == by_pattern(names)
+    # The last numbers tell values apart.
+    assert by_pattern({"l.0.d.0": ones, "l.0.d.1": zeros, "l.1.d.0": ones, "l.1.d.1": zeros}) == {
+        "l.*.d.0": ones,
+        "l.*.d.1": zeros,
+    }
+    # A star takes dots, too: this one would be for other names.
+    other = {"h.0.w": ones, "h.1.w": ones, "h.0.norm.w": zeros}
+    assert by_pattern(other) == other
+    # What is alone may have another value in another layer. Values by function are not alike.
+    alone = {"h.0.w": ones, "norm": zeros}
+    assert by_pattern(alone) == alone
+    functions = {f"h.{i}.w": computed(lambda out, **_: None) for i in range(2)}
+    assert by_pattern(functions) == functions
+    assert by_pattern({}) == {}
+    with pytest.raises(TypeError, match="recipe must be pairs"):
+        by_pattern(3)  # type: ignore[arg-type]
 
 
 def test_a_value_may_be_chosen_by_name_shape_and_siblings() -> None:

@@ -28,7 +28,8 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 from zoo import TIMM, TORCHVISION, TRANSFORMERS, build  # noqa: E402
 
 import fastinit.torch  # noqa: E402
-from fastinit.recipes import Initializer, skip  # noqa: E402
+from conftest import library  # noqa: E402
+from fastinit.recipes import Initializer, by_pattern, match, skip  # noqa: E402
 from fastinit.torch import FastInitReader, _compat, deferred, init_module  # noqa: E402
 from fastinit.torch._replay import Replay  # noqa: E402
 from fastinit.torch._sharding import boxes  # noqa: E402
@@ -579,12 +580,14 @@ def test_a_box_has_the_bits_of_the_whole(name: str) -> None:
 PARAMETRIZED = {"Wav2Vec2ForPreTraining", "EncodecModel", "VitsModel"}
 
 
-@pytest.mark.parametrize("name", [*TRANSFORMERS, *TIMM])
+@pytest.mark.parametrize("name", [*TRANSFORMERS, *TIMM, *TORCHVISION])
 def test_every_route_gives_the_same_weights(name: str) -> None:
     model = made(lambda: build(name))
     with deferred(0) as plan:
         recorded = build(name)
     recipe, other = plan.recipe(recorded), build(name)
+    short: Any = match(by_pattern(recipe), list(recipe))
+    assert {key: value for key, (_, value) in short.items()} == recipe
     if name in PARAMETRIZED:
         with pytest.raises(ValueError, match="parametrize: what is written there is not what the weights become"):
             init_module(other, recipe, seed=0)
@@ -596,6 +599,22 @@ def test_every_route_gives_the_same_weights(name: str) -> None:
         if isinstance(value, Initializer) and tensor.dtype is torch.float32:
             array = value.fill(np.empty(tuple(tensor.shape), np.float32), seed=0, stream=key)
             assert np.array_equal(array, tensor.detach().numpy())
+
+
+def test_a_recipe_by_pattern_is_for_deeper_models() -> None:
+    t = library("transformers")
+
+    def llama(depth: int) -> Any:
+        sizes = {"hidden_size": 16, "intermediate_size": 32, "num_attention_heads": 4, "num_key_value_heads": 2}
+        return t.LlamaForCausalLM(t.LlamaConfig(vocab_size=50, num_hidden_layers=depth, **sizes))
+
+    with deferred(0) as plan:
+        shallow = llama(2)
+    recipe = by_pattern(plan.recipe(shallow))
+    assert len(recipe) == 12
+    by_recipe, own = llama(5), made(lambda: llama(5))
+    init_module(by_recipe, recipe, seed=0)
+    equal(own, by_recipe)
 
 
 def with_padding(again: Callable[[Tensor], object]) -> nn.Module:

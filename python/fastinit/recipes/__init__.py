@@ -10,8 +10,8 @@ parameter, and what moments to expect.
 
 Other values are ``skip`` (leave the parameter alone), ``computed(function)``,
 and functions of a parameter's name, shape and siblings that choose a value.
-``optional(pattern)`` may match nothing. ``save`` and ``load`` keep recipes in
-files of JSON.
+``optional(pattern)`` may match nothing. ``by_pattern`` makes one of names
+shorter. ``save`` and ``load`` keep recipes in files of JSON.
 
 The functions that fill whole models take a recipe, or the name of a shipped
 one: ``fastinit.torch.init_module``, ``fastinit.torch.FastInitReader``,
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from .._lazy import lazily
 
 if TYPE_CHECKING:
+    from ._by_pattern import by_pattern
     from ._initializer import Initializer
     from ._json import load, save
     from ._language import gpt2, llama
@@ -35,6 +36,7 @@ __all__ = [
     "RECIPES",
     "Initializer",
     "Recipe",
+    "by_pattern",
     "computed",
     "gpt2",
     "llama",
@@ -56,6 +58,7 @@ __getattr__ = lazily(
         "RECIPES": "_named",
         "Initializer": "_initializer",
         "Recipe": "_patterns",
+        "by_pattern": "_by_pattern",
         "computed": "_values",
         "gpt2": "_language",
         "llama": "_language",
