@@ -593,6 +593,7 @@ def test_projections_of_vera_are_those_of_its_own_seed() -> None:
         lambda g: torch.normal(0.0, 2.0, (4,), generator=g),
         lambda g: torch.randperm(5, generator=g).float(),
         lambda g: torch.bernoulli(torch.full((4, 3), 0.3), generator=g),
+        lambda g: torch.empty(4, 3).exponential_(generator=g),  # on meta, torch has none from a generator
         lambda g: torch.tensor([1.0, 2.0, 3.0]).normal_(generator=g),
         lambda g: torch.ones(2) * torch.rand(1, generator=g).item(),
     ],

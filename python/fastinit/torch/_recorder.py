@@ -166,10 +166,11 @@ class Recorder(TorchFunctionMode):
                 self.guard.depth -= 1
         before = [(tensor, _compat.version(tensor)) for tensor in _flat(*placed) if tensor.is_meta]
         self._refuse_unseen(func)
+        options = {key: value for key, value in placed[1].items() if key != "generator"}  # nothing is drawn on meta
         self.guard.random = False
         self.guard.depth += 1
         try:
-            out = func(*placed[0], **placed[1])
+            out = func(*placed[0], **options)
         except (NotImplementedError, RuntimeError) as error:
             if not any(word in str(error) for word in _NO_VALUES) and not isinstance(error, NotImplementedError):
                 raise
