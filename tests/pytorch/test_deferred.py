@@ -458,6 +458,26 @@ def test_dtypes() -> None:
     assert net.weight.tolist() == wanted.tolist()
 
 
+@pytest.mark.parametrize(
+    ("dtype", "value"), [(torch.bfloat16, 1 + 2**-8 + 2**-30), (torch.float16, 1 + 2**-11 + 2**-30)]
+)
+def test_constants_are_rounded_as_torch_does(dtype: Any, value: float) -> None:
+    """Twice, which gives the other neighbour here."""
+
+    class Net(nn.Module):
+        def __init__(self, dtype: Any = dtype) -> None:
+            super().__init__()
+            self.weight = nn.Parameter(torch.full((3,), value, dtype=dtype))
+
+    equal(made(Net), Net())
+    later = Net(torch.float32).to(dtype)
+    equal(made(lambda: Net(torch.float32).to(dtype)), later)
+    with deferred(0) as plan:
+        model = Net(torch.float32)
+    plan.materialize(model.to(dtype))
+    equal(model, later)
+
+
 # --- programs at random ---------------------------------------------------------------------------------------------
 
 LAWS: list[tuple[Any, dict[str, Any], Any]] = [

@@ -533,7 +533,7 @@ class Plan:
 
     def _filling(self, name: str, view: View, dtype: torch.dtype) -> Filling:
         known = why_not_dtype(dtype) is None  # else fastinit has no laws
-        found = self._replay.initializer(view, self._end, name, self._streams) if known else None
+        found = self._replay.initializer(view, self._end, name, self._streams, dtype) if known else None
         return Recorded(_Values(self, name, view)) if found is None else found
 
 

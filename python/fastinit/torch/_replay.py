@@ -277,8 +277,13 @@ class Replay:
                 return
         raise Unwritten
 
-    def initializer(self, view: View, at: int, name: str, streams: dict[int, str]) -> Initializer | None:
-        """The initialiser whose fill under that name is all that a view has got; None if it is more, or less."""
+    def initializer(
+        self, view: View, at: int, name: str, streams: dict[int, str], dtype: torch.dtype
+    ) -> Initializer | None:
+        """The initialiser whose fill under that name is all that a view has got; None if it is more, or less.
+
+        ``dtype`` is what the tensor has now.
+        """
         last = self.before(view.storage, at)[-1]
         step = self._log.steps[last]
         if not any(
@@ -292,6 +297,8 @@ class Replay:
             return None
         if value in (0, 1) and math.copysign(1, value) > 0:
             return Initializer("ones" if value else "zeros")
+        if dtype in (torch.float16, torch.bfloat16):  # torch rounds to float32 before, which may give another value
+            value = torch.full((), value, dtype=view.dtype, device="cpu").to(dtype).item()
         return Initializer("constant", value=float(value))
 
     def _after(
