@@ -618,6 +618,24 @@ def test_draws_from_a_generator_of_the_code_are_torchs(draw: Callable[[Any], Ten
 # --- tensors that are neither parameters nor buffers ----------------------------------------------------------------
 
 
+def test_attributes_follow_the_seed_and_stay_one_tensor() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(3, 3)
+            self.noise = torch.randn(3)
+            self.register_buffer("mean", torch.zeros(2))
+            self.others = [self.noise, self.mean]
+
+    with deferred(0) as plan:
+        net = Net()
+    for seed in (0, 1):
+        plan.materialize(net, seed=seed)
+        assert torch.equal(net.noise, drawn("normal", (3,), "noise", seed))
+        assert net.others[0] is net.noise
+        assert net.others[1] is net.mean
+
+
 Pair = collections.namedtuple("Pair", ["one", "other"])
 
 

@@ -20,6 +20,7 @@ from torch.nn.modules.module import (
 )
 from torch.nn.utils.parametrize import ParametrizationList
 from torch.optim.optimizer import register_optimizer_step_pre_hook
+from torch.utils.weak import WeakTensorKeyDictionary
 
 import fastinit
 from fastinit._arguments import documented, some, typed
@@ -212,6 +213,7 @@ class Plan:
         # What modules hold at the block's end: where it has values of its own, None on meta.
         self._held: weakref.WeakKeyDictionary[nn.Module, dict[str, int | None]] = weakref.WeakKeyDictionary()
         self._made: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # of which materialize has made the tensors
+        self._attributes = WeakTensorKeyDictionary()  # the views of tensors that materialize has put into attributes
         self._streams: dict[int, str] = {}  # of draws, by the number of the step
         self._draws: dict[str, int] = {}  # by name
         self._named: dict[str, int] = {}  # the storage of each tensor that was given draws
@@ -321,6 +323,7 @@ class Plan:
             name: "keep" if view is None else _buffer(self, name, view, tensor.dtype, given)
             for name, view, tensor in all_buffers
         }
+        before = dict(model.named_buffers(remove_duplicate=False))
         try:
             done = fill_module(
                 model,
@@ -336,8 +339,12 @@ class Plan:
                 device=where,
                 recorded=True,
             )
+            now = dict(model.named_buffers(remove_duplicate=False))
+            new = WeakTensorKeyDictionary()  # what is one tensor stays one
+            for name, tensor in before.items():
+                new[tensor] = now[name]
             for module, key in attributes:
-                replace_tensors(module, key, lambda tensor: self._attribute(tensor, where, given))
+                replace_tensors(module, key, lambda tensor: self._attribute(tensor, new, where, given))
             self._made.update(model.modules())
             return done
         finally:
@@ -421,8 +428,7 @@ class Plan:
         places: dict[tuple[nn.Module, str], None] = {}
         for path, module in model.named_modules():
             for key, tensor in attributes_of(module):
-                if not isinstance(tensor, nn.Parameter) and self._log.knows(tensor):
-                    view = self._log.view(tensor)
+                if (view := self._view_of_attribute(tensor)) is not None:
                     attributes.append((prefix + plain_name(f"{path}.{key}" if path else key), view, tensor))
                     places[module, key] = None
         self._number([*parameters, *buffers, *attributes], model if prefix else None)
@@ -524,12 +530,27 @@ class Plan:
         except NotImplementedError as error:  # as of 4-bit floats
             raise ValueError(f"torch cannot make {name!r} on the CPU: {str(error).splitlines()[0]}") from error
 
-    def _attribute(self, tensor: Tensor, device: torch.device, given: dict[str, Any]) -> Tensor:
-        if not isinstance(tensor, nn.Parameter) and self._log.knows(tensor):
-            view = self._log.view(tensor)
-            with contextlib.suppress(Unwritten):  # such as empty memory that forward writes
-                return self._replay.value(view, self._end, view.whole, self._streams, given).to(device)
-        return tensor
+    def _view_of_attribute(self, tensor: Tensor) -> View | None:
+        """What was recorded of a tensor that is neither a parameter nor, there, a buffer."""
+        if isinstance(tensor, nn.Parameter):
+            return None
+        if tensor in self._attributes:
+            made: View = self._attributes[tensor]
+            return made
+        return self._log.view(tensor) if self._log.knows(tensor) else None
+
+    def _attribute(
+        self, tensor: Tensor, new: WeakTensorKeyDictionary, device: torch.device, given: dict[str, Any]
+    ) -> Tensor:
+        if tensor not in new:
+            value = tensor
+            if (view := self._view_of_attribute(tensor)) is not None:
+                with contextlib.suppress(Unwritten):  # such as empty memory that forward writes
+                    value = self._replay.value(view, self._end, view.whole, self._streams, given).to(device)
+                    self._attributes[value] = view
+            new[tensor] = new[value] = value
+        found: Tensor = new[tensor]
+        return found
 
     def _filling(self, name: str, view: View, dtype: torch.dtype) -> Filling:
         known = why_not_dtype(dtype) is None  # else fastinit has no laws
