@@ -127,6 +127,8 @@ def test_without_memory() -> None:
             "truncated_normal", (6, 4), "weight", std=0.02, low=-0.04, high=0.04, bounds="absolute")),
         (lambda w: in_steps(w, 0.02, 0.01, -0.04, 0.04), lambda: drawn(
             "truncated_normal", (6, 4), "weight", mean=0.01, std=0.02, low=-0.04, high=0.04, bounds="absolute")),
+        (lambda w: (w.uniform_(-0.9, 0.9), w.erfinv_(), w.mul_(other=0.5), w.add_(1.0, alpha=2), w.clamp_(0.0, 2.0)),
+            lambda: (drawn("uniform", (6, 4), "weight", low=-0.9, high=0.9).erfinv() * 0.5 + 2.0).clamp(0.0, 2.0)),
         (lambda w: init.xavier_uniform_(w), lambda: drawn(
             "uniform", (6, 4), "weight", low=-math.sqrt(0.6), high=math.sqrt(0.6))),
         (lambda w: w.copy_(torch.randn(6, 4)), lambda: drawn("normal", (6, 4), "weight")),

@@ -457,6 +457,8 @@ def _truncated(log: Log, func: Function, args: Any, kwargs: Any, writes: list[Vi
     names = [_name(step.function) for step in steps[1:]]
     if names != ["erfinv_", "mul_", "add_"] or any(step.writes != tuple(writes) for step in steps):
         return None
+    if any(step.kwargs for step in steps[1:]):  # such as alpha=
+        return None
     law, scale, mean = steps[0].law, steps[2].args[1], steps[3].args[1]
     numbers = given.get("min"), given.get("max"), scale, mean
     if law is None or law.function is not fastinit.uniform or not all(isinstance(x, int | float) for x in numbers):
