@@ -50,6 +50,9 @@ class Late(Staging):
 
         return Event()
 
+    def _record(self, copied: Any) -> None:
+        copied.record()
+
     def _copy(self, part: Tensor, staged: Tensor) -> None:
         self.copies += 1
         self.waiting.append((part.detach(), staged))
@@ -150,7 +153,7 @@ def test_what_has_memory_is_filled_in_its_place(away: type[Late]) -> None:
 
 
 def test_each_buffer_waits_for_its_own_last_copy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By events of the device."""
+    """By events of the stream on which the device copies, also where another device is the current one."""
 
     class Event:
         def __init__(self, device: Any) -> None:
@@ -158,7 +161,8 @@ def test_each_buffer_waits_for_its_own_last_copy(monkeypatch: pytest.MonkeyPatch
             self.number = len(events)
             events.append(self)
 
-        def record(self) -> None:
+        def record(self, stream: Any) -> None:
+            assert stream == (torch.device("cpu"), "its stream")
             said.append(("record", self.number))
 
         def synchronize(self) -> None:
@@ -167,6 +171,7 @@ def test_each_buffer_waits_for_its_own_last_copy(monkeypatch: pytest.MonkeyPatch
     events: list[Event] = []
     said: list[tuple[str, int]] = []
     monkeypatch.setattr(torch, "Event", Event)
+    monkeypatch.setattr(torch.accelerator, "current_stream", lambda device: (device, "its stream"))
     monkeypatch.setattr("fastinit.torch._staging._BYTES", 8)
     staging = Staging(torch.device("cpu"))
     piece = nn.Parameter(torch.zeros(3, 2))

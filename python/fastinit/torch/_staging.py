@@ -44,6 +44,7 @@ class Staging:
     def __init__(self, device: torch.device) -> None:
         self._locked = [torch.empty(_BYTES, dtype=torch.uint8, pin_memory=device.type != "cpu") for _ in range(2)]
         self._copied = [self._event(device) for _ in range(2)]  # of the last copy from each
+        self._device = device
         self._turn = 0
 
     def _event(self, device: torch.device) -> Any:
@@ -52,6 +53,9 @@ class Staging:
     def _copy(self, part: Tensor, staged: Tensor) -> None:
         with torch.no_grad():
             part.copy_(staged, non_blocking=True)
+
+    def _record(self, copied: Any) -> None:
+        copied.record(torch.accelerator.current_stream(self._device))  # else that of the current device
 
     def fill(self, piece: Tensor, offset: Sequence[int], fill: Callable[[Tensor, tuple[int, ...]], object]) -> None:
         """Call ``fill`` with the parts of a box, on the CPU, and where each begins; copy them into the piece."""
@@ -64,7 +68,7 @@ class Staging:
             staged = self._locked[turn][: math.prod(shape) * piece.element_size()].view(piece.dtype).view(shape)
             fill(staged, tuple(at + start for at, (start, _) in zip(offset, box, strict=True)))
             self._copy(piece[tuple(slice(*along) for along in box)], staged)
-            self._copied[turn].record()
+            self._record(self._copied[turn])
 
     def finish(self) -> None:
         """Wait for the last copies: what is read next must be there."""
