@@ -975,6 +975,20 @@ def test_a_tensor_from_outside_has_no_values() -> None:
             plan.materialize(net)
 
 
+def test_what_was_written_on_meta_after_the_block_is_refused() -> None:
+    """It would be lost."""
+    with deferred(0) as plan:
+        model: Any = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
+    model(torch.ones(2, 3, device="meta"))  # what a forward call writes into buffers has no values there
+    model.requires_grad_(False)
+    init.ones_(model[0].weight)
+    with pytest.raises(ValueError, match=r"tensors '0\.weight' were written after the block, on meta"):
+        plan.materialize(model)
+    plan.materialize(model, exclude="0.weight")
+    assert model[0].weight.is_meta
+    assert model[1].running_mean.tolist() == [0.0] * 3
+
+
 def test_a_shape_that_has_changed_is_refused() -> None:
     with deferred(0) as plan:
         net = nn.Linear(3, 3)

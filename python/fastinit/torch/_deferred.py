@@ -213,6 +213,7 @@ class Plan:
         # What modules hold at the block's end: where it has values of its own, None on meta.
         self._held: weakref.WeakKeyDictionary[nn.Module, dict[str, int | None]] = weakref.WeakKeyDictionary()
         self._made: weakref.WeakSet[nn.Module] = weakref.WeakSet()  # of which materialize has made the tensors
+        self._versions = WeakTensorKeyDictionary()  # of parameters on meta, at the block's end
         self._attributes = WeakTensorKeyDictionary()  # the views of tensors that materialize has put into attributes
         self._streams: dict[int, str] = {}  # of draws, by the number of the step
         self._draws: dict[str, int] = {}  # by name
@@ -238,6 +239,9 @@ class Plan:
         for module in self._seen:
             held = _held_by(module)
             self._held[module] = {key: _memory_of(tensor) for key, tensor in held.items()}
+            for tensor in _compat.parameters_of(module).values():
+                if tensor is not None and tensor.is_meta:
+                    self._versions[tensor] = _compat.version(tensor)
             known = {key: tensor for key, tensor in held.items() if self._log.knows(tensor)}
             self._views[module] = {key: self._log.view(tensor) for key, tensor in known.items()}
 
@@ -294,8 +298,8 @@ class Plan:
         TypeError, ValueError
             model was not built in the block, or a tensor has elements that
             nobody has written, or no shape yet, or was sharded in the block,
-            or parametrized after it, or has lost given values by
-            ``to_empty``; else as ``init_module``. Then nothing has been
+            or parametrized or written after it, or has lost given values
+            by ``to_empty``; else as ``init_module``. Then nothing has been
             changed.
 
         Notes
@@ -455,10 +459,13 @@ class Plan:
             if view is not None and view.shape != tuple(tensor.shape):
                 view = None
             owner, key = places[0]
+            in_block = owner is not None and key in self._held.get(owner, {})
             if tensor.is_meta and id(tensor) in late:
                 lost.append((name, _PARAMETRIZED))
             elif tensor.is_meta and view is None:
-                lost.append((name, _why_lost(tensor, owner is not None and key in self._held.get(owner, {}))))
+                lost.append((name, _why_lost(tensor, in_block)))
+            elif in_block and tensor in self._versions and self._versions[tensor] != _compat.version(tensor):
+                lost.append((name, _WRITTEN))
             elif emptied and view is None and owner is not None and self._has_other_memory(owner, key, tensor):
                 lost.append((name, _EMPTIED))
             yield name, view, tensor
@@ -586,6 +593,9 @@ _UNKNOWN = (
 _EMPTIED = (
     "have lost the values that the block's code gave them, since to_empty gives memory without values: leave it out, "
     "as materialize gives memory itself; or write them again, and exclude= leaves them alone"
+)
+_WRITTEN = (
+    "were written after the block, on meta, where that has no effect: write them in the block, or after materialize"
 )
 _PARAMETRIZED = (
     "were parametrized after the block, which computes them from values that were not there: parametrize them in the "
