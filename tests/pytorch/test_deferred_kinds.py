@@ -585,6 +585,7 @@ def test_projections_of_vera_are_those_of_its_own_seed() -> None:
     [
         lambda g: torch.empty(4, 3).normal_(0, 2, generator=g),
         lambda g: torch.empty(3, 4).t().uniform_(generator=g),
+        lambda g: torch.ones(6, 8)[:, ::2].normal_(generator=g).clone(),  # takes more of the generator in a row
         lambda g: torch.nn.init.kaiming_uniform_(torch.empty(4, 3), generator=g),
         lambda g: torch.nn.init.trunc_normal_(torch.empty(4, 3), generator=g),  # it looks at what it draws
         lambda g: torch.nn.init.orthogonal_(torch.empty(4, 3), generator=g),

@@ -215,7 +215,10 @@ class Recorder(TorchFunctionMode):
         unread = first if _writes(func) or _name(func).endswith(_compat.LIKE) else None
 
         def real(tensor: Tensor) -> Tensor:
-            return torch.zeros_like(tensor, device="cpu") if tensor is unread else self._now(tensor)
+            if tensor is not unread:
+                return self._now(tensor)
+            # What a draw takes from the generator depends on the strides, too.
+            return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
 
         def again(*args: Any, **kwargs: Any) -> Any:
             own = torch.Generator()
