@@ -837,6 +837,7 @@ def test_values_that_depend_on_no_draw_are_there() -> None:
         (lambda: torch.randn(3, 2)[torch.ones(3) > 0, 0], r"__getitem__ needs values .* depend on a random draw"),
         (lambda: deferred(0).__enter__(), r"deferred in a block of deferred"),
         (lambda: in_inference_mode(), r"empty in torch.inference_mode\(\) in a block of deferred, at .*\.py:\d+"),
+        (lambda: under_autocast(), r"linear under autocast in a block of deferred, at .*\.py:\d+"),
         (lambda: torch.vmap(lambda x: x * 2)(torch.ones(3)), r"cannot record tensors that have no storage"),
         (lambda: torch.autograd.grad((w := nn.Linear(2, 2).weight).sum(), w), r"grad gives gradients in a block"),
     ],
@@ -844,6 +845,11 @@ def test_values_that_depend_on_no_draw_are_there() -> None:
 def test_what_cannot_be_recorded_is_refused(run: Any, message: str) -> None:
     with deferred(0), pytest.raises(RuntimeError, match=message):
         run()
+
+
+def under_autocast() -> None:
+    with torch.autocast("cpu", torch.bfloat16):
+        nn.Linear(3, 3)(torch.ones(1, 3))
 
 
 def in_inference_mode() -> None:

@@ -805,7 +805,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], Callable[[nn.Module], object] | None
     "to_empty": (
         Given,
         lambda net: net.to_empty(device="cpu"),
-        r"'odd.given', 'odd.table' have lost the values that .*, since to_empty gives memory without values: leave",
+        r"'odd.given', 'odd.table' have other memory than the block's code gave them: after to_empty it has no values",
     ),
 }
 

@@ -66,7 +66,7 @@ class FastInitReader(StorageReader):
         state dict the floating-point tensors. All else (integer tensors,
         numbers, bytes) is left as it is in the state dict that is loaded. A
         plan of ``deferred`` stands for the model that its block has built, and
-        for the model's own laws.
+        for the model's own laws; it takes no prefix.
     recipe : Recipe or str
         As in ``init_module``. Of a plan it is left out.
     seed : int

@@ -471,7 +471,7 @@ class Plan:
             yield name, view, tensor
 
     def _was_emptied(self, model: nn.Module) -> bool:
-        """Whether what was on meta has memory that ``materialize`` has not given it: only ``to_empty`` does that."""
+        """Whether what was on meta has memory that ``materialize`` has not given it: ``to_empty`` does that to all."""
         return any(
             self._held.get(module, {}).get(key, 0) is None and not tensor.is_meta
             for module in model.modules()
@@ -591,8 +591,8 @@ _UNKNOWN = (
     "block, and change it after materialize"
 )
 _EMPTIED = (
-    "have lost the values that the block's code gave them, since to_empty gives memory without values: leave it out, "
-    "as materialize gives memory itself; or write them again, and exclude= leaves them alone"
+    "have other memory than the block's code gave them: after to_empty it has no values, so leave that out, as "
+    "materialize gives memory itself; what has its right values is left alone by exclude="
 )
 _WRITTEN = (
     "were written after the block, on meta, where that has no effect: write them in the block, or after materialize"

@@ -193,6 +193,11 @@ class Recorder(TorchFunctionMode):
             for i, tensor in enumerate(tensors_in(out))
             if tensor.is_meta and not self.log.knows(tensor)
         ]
+        if made and before and torch.is_autocast_enabled("cpu"):
+            raise RuntimeError(
+                f"{_name(func)} under autocast in a block of deferred, at {_line()}: on meta there is none, and types "
+                "would differ; leave it out"
+            )
         if writes or made:
             given = {key: value for key, value in kwargs.items() if key not in ("device", "generator")}
             kept, options = mapped((args, given), self._kept)
