@@ -5,6 +5,8 @@ There is no other device here: one that only seems to be another runs its copies
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -231,28 +233,51 @@ def test_an_accelerator_has_the_bits_of_the_cpu() -> None:
     same(model.cpu(), expected)
 
 
-def test_little_memory_beside_the_pieces() -> None:
-    """At most 64 MiB, also of parameters that are more than a draw, in any dtype, where steps are made by box."""
+class Whole(nn.Module):
+    """Ten tensors of 32 MiB, nine of them parameters, that are made whole."""
 
-    class Large(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            for dtype in (torch.float32, torch.bfloat16, torch.float64):
-                layer = nn.Linear(2048, 16384, bias=False, dtype=dtype)
-                with torch.no_grad():
-                    layer.weight.normal_().mul_(0.5).add_(1.0)[5:9].zero_()
-                self.add_module(str(dtype)[-4:], layer)
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(1024, 8192, bias=False) for _ in range(9))
+        self.plain = torch.zeros(2**23)
+        with torch.no_grad():
+            for written in (self.plain, *self.parameters()):
+                written[::2].fill_(1.0)  # which is no box
 
-    def run() -> tuple[int, int]:
-        plan, model = built(Large)
-        with fake(1, 4):
-            fully_shard(model, mesh=init_device_mesh("cpu", (4,)))
-            grown = high_water()
-            plan.materialize(model, report=False)
-            return grown(), sum(local_of(parameter).nbytes for parameter in model.parameters())
 
-    with fake(1, 4):  # loads what is loaded once
+class ByBox(nn.Module):
+    """More than draws, of three types."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        for dtype in (torch.float32, torch.bfloat16, torch.float64):
+            layer = nn.Linear(2048, 16384, bias=False, dtype=dtype)
+            with torch.no_grad():
+                layer.weight.normal_().mul_(0.5).add_(1.0)[5:9].zero_()
+            self.add_module(str(dtype)[-4:], layer)
+
+
+def growth(make: Callable[[], Any], said: Any) -> None:
+    """In a process of its own, where no memory is free already."""
+    with fake(1, 4):
+        mesh = init_device_mesh("cpu", (4,))
         plan, small = built(lambda: Net(scalar=False))
-        plan.materialize(fully_shard(small, mesh=init_device_mesh("cpu", (4,))))
-    grown, piece = run()
-    assert 100 * 2**20 < piece < grown < piece + 64 * 2**20
+        plan.materialize(fully_shard(small, mesh=mesh))  # loads what is loaded once
+        plan, model = built(make)
+        fully_shard(model, mesh=mesh)
+        grown = high_water()
+        plan.materialize(model, report=False)
+        said.put((grown(), sum(local_of(parameter).nbytes for parameter in model.parameters())))
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="needs /proc/self/clear_refs")
+@pytest.mark.parametrize(("make", "beside"), [(ByBox, 64), (Whole, 32 + 64 + 3 * 32)])
+def test_little_memory_beside_the_pieces(make: Callable[[], Any], beside: int) -> None:
+    """At most 64 MiB, in any type; and of what is made whole and cut, a few at a time (and the attribute itself)."""
+    context = multiprocessing.get_context("spawn")
+    said = context.Queue()
+    process = context.Process(target=growth, args=(make, said), daemon=True)
+    process.start()
+    grown, pieces = said.get(timeout=120)
+    process.join()
+    assert 64 * 2**20 < pieces < grown < pieces + beside * 2**20

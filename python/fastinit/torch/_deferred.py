@@ -530,6 +530,7 @@ class Plan:
             self._streams[i] = name if n == 1 and "#" not in name else f"{name}#{n}"
 
     def _value(self, name: str, view: View, box: Box, given: dict[str, Any]) -> Tensor:
+        self._replay.turn_to(view)
         try:
             return self._replay.value(view, self._end, box, self._streams, given)
         except Unwritten:
@@ -552,6 +553,7 @@ class Plan:
         if tensor not in new:
             value = tensor
             if (view := self._view_of_attribute(tensor)) is not None:
+                self._replay.turn_to(view)
                 with contextlib.suppress(Unwritten):  # such as empty memory that forward writes
                     value = self._replay.value(view, self._end, view.whole, self._streams, given).to(device)
                     self._attributes[value] = view

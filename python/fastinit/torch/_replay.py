@@ -107,6 +107,7 @@ class Replay:
         # By storage and number of steps: the values, and those with other bytes where no step has written.
         self._wholes: dict[tuple[int, int], tuple[torch.UntypedStorage, torch.UntypedStorage | None]] = {}
         self._drawn_by: tuple[Any, Any] = None, None  # the seed and the generator of these
+        self._turned_to: View | None = None  # what they are for
 
     # --- which steps ------------------------------------------------------------------------------------------------
 
@@ -184,6 +185,12 @@ class Replay:
     def forget(self) -> None:
         """Let whole tensors go."""
         self._wholes.clear()
+
+    def turn_to(self, view: View) -> None:
+        """What was made whole is kept while one tensor is made, box by box, and let go before the next."""
+        if view != self._turned_to:
+            self.forget()
+            self._turned_to = view
 
     def _run(
         self, steps: list[int], streams: dict[int, str], given: dict[str, Any], byte: int = 0
