@@ -11,7 +11,7 @@ from typing import Any
 
 import fastinit
 
-from ._tools import bits, demo
+from ._tools import bits, checkpoint, demo, diff, verify
 from ._tools.output import Output, OutputError
 
 __all__ = ["main"]
@@ -26,11 +26,11 @@ def _parser() -> argparse.ArgumentParser:
     """``command`` in what it parses is the function that runs a command, ``parser`` that command's own parser."""
     parser = argparse.ArgumentParser(
         prog="python -m fastinit",
-        description="Show how fastinit was built and what it uses on this machine, run a demo, or write raw random "
-        "words.",
+        description="Show how fastinit was built and what it uses on this machine, run a demo, write raw random "
+        "words; write checkpoints of random weights, verify and compare checkpoints.",
     )
     parser.set_defaults(command=_config, parser=parser)
-    commands = parser.add_subparsers(title="commands", metavar="{config,demo,bits}")
+    commands = parser.add_subparsers(title="commands", metavar="{config,demo,bits,checkpoint,verify,diff}")
     words = "show version, stream format, compiler, targets and threads"
     commands.add_parser("config", help=f"{words} (the default)", description=f"{words[0].upper()}{words[1:]}.")
     filled = commands.add_parser(
@@ -51,6 +51,34 @@ def _parser() -> argparse.ArgumentParser:
     )
     raw.set_defaults(command=bits.main, parser=raw)
     bits.add_arguments(raw)
+    written = commands.add_parser(
+        "checkpoint",
+        help="write a checkpoint of random weights, of any size, from names and shapes",
+        description="Write safetensors files of random weights: each tensor's values are those of its law, the seed "
+        "and the stream of its name. Files are written beside and renamed. Memory stays small.",
+        epilog="Exit status: 0 if the checkpoint is there, 1 if the system refused something, 2 if an argument is "
+        "wrong.",
+    )
+    written.set_defaults(command=checkpoint.main, parser=written)
+    checkpoint.add_arguments(written)
+    verified = commands.add_parser(
+        "verify",
+        help="compare a checkpoint with what its seed and laws say",
+        description="Make the values of a checkpoint again, from the seed and the laws that its files name or that "
+        "are given, and compare each bit; and measured moments with those of the laws.",
+        epilog="Exit status: 0 if all is as it should be, 1 if not, 2 if that could not be found out.",
+    )
+    verified.set_defaults(command=verify.main, parser=verified)
+    verify.add_arguments(verified)
+    compared = commands.add_parser(
+        "diff",
+        help="compare two checkpoints, tensor by tensor",
+        description="Compare two checkpoints of safetensors, tensor by tensor: names, shapes, dtypes and bits, with "
+        "moments and digests.",
+        epilog="Exit status: 0 if all tensors are equal, 1 if not, 2 if that could not be found out.",
+    )
+    compared.set_defaults(command=diff.main, parser=compared)
+    diff.add_arguments(compared)
     return parser
 
 

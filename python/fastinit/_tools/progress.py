@@ -35,9 +35,9 @@ class _Bar:
 
 
 @contextlib.contextmanager
-def progress(total: int, file: TextIO | None) -> Iterator[Callable[[int], object]]:
+def progress(total: int, file: TextIO | None, unit: str = " values") -> Iterator[Callable[[int], object]]:
     """What to call with the number of things that have been done. The bar is gone at the end."""
-    if file is None or not file.isatty():
+    if file is None or total == 0 or not file.isatty():
         yield lambda n: None
         return
     bar: Any
@@ -46,7 +46,7 @@ def progress(total: int, file: TextIO | None) -> Iterator[Callable[[int], object
     except ImportError:
         bar = _Bar(total, file)
     else:
-        bar = tqdm.tqdm(total=total, file=file, unit=" values", unit_scale=True, leave=False, dynamic_ncols=True)
+        bar = tqdm.tqdm(total=total, file=file, unit=unit, unit_scale=True, leave=False, dynamic_ncols=True)
     try:
         yield bar.update
     finally:

@@ -1,0 +1,170 @@
+"""Writing a plan's files: beside and renamed, each whole or not there; and going on after a run that was stopped.
+
+Memory: two buffers of 32 MiB. One is filled while the other is written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+from numpy.typing import NDArray
+
+import fastinit
+
+from .._arguments import few
+from ._plan import Plan, Shard
+from ._safetensors import opened
+from ._values import Values, pieces
+
+__all__ = ["STRIPE", "write"]
+
+STRIPE = 2**25  # bytes that are made and written at a time
+
+
+def write(plan: Plan, folder: str, *, resume: bool = False, advance: Callable[[int], object] = lambda n: None) -> int:
+    """Write what is not there yet; how many bytes that was. ``advance`` hears of all bytes, kept ones too.
+
+    The folder has the index last, so one that has it is whole. What was stopped leaves whole files, and parts whose
+    names begin with a dot: ``resume`` keeps the whole ones and writes the others from their beginning.
+    """
+    os.makedirs(folder, exist_ok=True)
+    kept = _kept(plan, folder, resume)
+    missing = [shard for shard in plan.shards if shard.name not in kept]
+    needed = sum(shard.n_bytes for shard in missing)
+    parts = [os.path.join(folder, _part(shard.name)) for shard in missing]
+    free = shutil.disk_usage(folder).free + sum(os.path.getsize(part) for part in parts if os.path.isfile(part))
+    if free < needed:
+        raise OSError(f"{folder}: {needed} bytes are needed there, and {free} are free; nothing was written")
+    for name, text in plan.texts.items():
+        _write_text(folder, name, text)
+    longest = min(STRIPE, max((shard.n_bytes - len(shard.header) for shard in missing), default=0))
+    buffers = [fastinit.empty(-(-longest // 4), np.uint32).view(np.uint8) for _ in range(2)]
+    for shard in plan.shards:
+        if shard.name in kept:
+            advance(shard.n_bytes)
+            continue
+        with _beside(folder, shard.name) as file:
+            _write_shard(file, shard, plan.values, buffers, advance)
+    for name, text in plan.last.items():
+        _write_text(folder, name, text)
+    return needed
+
+
+# --- what is there --------------------------------------------------------------------------------------------------
+
+
+def _part(name: str) -> str:
+    return f".{name}.part"
+
+
+def _kept(plan: Plan, folder: str, resume: bool) -> set[str]:
+    """The shards that are there, whole. Anything else in the way is refused before the first write."""
+    shards = {shard.name: shard for shard in plan.shards}
+    ours = {*shards, *plan.texts, *plan.last}
+    ours |= set(map(_part, ours))
+    there = set(os.listdir(folder))
+    # Files of a checkpoint with other shards would be read together with these.
+    strange = {
+        name for name in there if re.fullmatch(r"\.?model(-\d+-of-\d+)?\.safetensors(\.index\.json)?(\.part)?", name)
+    }
+    if next(iter(shards)).startswith("model") and (strange := strange - ours):
+        raise FileExistsError(f"{folder} has files of another checkpoint: {few(sorted(strange))}; nothing was written")
+    if not resume and (there := there & ours):
+        raise FileExistsError(
+            f"{folder} has {few(sorted(there))} already: --resume goes on with the run that was stopped there; nothing "
+            "was written"
+        )
+    for name, text in {**plan.texts, **plan.last}.items():
+        path = os.path.join(folder, name)
+        if name in there:
+            with opened(path) as file:
+                if file.read(len(text.encode()) + 1) != text.encode():
+                    raise FileExistsError(f"{path} is not what this run would write; nothing was written")
+    return {name for name, shard in shards.items() if name in there and _is_whole(os.path.join(folder, name), shard)}
+
+
+def _is_whole(path: str, shard: Shard) -> bool:
+    """A file has its name once it is whole, so its header and length say which one it is."""
+    with opened(path) as file:
+        if file.read(len(shard.header)) == shard.header and os.fstat(file.fileno()).st_size == shard.n_bytes:
+            return True
+    raise FileExistsError(f"{path} is not what this run would write: its header is another; nothing was written")
+
+
+# --- writing --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _beside(folder: str, name: str) -> Iterator[int]:
+    """A new file under another name, which gets its own when its bytes are on the disk. No other run writes to it."""
+    path = os.path.join(folder, _part(name))
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not os.path.samestat(os.fstat(descriptor), os.lstat(path)):
+                raise BlockingIOError  # it has been renamed or removed since
+        except (BlockingIOError, FileNotFoundError):
+            raise FileExistsError(f"{path}: another run is writing it") from None
+        try:
+            os.ftruncate(descriptor, 0)
+            yield descriptor
+            os.fsync(descriptor)
+            os.rename(path, os.path.join(folder, name))
+        except BaseException as error:
+            with contextlib.suppress(FileNotFoundError):  # where Ctrl-C came just after the new name
+                os.unlink(path)
+            if isinstance(error, OSError) and error.filename is None:
+                raise OSError(error.errno, error.strerror, path) from None
+            raise
+    finally:
+        os.close(descriptor)
+    _sync_folder(folder)
+
+
+def _sync_folder(folder: str) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_text(folder: str, name: str, text: str) -> None:
+    with _beside(folder, name) as file:
+        _write_all(file, memoryview(text.encode("utf-8")), 0)
+
+
+def _write_all(file: int, data: memoryview, position: int) -> None:
+    while data:
+        done = os.pwrite(file, data, position)
+        data, position = data[done:], position + done
+
+
+def _write_shard(
+    file: int, shard: Shard, values: Values, buffers: list[NDArray[np.uint8]], advance: Callable[[int], object]
+) -> None:
+    begin, end = len(shard.header), shard.n_bytes
+    _write_all(file, memoryview(shard.header), 0)
+    advance(begin)
+    pending: Future[None] | None = None
+    with ThreadPoolExecutor(1) as pool:
+        for number, start in enumerate(range(0, end - begin, STRIPE)):
+            stop = min(start + STRIPE, end - begin)
+            stripe = buffers[number % 2][: stop - start]
+            for tensor, first, last in pieces(shard.tensors, start, stop):
+                at = tensor.start + first - start
+                values.fill(stripe[at : at + last - first], tensor, first, last)
+            if pending is not None:
+                pending.result()
+            advance(stop - start)
+            pending = pool.submit(_write_all, file, stripe.data, begin + start)
+        if pending is not None:
+            pending.result()

@@ -1,0 +1,128 @@
+"""``checkpoint``: writes a checkpoint of random weights from names and shapes, larger than memory if need be."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Mapping
+
+import fastinit
+
+from .. import _core
+from .._arguments import BIT_GENERATORS
+from .._checkpoint._laws import Law, as_recipe, assigned
+from .._checkpoint._plan import SHARD_BYTES, Plan, bytes_of, folder_of, plan
+from .._checkpoint._sources import as_dtype, like, of_dtype, shapes
+from .._checkpoint._values import Values
+from .._checkpoint._write import write
+from .progress import progress
+
+__all__ = ["add_arguments", "add_laws", "gigabytes", "main", "words"]
+
+FAILURES = (ValueError, TypeError, ImportError, MemoryError)  # beside OSError
+
+
+def words(error: BaseException) -> str:
+    """What an error says to people: of the operating system's, the file first."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) or type(error).__name__
+
+
+def gigabytes(n: float) -> str:
+    """A number of bytes: 16.1 GB."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n >= size:
+            return f"{n / size:.1f} {unit}"
+    return f"{n:.0f} bytes"
+
+
+def add_laws(parser: argparse.ArgumentParser) -> None:
+    """The options that say which tensor gets what."""
+    laws = parser.add_mutually_exclusive_group()
+    laws.add_argument(
+        "--law", metavar="LAW", help='one law for all tensors, such as "normal(std=0.02)"; see help(fastinit)'
+    )
+    laws.add_argument(
+        "--recipe", metavar="FILE|NAME", help="a file of fastinit.recipes.save, or one of the recipes' names"
+    )
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the command."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--like", metavar="PATH", help="a safetensors file, its index, or their folder; only headers are read"
+    )
+    source.add_argument(
+        "--shapes", metavar="FILE", help='JSON: {"name": [3, 4], "other": {"shape": [3], "dtype": "bfloat16"}}'
+    )
+    parser.add_argument("--out", required=True, metavar="PATH", help="a folder; or a file whose name ends so")
+    parser.add_argument("--seed", type=int, default=0, help="0 .. 2^64-1, default 0")
+    add_laws(parser)
+    parser.add_argument("--dtype", help="of all floats, instead of their own")
+    parser.add_argument("--shard-size", metavar="SIZE", help="of a file at most, such as 5GB (the default) or 512MiB")
+    parser.add_argument("--bit-generator", choices=BIT_GENERATORS, default="ars", help="default: ars")
+    parser.add_argument("--threads", type=int, help="at most this many threads; default: fastinit.get_num_threads()")
+    parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
+    parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
+    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
+
+
+def planned(options: argparse.Namespace) -> tuple[Plan, str]:
+    """What is to be written, and the folder; all of it checked, nothing made."""
+    fastinit.zeros(fastinit.empty(0), seed=options.seed, threads=options.threads)
+    tensors = like(options.like) if options.like is not None else shapes(options.shapes)
+    if options.dtype is not None:
+        dtype = as_dtype(options.dtype)
+        tensors = of_dtype(tensors, dtype)
+    laws: Mapping[str, Law] = assigned(tensors, law=options.law, recipe=options.recipe)
+    values = Values(laws, options.seed, options.bit_generator, options.threads)
+    folder, single = folder_of(options.out)
+    if single is not None and options.shard_size is not None:
+        raise ValueError(f"--shard-size is for folders, and --out {options.out} is one file")
+    size = SHARD_BYTES if options.shard_size is None else bytes_of(options.shard_size)
+    return plan(tensors, values, shard_bytes=size, single=single), folder
+
+
+def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
+    """Write the checkpoint; 0 if it is there, whole."""
+    begin = time.monotonic()
+    try:
+        what, folder = planned(options)
+        with progress(
+            sum(shard.n_bytes for shard in what.shards), None if options.quiet else sys.stderr, "B"
+        ) as advance:
+            written = write(what, folder, resume=options.resume, advance=advance)
+    except FAILURES as error:
+        parser.error(words(error))
+    except OSError as error:
+        print(f"{parser.prog}: error: {words(error)}", file=sys.stderr)
+        return 1
+    seconds = time.monotonic() - begin
+    tensors = [tensor for shard in what.shards for tensor in shard.tensors]
+    if options.json:
+        done = {
+            "out": options.out,
+            "files": {shard.name: shard.n_bytes for shard in what.shards},
+            "tensors": len(tensors),
+            "parameters": sum(math.prod(tensor.shape) for tensor in tensors),
+            "bytes": sum(shard.n_bytes for shard in what.shards),
+            "written_bytes": written,
+            "seconds": seconds,
+            "seed": options.seed,
+            "stream_format": _core.stream_format,
+            "bit_generator": options.bit_generator,
+            "recipe": as_recipe(what.values.laws),
+        }
+        print(json.dumps(done, indent=2))
+    elif not options.quiet:
+        files = "1 file" if len(what.shards) == 1 else f"{len(what.shards)} files"
+        print(
+            f"{options.out}: {len(tensors)} tensors, {gigabytes(what.n_bytes)} in {files}; wrote {gigabytes(written)} "
+            f"in {seconds:.1f} s, {gigabytes(written / seconds)}/s"
+        )
+    return 0

@@ -1,0 +1,1185 @@
+"""Checkpoints: their bytes are those of seed, name and law; a file that is there is whole; strangers are not trusted.
+
+Each section is a promise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import fastinit
+from conftest import not_sanitized
+from fastinit import _core
+from fastinit.__main__ import main
+from fastinit._checkpoint import _compare, _laws, _plan, _read, _safetensors, _sources, _values, _write
+from fastinit.recipes import Initializer, save, skip
+
+DTYPES = {**_safetensors.FLOATS, **_safetensors.INTEGERS}
+SHAPES = {
+    "embed.weight": {"shape": [70, 33], "dtype": "bfloat16"},
+    "layers.0.up.weight": {"shape": [41, 7, 3], "dtype": "float32"},
+    "layers.1.up.weight": {"shape": [41, 7, 3], "dtype": "float32"},
+    "layers.0.up.bias": {"shape": [41], "dtype": "float16"},
+    "layers.1.up.bias": {"shape": [41], "dtype": "float16"},
+    "norm.weight": [33],
+    "wide.weight": {"shape": [5, 9], "dtype": "F64"},
+    "scale": {"shape": [], "dtype": "F32"},
+    "none.weight": {"shape": [0, 3], "dtype": "F32"},
+    "packed": {"shape": [3, 5, 7], "dtype": "uint8"},
+    "ids": {"shape": [13], "dtype": "int64"},
+    "mask": {"shape": [19], "dtype": "bool"},
+}
+
+
+def wanted(shapes: dict[str, Any] = SHAPES) -> list[_laws.Wanted]:
+    return [
+        _laws.Wanted(name, _sources.as_dtype(entry["dtype"]), tuple(entry["shape"]))
+        if isinstance(entry, dict)
+        else _laws.Wanted(name, "F32", tuple(entry))
+        for name, entry in shapes.items()
+    ]
+
+
+@pytest.fixture
+def shapes_file(tmp_path: pathlib.Path) -> str:
+    path = tmp_path / "shapes.json"
+    path.write_text(json.dumps(SHAPES))
+    return str(path)
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in arguments])
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object, status: int = 2) -> str:
+    """The words of a command that is refused."""
+    if status == 2:
+        with pytest.raises(SystemExit) as stop:
+            run(*arguments)
+        assert stop.value.code == 2
+    else:
+        assert run(*arguments) == status
+    captured = capsys.readouterr()
+    assert not captured.out
+    return captured.err.splitlines()[-1]
+
+
+def data_of(path: str | os.PathLike[str]) -> dict[str, bytes]:
+    """The bytes of each tensor, read by other means than the code that is tested."""
+    found = {}
+    paths = sorted(pathlib.Path(path).glob("*.safetensors")) if os.path.isdir(path) else [pathlib.Path(path)]
+    for file in paths:
+        content = file.read_bytes()
+        n = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + n])
+        for name, entry in header.items():
+            if name != "__metadata__":
+                start, stop = entry["data_offsets"]
+                found[name] = content[8 + n + start : 8 + n + stop]
+    return found
+
+
+def files_of(path: pathlib.Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in sorted(path.iterdir())}
+
+
+# --- the bytes are those of fastinit's functions with seed and name -------------------------------------------------
+
+
+def made(name: str, dtype: str, shape: Sequence[int], law: Initializer, seed: int) -> bytes:
+    kind = np.dtype(ml_dtypes.bfloat16) if dtype == "BF16" else np.dtype(_safetensors.FLOATS[dtype])
+    return law.fill(np.empty(shape, kind), seed=seed, stream=name).tobytes()  # type: ignore[no-any-return]
+
+
+def test_bytes_by_default(shapes_file: str, tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "out"
+    assert run("checkpoint", "--shapes", shapes_file, "--out", out, "--seed", 5, "--quiet") == 0
+    found = data_of(out)
+    assert set(found) == set(SHAPES)
+    for name, dtype, shape in wanted():
+        if dtype in _safetensors.INTEGERS:
+            continue
+        law = Initializer("normal", std=0.02) if len(shape) > 1 else Initializer("ones")
+        if name.endswith("bias"):
+            law = Initializer("zeros")
+        assert found[name] == made(name, dtype, shape, law, 5), name
+    assert found["ids"] == fastinit.random_bits(np.empty(13, np.uint64), seed=5, stream="ids").tobytes()
+    words = fastinit.random_bits(np.empty(27, np.uint32), seed=5, stream="packed")
+    assert found["packed"] == words.tobytes()[:105]
+    words = fastinit.random_bits(np.empty(5, np.uint32), seed=5, stream="mask")
+    assert found["mask"] == (words.view(np.uint8)[:19] & 1).tobytes()
+    assert len(set(found["mask"])) == 2
+
+
+LAWS = [
+    "normal(mean=-1, std=0.5)",
+    "uniform(low=-1e-3, high=1e-3)",
+    "truncated_normal(std=0.02, low=-inf, high=1)",
+    "he_normal(layout='torch', truncated=True)",
+    "xavier_uniform(in_axis=(0, 1), out_axis=-1)",
+    "orthogonal(gain=2.0, layout='torch')",
+    "dirac(layout='torch')",
+    "constant(value=0.25)",
+    "zeros",
+]
+
+
+@pytest.mark.parametrize("law", LAWS)
+@pytest.mark.parametrize("dtype", _safetensors.FLOATS)
+def test_laws(law: str, dtype: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In stripes that cut rows and tensors anywhere."""
+    monkeypatch.setattr(_write, "STRIPE", 136)
+    monkeypatch.setattr(_compare, "SLAB", 88)
+    file, out = tmp_path / "shapes.json", tmp_path / "out"
+    file.write_text(json.dumps({name: {"shape": [5, 3, 7], "dtype": dtype} for name in ("a", "b.c")}))
+    assert run("checkpoint", "--shapes", file, "--out", out, "--law", law, "--bit-generator", "philox", "--quiet") == 0
+    found = data_of(out)
+    function = law.partition("(")[0]
+    arguments = eval(f"dict{law.removeprefix(function)}" if "(" in law else "{}", {"inf": math.inf, "dict": dict})
+    kind = np.dtype(ml_dtypes.bfloat16) if dtype == "BF16" else np.dtype(_safetensors.FLOATS[dtype])
+    for name in ("a", "b.c"):
+        expected = getattr(fastinit, function)(
+            np.empty((5, 3, 7), kind), **arguments, seed=0, stream=name, bit_generator="philox"
+        )
+        assert found[name] == expected.tobytes()
+    assert run("verify", out, "--quiet") == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_neither_threads_nor_files_nor_stripes_matter(
+    threads: int, shapes_file: str, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, many_threads: None
+) -> None:
+    whole = tmp_path / "whole.safetensors"
+    assert run("checkpoint", "--shapes", shapes_file, "--out", whole, "--quiet", "--threads", 1) == 0
+    monkeypatch.setattr(_write, "STRIPE", 1000 * threads // 8 * 8)
+    out = tmp_path / "out"
+    more = ["--quiet", "--threads", threads, "--shard-size", "2KB"]
+    assert run("checkpoint", "--shapes", shapes_file, "--out", out, *more) == 0
+    assert len(list(out.glob("*.safetensors"))) > 3
+    assert data_of(out) == data_of(whole)
+
+
+def test_targets(target: str, shapes_file: str, tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "out.safetensors"
+    assert run("checkpoint", "--shapes", shapes_file, "--out", out, "--seed", 2**64 - 1, "--quiet") == 0
+    found = data_of(out)
+    _core.set_target("portable")
+    assert run("checkpoint", "--shapes", shapes_file, "--out", tmp_path / "p.safetensors", "--seed", 2**64 - 1) == 0
+    assert (tmp_path / "p.safetensors").read_bytes() == out.read_bytes()
+    assert len(found) == len(SHAPES)
+
+
+@given(st.lists(st.integers(1, 5), max_size=5), st.data())
+def test_boxes_are_the_range_in_order(shape: list[int], data: st.DataObject) -> None:
+    n = math.prod(shape)
+    first = data.draw(st.integers(0, n - 1))
+    last = data.draw(st.integers(first + 1, n))
+    indices = np.arange(n).reshape(shape)
+    found = [
+        index
+        for offset, box in _values.boxes(shape, first, last)
+        for index in indices[tuple(slice(at, at + size) for at, size in zip(offset, box, strict=True))].flat
+    ]
+    assert found == list(range(first, last))
+    assert sum(1 for _ in _values.boxes(shape, first, last)) <= max(1, 2 * len(shape) - 1)
+
+
+def test_elements_beyond_two_to_the_32() -> None:
+    """Of a tensor that no test could hold: a range of its bytes is a box of it."""
+    shape = (2**17, 2**16 + 1)
+    n = math.prod(shape)
+    tensor = _safetensors.Tensor("w", "BF16", shape, 0, 2 * n)
+    values = _values.Values({"w": Initializer("normal", std=0.02)}, 7)
+    out = np.empty(400, np.uint8)
+    values.fill(out, tensor, 2 * (n - 200), 2 * n)
+    row = fastinit.normal(
+        np.empty((1, 200), ml_dtypes.bfloat16),
+        std=0.02,
+        seed=7,
+        stream="w",
+        global_shape=shape,
+        offset=(shape[0] - 1, shape[1] - 200),
+    )
+    assert out.tobytes() == row.tobytes()
+
+
+# --- laws, recipes and shapes are what was said, or refused by name -------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "normal(",
+        "normal(0.02)",
+        "normal(std=0.02, std=0.02)",
+        "normal(**{})",
+        "normal(std=__import__('os').getpid())",
+        "os.getpid()",
+        "normal(std=x)",
+        "normal(std=-'a')",
+        "lambda: 0",
+        "normal\0",
+        "(" * 500,
+        "normal(std=" + "9" * 2000 + ")",
+        "random_bits(x=1)",
+        "eval(x='1')",
+        "empty(shape=3)",
+        "normal(out=3)",
+        "normal(std=-1)",
+    ],
+)
+def test_what_is_no_law(text: str) -> None:
+    with pytest.raises(ValueError, match=r"law|function|normal"):
+        _laws.parse(text)
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_laws_as_text(law: str) -> None:
+    parsed = _laws.parse(law)
+    assert _laws.as_recipe({"a": parsed}) == [("a", _laws._text(parsed))]
+    assert _laws.parse(_laws._text(parsed)) == parsed
+
+
+def test_a_recipe_of_a_file_and_of_a_name(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shapes: dict[str, Any] = {f"layers.{i}.self_attn.{part}_proj.weight": [8, 8] for i in range(2) for part in "qkvo"}
+    for i in range(2):
+        shapes |= {f"layers.{i}.mlp.{part}_proj.weight": [9, 8] for part in ("gate", "up")}
+        shapes |= {f"layers.{i}.mlp.down_proj.weight": [8, 9]}
+        shapes |= {f"layers.{i}.{part}_layernorm.weight": [8] for part in ("input", "post_attention")}
+    shapes |= {"embed_tokens.weight": [100, 8], "norm.weight": [8]}
+    file, recipe, out = tmp_path / "shapes.json", tmp_path / "recipe.json", tmp_path / "out"
+    file.write_text(json.dumps(shapes))
+    save({"*norm.weight": Initializer("ones"), "*": Initializer("uniform", low=-1, high=1)}, recipe)
+    assert run("checkpoint", "--shapes", file, "--out", out, "--recipe", recipe, "--quiet") == 0
+    assert run("verify", out, "--recipe", recipe, "--quiet") == 0
+    assert run("verify", out, "--quiet") == 0
+    assert run("verify", out, "--recipe", "llama", "--quiet") == 1
+    assert run("checkpoint", "--shapes", file, "--out", tmp_path / "llama", "--recipe", "llama", "--quiet") == 0
+    law = Initializer("normal", std=0.02)
+    assert data_of(tmp_path / "llama")["embed_tokens.weight"] == made("embed_tokens.weight", "F32", (100, 8), law, 0)
+    text = _read.read_checkpoint(str(tmp_path / "llama")).files[0].metadata["fastinit"]
+    assert json.loads(text)["recipe"][0] == ["layers.*.self_attn.q_proj.weight", "normal(std=0.02)"]
+    save({"*norm.weight": skip, "*": law}, recipe)
+    assert "'layers.0.input_layernorm.weight'" in refused(
+        capsys, "checkpoint", "--shapes", file, "--out", out, "--recipe", recipe
+    )
+    assert "gpt2" in refused(capsys, "checkpoint", "--shapes", file, "--out", tmp_path / "x", "--recipe", "gpt2")
+    assert "no.json" in refused(
+        capsys, "checkpoint", "--shapes", file, "--out", tmp_path / "x", "--recipe", "no.json", status=1
+    )
+    assert not (tmp_path / "x").exists()
+
+
+def test_integers(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Constants are theirs, too; a law that draws floats leaves them random bits."""
+    file = tmp_path / "shapes.json"
+    for i, (dtype, law, expected) in enumerate(
+        [("int8", "constant(value=-3)", b"\xfd"), ("bool", "ones", b"\1"), ("U16", "constant(value=300.0)", b"\x2c\1")]
+    ):
+        file.write_text(json.dumps({"a": {"shape": [5], "dtype": dtype}}))
+        out = tmp_path / f"{i}.safetensors"
+        assert run("checkpoint", "--shapes", file, "--out", out, "--law", law, "--quiet") == 0
+        assert data_of(out) == {"a": expected * 5}
+        assert run("verify", out, "--quiet") == 0
+    for dtype, value in [("uint8", 256), ("uint8", -1), ("int32", 0.5), ("bool", 2)]:
+        file.write_text(json.dumps({"a": {"shape": [5], "dtype": dtype}}))
+        words = refused(
+            capsys, "checkpoint", "--shapes", file, "--out", tmp_path / "x", "--law", f"constant(value={value})"
+        )
+        assert "'a'" in words
+        assert dtype in words
+    file.write_text(
+        json.dumps({"a": {"shape": [5], "dtype": "int8"}, "num_batches_tracked": {"shape": [], "dtype": "I64"}})
+    )
+    out = tmp_path / "bits.safetensors"
+    assert run("checkpoint", "--shapes", file, "--out", out, "--quiet") == 0
+    assert data_of(out)["num_batches_tracked"] == bytes(8)
+    assert len(set(data_of(out)["a"])) > 1
+
+
+def test_bits_are_not_for_floats(shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = refused(capsys, "checkpoint", "--shapes", shapes_file, "--out", tmp_path / "x", "--law", "random_bits")
+    assert "'embed.weight'" in words
+
+
+def test_small_floats_are_refused_by_name(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = tmp_path / "shapes.json", tmp_path / "out"
+    file.write_text(json.dumps({"a": {"shape": [5, 5], "dtype": "float8_e4m3fn"}, "b": {"shape": [2], "dtype": "F4"}}))
+    words = refused(capsys, "checkpoint", "--shapes", file, "--out", out)
+    assert "'a' (F8_E4M3), 'b' (F4)" in words
+    assert not out.exists()
+    assert run("checkpoint", "--shapes", file, "--out", out, "--dtype", "bfloat16", "--quiet") == 0
+    assert data_of(out)["a"] == made("a", "BF16", (5, 5), Initializer("normal", std=0.02), 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[]", "object"),
+        ("{}", "a tensor at least"),
+        ('{"a": [1], "a": [1]}', "'a' twice"),
+        ('{"__metadata__": [1]}', "__metadata__"),
+        ('{"a": [-1]}', "[-1]"),
+        ('{"a": [true]}', "[True]"),
+        ('{"a": 3}', "3"),
+        ('{"a": {"shape": [1], "dtype": "float12"}}', "float12"),
+        ('{"a": {"shape": [1], "dtype": ["F32"]}}', "dtype"),
+        ('{"a": {"shape": [1], "type": "F32"}}', "shape"),
+        ('{"a": [4611686018427387904, 4]}', "longer than any file"),
+        ('{"a": {"shape": [3], "dtype": "F4"}}', "whole number of bytes"),
+        ('{"\\ud800": [1]}', "UTF-8"),
+    ],
+)
+def test_shapes_that_are_refused(
+    text: str, words: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "shapes.json"
+    file.write_text(text)
+    assert words in refused(capsys, "checkpoint", "--shapes", file, "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--seed", "-1"], "seed"),
+        (["--threads", "0"], "threads"),
+        (["--dtype", "float12"], "float12"),
+        (["--shard-size", "5 apples"], "5 apples"),
+        (["--shard-size", "0"], "'0'"),
+        (["--law", "he_normal"], "layout"),
+        (["--law", "identity"], "'layers.0.up.weight'"),
+        (["--law", "zeros", "--recipe", "llama"], "not allowed"),
+    ],
+)
+def test_arguments_that_are_refused(
+    more: list[str], words: str, shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words in refused(capsys, "checkpoint", "--shapes", shapes_file, "--out", tmp_path / "x", *more)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "n"),
+    [("5GB", 5 * 10**9), ("512MiB", 2**29), ("1000", 1000), ("3 kb", 3000), ("2T", 2 * 10**12), ("7B", 7)],
+)
+def test_sizes(text: str, n: int) -> None:
+    assert _plan.bytes_of(text) == n
+
+
+def test_a_size_with_a_file(shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "x.safetensors"
+    assert "--shard-size" in refused(capsys, "checkpoint", "--shapes", shapes_file, "--out", out, "--shard-size", "1GB")
+
+
+def test_other_byte_orders(
+    shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "byteorder", "big")
+    assert "little-endian" in refused(capsys, "checkpoint", "--shapes", shapes_file, "--out", tmp_path / "x")
+
+
+# --- like another checkpoint, of which only the headers are needed --------------------------------------------------
+
+
+def test_like(shapes_file: str, tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "out"
+    assert run("checkpoint", "--shapes", shapes_file, "--out", out, "--shard-size", "2KB", "--quiet") == 0
+    cut = tmp_path / "cut"  # what one fetches of a checkpoint that is larger than the disk
+    cut.mkdir()
+    for file in out.iterdir():
+        content = file.read_bytes()
+        n = 8 + int.from_bytes(content[:8], "little")
+        (cut / file.name).write_bytes(content[: n + 10] if file.suffix == ".safetensors" else content)
+    for i, source in enumerate([out, out / "model.safetensors.index.json", cut]):
+        again = tmp_path / f"{i}"
+        assert run("checkpoint", "--like", source, "--out", again, "--shard-size", "2KB", "--quiet") == 0
+        assert data_of(again) == data_of(out)
+    assert run("verify", tmp_path / "2", "--quiet") == 0
+
+
+def test_another_dtype(shapes_file: str, tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "out.safetensors"
+    assert run("checkpoint", "--shapes", shapes_file, "--out", out, "--dtype", "float16", "--quiet") == 0
+    found = {tensor.name: tensor.dtype for tensor in _safetensors.read(out).tensors}
+    assert {name: dtype for name, dtype in found.items() if dtype != "F16"} == {
+        "packed": "U8",
+        "ids": "I64",
+        "mask": "BOOL",
+    }
+    assert data_of(out)["embed.weight"] == made("embed.weight", "F16", (70, 33), Initializer("normal", std=0.02), 0)
+
+
+# --- what strangers wrote is refused with a word, and nothing outside of the folder is read -------------------------
+
+ONE = '{"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}'
+
+
+def file_of(path: pathlib.Path, header: str | bytes, data: bytes = bytes(8), length: int | None = None) -> str:
+    text = header.encode() if isinstance(header, str) else header
+    path.write_bytes((len(text) if length is None else length).to_bytes(8, "little") + text + data)
+    return str(path)
+
+
+def two(a: list[int], b: list[int]) -> str:
+    entries = {
+        name: {"dtype": "U8", "shape": [offsets[1] - offsets[0]], "data_offsets": offsets}
+        for name, offsets in (("a", a), ("b", b))
+    }
+    return json.dumps(entries)
+
+
+def test_a_file_is_read(tmp_path: pathlib.Path) -> None:
+    found = _safetensors.read(file_of(tmp_path / "a.safetensors", ONE + "   "))
+    assert found.tensors == (_safetensors.Tensor("a", "F32", (2,), 0, 8),)
+    assert found.metadata == {}
+    file_of(tmp_path / "a.safetensors", two([4, 8], [0, 4]))
+    assert [tensor.name for tensor in _safetensors.read(tmp_path / "a.safetensors").tensors] == ["b", "a"]
+    empty = '{"__metadata__": {"x": "y"}}'
+    assert _safetensors.read(file_of(tmp_path / "a.safetensors", empty, b"")).metadata == {"x": "y"}
+
+
+HEADERS = {
+    "no JSON": "{",
+    "a list": "[]",
+    "a space first": " " + ONE,
+    "no UTF-8": b'{"\xff": 0}',
+    "a name twice": ONE[:-1] + "," + ONE[1:],
+    "a key twice": '{"a": {"dtype": "F32", "dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}',
+    "nested deeply": '{"a":' * 20_000,
+    "a long number": ONE.replace("[0, 8]", f"[0, {'8' * 5000}]"),
+    "a large number": ONE.replace("[2]", f"[{'8' * 4000}, {'8' * 4000}]"),
+    "a surrogate": ONE.replace('"a"', '"\\ud800"'),
+    "an unknown dtype": ONE.replace("F32", "F33"),
+    "a dtype that is none": ONE.replace('"F32"', "[]"),
+    "a negative dimension": ONE.replace("[2]", "[-2]"),
+    "a fraction": ONE.replace("[2]", "[2.0]"),
+    "a bool": ONE.replace("[2]", "[true, 2]"),
+    "no list": ONE.replace("[2]", "2"),
+    "three offsets": ONE.replace("[0, 8]", "[0, 8, 8]"),
+    "offsets the other way": ONE.replace("[0, 8]", "[8, 0]"),
+    "negative offsets": ONE.replace("[0, 8]", "[-8, 0]"),
+    "offsets of another length": ONE.replace("[0, 8]", "[0, 7]"),
+    "a key more": ONE.replace('"dtype"', '"x": 0, "dtype"'),
+    "no shape": '{"a": {"dtype": "F32", "data_offsets": [0, 8]}}',
+    "an entry that is none": '{"a": 3}',
+    "half a byte": '{"a": {"dtype": "F4", "shape": [3], "data_offsets": [0, 1]}}',
+    "a gap": two([0, 3], [4, 8]),
+    "a gap before": two([1, 4], [4, 8]),
+    "an overlap": two([0, 5], [4, 8]),
+    "twice the same": two([0, 8], [0, 8]),
+    "too short": two([0, 3], [3, 7]),
+    "too long": two([0, 3], [3, 9]),
+    "metadata that is no object": '{"__metadata__": 3}',
+    "metadata that is no text": '{"__metadata__": {"a": 3}}',
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS.keys())
+def test_headers_that_are_refused(
+    header: str | bytes, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = file_of(tmp_path / "a.safetensors", header)
+    for arguments in (["diff", path, path], ["verify", path]):
+        assert path in refused(capsys, *arguments)
+    if header not in (HEADERS["too short"], HEADERS["too long"]):
+        assert path in refused(capsys, "checkpoint", "--like", path, "--out", tmp_path / "x")
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("length", [0, 1, 63, 2**32, 2**63, 2**64 - 1])
+def test_lengths_that_are_refused(length: int, tmp_path: pathlib.Path) -> None:
+    path = file_of(tmp_path / "a.safetensors", ONE, b"", length)
+    with pytest.raises(ValueError, match=r"a\.safetensors"):
+        _safetensors.read(path)
+
+
+def test_a_header_of_more_than_the_format_allows(tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.safetensors"
+    with path.open("wb") as file:
+        file.write((100_000_001).to_bytes(8, "little"))
+        file.truncate(200_000_000)
+    with pytest.raises(ValueError, match="100000000"):
+        _safetensors.read(path)
+    with pytest.raises(ValueError, match="100000000"):
+        _safetensors.made([_safetensors.Tensor("a" * 100_000_001, "U8", (0,), 0, 0)], {})
+
+
+@pytest.mark.parametrize("content", [b"", b"\0", bytes(7), bytes(8)])
+def test_files_of_nothing(content: bytes, tmp_path: pathlib.Path) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a\.safetensors"):
+        _safetensors.read(path)
+
+
+@settings(max_examples=200)
+@given(st.binary(max_size=120), st.integers(0, 60))
+def test_any_bytes_are_read_or_refused(content: bytes, length: int) -> None:
+    for text in (content, length.to_bytes(8, "little") + content, length.to_bytes(8, "little") + b"{" + content):
+        with contextlib.suppress(ValueError):
+            _safetensors._entries(_safetensors.parsed(text, "it"))
+
+
+def test_a_pipe_is_no_file(tmp_path: pathlib.Path) -> None:
+    os.mkfifo(tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match="must be a file"):
+        _safetensors.read(tmp_path / "a.safetensors")
+
+
+def index(folder: pathlib.Path, weight_map: object) -> str:
+    path = folder / "model.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": weight_map}))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../a.safetensors", "/etc/passwd", "b/../../a.safetensors", "..", ".", "", "b\\a.safetensors", "C:a", "a\0", 3],
+)
+def test_an_index_names_files_beside_it(name: Any, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file_of(tmp_path / "a.safetensors", ONE)
+    (tmp_path / "in" / "b").mkdir(parents=True)
+    path = index(tmp_path / "in", {"a": name})
+    for arguments in (["diff", path, path], ["checkpoint", "--like", path, "--out", tmp_path / "x"]):
+        assert "weight_map" in refused(capsys, *arguments)
+    assert not (tmp_path / "x").exists()
+
+
+def test_an_index_and_its_files_agree(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file_of(tmp_path / "a.safetensors", ONE)
+    file_of(tmp_path / "b.safetensors", ONE.replace('"a"', '"b"'))
+    good = index(tmp_path, {"a": "a.safetensors", "b": "b.safetensors"})
+    assert list(_read.read_checkpoint(good).tensors) == ["a", "b"]
+    for weight_map, words in [
+        ({"a": "b.safetensors", "b": "a.safetensors"}, "agree"),
+        ({"a": "a.safetensors", "c": "b.safetensors"}, "'b', 'c'"),
+        ({"a": "a.safetensors", "b": "a.safetensors"}, "'b'"),
+        ({"a": "c.safetensors"}, "c.safetensors"),
+        ({}, "weight_map"),
+        ([], "weight_map"),
+    ]:
+        assert words in refused(capsys, "diff", index(tmp_path, weight_map), good)
+    file_of(tmp_path / "b.safetensors", ONE)
+    assert "two of its files" in refused(
+        capsys, "verify", index(tmp_path, {"a": "a.safetensors", "b": "b.safetensors"})
+    )
+    os.truncate(tmp_path / "model.safetensors.index.json", 100_000_001)
+    assert "100000000" in refused(capsys, "verify", tmp_path)
+
+
+def test_folders(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "none" in refused(capsys, "verify", tmp_path)
+    file_of(tmp_path / "a.safetensors", ONE)
+    assert list(_read.read_checkpoint(str(tmp_path)).tensors) == ["a"]
+    file_of(tmp_path / "b.safetensors", ONE)
+    assert "a.safetensors, b.safetensors: name one" in refused(capsys, "verify", tmp_path)
+    assert "missing" in refused(capsys, "verify", tmp_path / "missing")
+
+
+def test_a_file_that_becomes_shorter(tmp_path: pathlib.Path) -> None:
+    found = _safetensors.read(file_of(tmp_path / "a.safetensors", ONE))
+    os.truncate(found.path, found.begin + 5)
+    with pytest.raises(ValueError, match="shorter"):
+        _read.Reader().range(found, 0, 8)
+
+
+# --- what has its name is whole, and a run that was stopped goes on to the same bytes -------------------------------
+
+CALLS = ("open", "pwrite", "ftruncate", "fsync", "rename", "close")
+
+
+def killed_at(call: int, plan: _plan.Plan, folder: pathlib.Path, *, resume: bool) -> bool:
+    """Write in a child that kills itself at one of its calls of the system, in the middle of it; whether it did."""
+    child = os.fork()
+    if child == 0:
+        made = 0
+
+        def dying(function: Any) -> Any:
+            def run(*arguments: Any) -> Any:
+                nonlocal made
+                made += 1
+                if made == call:
+                    if function.__name__ == "pwrite":
+                        function(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2], arguments[2])
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return function(*arguments)
+
+            return run
+
+        try:
+            for name in CALLS:
+                setattr(os, name, dying(getattr(os, name)))
+            _write.write(plan, str(folder), resume=resume)
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> _plan.Plan:
+    """A plan of some files, written in stripes of 2 kB."""
+    monkeypatch.setattr(_write, "STRIPE", 2048)
+    values = _values.Values(_laws.assigned(wanted()), 3)
+    return _plan.plan(wanted(), values, shard_bytes=6000)
+
+
+@not_sanitized
+def test_kills_at_every_call(small: _plan.Plan, tmp_path: pathlib.Path) -> None:
+    _write.write(small, str(tmp_path / "whole"))
+    whole = files_of(tmp_path / "whole")
+    assert len(whole) > 3
+    for call in range(1, 1000):
+        folder = tmp_path / str(call)
+        if not killed_at(call, small, folder, resume=False):
+            break
+        there = files_of(folder)
+        for name, content in there.items():
+            assert name.startswith(".") or content == whole[name]
+        assert ("model.safetensors.index.json" not in there) or set(there) == set(whole)
+        killed_at(1 + call // 3, small, folder, resume=True)  # and once more
+        _write.write(small, str(folder), resume=True)
+        assert files_of(folder) == whole
+    assert call > 30
+
+
+KILLED = """
+import sys
+from fastinit.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def kill_and_resume(folder: pathlib.Path, seconds: Sequence[float], size: int) -> int:
+    """A command that is killed after so many seconds, and goes on, again and again; how often it was."""
+    (folder / "shapes.json").write_text(json.dumps({f"{i}.weight": [size // 32, 8] for i in range(12)}))
+    command = ["checkpoint", "--shapes", str(folder / "shapes.json"), "--shard-size", str(size), "--quiet"]
+    begin = time.monotonic()
+    assert run(*command, "--out", folder / "whole") == 0
+    whole_s = time.monotonic() - begin
+    whole = files_of(folder / "whole")
+    kills = 0
+    for i, share in enumerate(seconds):
+        out = folder / str(i)
+        for more in ([], ["--resume"]):
+            process = subprocess.Popen([sys.executable, "-c", KILLED, *command, "--out", str(out), *more])
+            deadline = time.monotonic() + 60
+            while not out.exists() and process.poll() is None and time.monotonic() < deadline:
+                time.sleep(0.001)
+            time.sleep(share * whole_s / (2 if more else 1))
+            process.kill()
+            kills += process.wait(60) == -signal.SIGKILL
+        for name, content in files_of(out).items():
+            assert name.startswith(".") or content == whole[name]
+        assert run(*command, "--out", out, "--resume") == 0
+        assert files_of(out) == whole
+        shutil.rmtree(out)
+    return kills
+
+
+def test_kills_at_any_time(tmp_path: pathlib.Path) -> None:
+    assert kill_and_resume(tmp_path, [0.1, 0.5, 0.8], 2**22) > 0
+
+
+@pytest.mark.large
+def test_a_hundred_kills(tmp_path: pathlib.Path) -> None:
+    times = np.random.default_rng(1).random(50)
+    assert kill_and_resume(tmp_path, [float(x) for x in times], 2**25) > 50
+
+
+def test_resume_keeps_what_is_whole(
+    shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    command = ["checkpoint", "--shapes", shapes_file, "--out", out, "--shard-size", "4KB"]
+    assert run(*command) == 0
+    files = {file.name: file.stat().st_ino for file in out.glob("*.safetensors")}
+    victim = sorted(files)[1]
+    (out / victim).unlink()
+    (out / f".{victim}.part").write_bytes(b"x" * 1_000_000)
+    (out / "model.safetensors.index.json").unlink()
+    capsys.readouterr()
+    assert run(*command, "--resume", "--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["written_bytes"] == (out / victim).stat().st_size
+    assert done["bytes"] == sum(file.stat().st_size for file in out.glob("*.safetensors"))
+    again = {file.name: file.stat().st_ino for file in out.glob("*.safetensors")}
+    assert {name for name in files if files[name] != again[name]} <= {victim}
+    assert run("verify", out, "--quiet") == 0
+    assert not list(out.glob(".*"))
+
+
+def test_resume_of_another_run(shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    command = ["checkpoint", "--shapes", shapes_file, "--out", out]
+    assert run(*command, "--quiet", "--shard-size", "4KB") == 0
+    before = files_of(out)
+    for more in (
+        ["--seed", 1, "--shard-size", "4KB"],
+        ["--law", "zeros", "--shard-size", "4KB"],
+        ["--bit-generator", "philox", "--shard-size", "4KB"],
+        ["--shard-size", "5KB"],
+        [],
+    ):
+        for resume in ([], ["--resume"]):
+            assert "nothing was written" in refused(capsys, *command, *more, *resume, status=1)
+            assert files_of(out) == before
+    assert "--resume" in refused(capsys, *command, "--shard-size", "4KB", status=1)
+    (out / "model.safetensors.index.json").write_text("{}")
+    words = refused(capsys, *command, "--shard-size", "4KB", "--resume", status=1)
+    assert "index.json is not what this run would write" in words
+
+
+# --- what is in the way, or refused by the system, loses nothing ----------------------------------------------------
+
+
+def test_files_in_the_way(shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["checkpoint", "--shapes", shapes_file, "--out"]
+    out = tmp_path / "out"
+    out.write_text("mine")
+    assert str(out) in refused(capsys, *command, out, status=1)
+    assert str(out) in refused(capsys, *command, out / "in", status=1)
+    assert out.read_text() == "mine"
+    file = tmp_path / "mine.safetensors"
+    file.write_text("mine")
+    assert "mine.safetensors" in refused(capsys, *command, file, status=1)
+    assert "mine.safetensors" in refused(capsys, *command, file, "--resume", status=1)
+    assert file.read_text() == "mine"
+    folder = tmp_path / "folder"
+    (folder / "model.safetensors").mkdir(parents=True)
+    for resume in ([], ["--resume"]):
+        assert run_fails(*command, folder, *resume)
+    assert "model.safetensors" in capsys.readouterr().err
+    assert os.listdir(folder) == ["model.safetensors"]
+
+
+def run_fails(*arguments: object) -> bool:
+    try:
+        return run(*arguments) != 0
+    except SystemExit as stop:
+        return stop.code != 0
+
+
+def test_a_link_in_the_place_of_a_part(
+    shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing is written through it."""
+    out, mine = tmp_path / "out", tmp_path / "mine"
+    out.mkdir()
+    mine.write_text("mine")
+    (out / ".model.safetensors.part").symlink_to(mine)
+    assert ".part" in refused(capsys, "checkpoint", "--shapes", shapes_file, "--out", out, "--resume", status=1)
+    assert mine.read_text() == "mine"
+
+
+def test_two_runs_at_once(shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with _write._beside(str(out), "model.safetensors") as file:
+        os.pwrite(file, b"theirs", 0)
+        words = refused(capsys, "checkpoint", "--shapes", shapes_file, "--out", out, "--resume", status=1)
+        assert "another run" in words
+    assert (out / "model.safetensors").read_bytes() == b"theirs"
+
+
+def test_a_part_that_another_run_has_renamed(
+    small: _plan.Plan, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the moment when it is opened and the one when it is locked."""
+    flock = fcntl.flock
+
+    def late(descriptor: int, how: int) -> None:
+        (tmp_path / ".a.part").rename(tmp_path / "a")
+        (tmp_path / "a").write_text("theirs")
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with pytest.raises(FileExistsError, match="another run"), _write._beside(str(tmp_path), "a"):
+        raise AssertionError
+    assert (tmp_path / "a").read_text() == "theirs"
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+from fastinit.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_write_that_fails(tmp_path: pathlib.Path) -> None:
+    """The second file is too large for the system: the first stays, and a later run goes on."""
+    file, out = tmp_path / "shapes.json", tmp_path / "out"
+    file.write_text(json.dumps({"a.weight": [100, 100], "b.weight": [300, 300], "c.weight": [100, 100]}))
+    command = ["checkpoint", "--shapes", str(file), "--out", str(out), "--shard-size", "50KB"]
+    done = subprocess.run([sys.executable, "-c", LIMITED, *command], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "model-00002-of-00003.safetensors.part: File too large" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert os.listdir(out) == ["model-00001-of-00003.safetensors"]
+    assert run(*command, "--resume", "--quiet") == 0
+    assert run("verify", out, "--quiet") == 0
+
+
+@contextlib.contextmanager
+def disk(folder: pathlib.Path, size: str) -> Iterator[None]:
+    """A file system of that size; skipped where this process may not make one."""
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "x", str(folder)], capture_output=True).returncode:
+        pytest.skip("cannot mount")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "shapes.json"
+    file.write_text(json.dumps({"a.weight": [100, 1000], "b.weight": [300, 1000]}))
+    with disk(tmp_path / "disk", "1m"):
+        out = tmp_path / "disk" / "out"
+        command = ["checkpoint", "--shapes", file, "--out", out, "--shard-size", "500KB"]
+        words = refused(capsys, *command, status=1)
+        assert "bytes are needed there" in words
+        assert os.listdir(out) == []
+        usage = shutil.disk_usage(out)._replace(free=2**40)  # what another program takes meanwhile
+        monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+        assert "No space left on device" in refused(capsys, *command, status=1)
+        assert os.listdir(out) == ["model-00001-of-00002.safetensors"]
+        assert shutil.disk_usage(out).free == 2**40
+
+
+def test_no_permission(
+    shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if os.geteuid() == 0:  # whom permissions do not stop
+        words = refused(capsys, "checkpoint", "--shapes", shapes_file, "--out", "/proc/self/fd/x", status=1)
+        assert "/proc/self/fd/x" in words
+    else:
+        (tmp_path / "out").mkdir(0o500)
+        words = refused(capsys, "checkpoint", "--shapes", shapes_file, "--out", tmp_path / "out", status=1)
+        assert "Permission denied" in words
+
+
+MEMORY = """
+import re, sys
+from fastinit.__main__ import main
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
+
+before = peak()
+status = main(sys.argv[1:])
+print(status, peak() - before)
+"""
+
+
+def needs(*arguments: object) -> tuple[int, int]:
+    """The status of a command, and the KiB of memory that it takes, libraries not counted."""
+    command = [sys.executable, "-c", MEMORY, *map(str, arguments)]
+    status, peak = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True).stdout.split()
+    return int(status), int(peak)
+
+
+@not_sanitized
+def test_memory(tmp_path: pathlib.Path) -> None:
+    """Far less than the file has, of which one tensor is."""
+    file, out = tmp_path / "shapes.json", tmp_path / "out.safetensors"
+    shapes = {"w": {"shape": [3, 2**26], "dtype": "bfloat16"}, "b": {"shape": [2**27], "dtype": "U8"}}
+    file.write_text(json.dumps(shapes))
+    status, peak = needs("checkpoint", "--shapes", file, "--out", out, "--quiet")
+    assert status == 0
+    assert out.stat().st_size > 500 * 2**20
+    assert 2 * _write.STRIPE / 2**10 < peak < 200 * 2**10
+    for arguments in (["verify", out], ["diff", out, out]):
+        status, peak = needs(*arguments, "--quiet")
+        assert status == 0
+        assert peak < 200 * 2**10
+
+
+# --- verify: each bit is that of the seed, or is counted ------------------------------------------------------------
+
+
+def change(path: pathlib.Path, name: str, element: int, dtype: Any, value: object) -> None:
+    """One element of a tensor of a file."""
+    found = _safetensors.read(path)
+    tensor = next(tensor for tensor in found.tensors if tensor.name == name)
+    with path.open("r+b") as file:
+        file.seek(found.begin + tensor.start + element * np.dtype(dtype).itemsize)
+        file.write(np.array(value, dtype).tobytes())
+
+
+def test_verify_finds_one_bit(
+    shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_compare, "SLAB", 256)
+    out = tmp_path / "out.safetensors"
+    assert run("checkpoint", "--shapes", shapes_file, "--out", out, "--seed", 9, "--quiet") == 0
+    assert run("verify", out) == 0
+    assert "12 of 12 tensors" in capsys.readouterr().out
+    change(out, "layers.1.up.weight", 700, np.float32, 0.02)
+    change(out, "packed", 99, np.uint8, 0)
+    assert run("verify", out) == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 3
+    assert printed[0].startswith("layers.1.up.weight")
+    assert printed[0].endswith("1 differ from element 700 on")
+    assert printed[1].endswith("1 differ from element 99 on")
+    assert "10 of 12 tensors" in printed[2]
+    assert run("verify", out, "--json") == 1
+    done = json.loads(capsys.readouterr().out)
+    assert [tensor["name"] for tensor in done["tensors"] if not tensor["good"]] == ["layers.1.up.weight", "packed"]
+    assert not done["good"]
+    assert run("verify", out, "--verbose") == 1
+    assert len(capsys.readouterr().out.splitlines()) == 13
+    assert run("verify", out, "--quiet") == 1
+    assert capsys.readouterr().out == ""
+
+
+def test_verify_measures(shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Digests are those of ``fastinit.summary``, and moments NumPy's."""
+    out = tmp_path / "out.safetensors"
+    assert run("checkpoint", "--shapes", shapes_file, "--out", out, "--quiet") == 0
+    assert run("verify", out, "--json") == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["seed"], done["stream_format"], done["bit_generator"]) == (0, _core.stream_format, "ars")
+    data = data_of(out)
+    for tensor in done["tensors"]:
+        if tensor["dtype"] in _safetensors.INTEGERS or 0 in tensor["shape"]:
+            assert tensor["mean"] is None
+            continue
+        kind = ml_dtypes.bfloat16 if tensor["dtype"] == "BF16" else _safetensors.FLOATS[tensor["dtype"]]
+        values = np.frombuffer(data[tensor["name"]], kind).reshape(tensor["shape"])
+        assert tensor["digest"] == f"{fastinit.summary(values).digest:016x}"
+        wide = values.astype(np.float64)
+        assert tensor["mean"] == pytest.approx(wide.mean(), rel=1e-12)
+        assert tensor["std"] == pytest.approx(wide.std(), rel=1e-12)
+        assert (tensor["minimum"], tensor["maximum"]) == (wide.min(), wide.max())
+        assert tensor["off"] < 4
+        assert tensor["expected_std"] == {2: 0.02, 3: 0.02}.get(values.ndim, 0.0)
+
+
+def test_verify_of_what_others_wrote(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As ``fastinit.torch.init_module`` and ``safetensors.numpy.save_file`` would."""
+    w = fastinit.normal(np.empty((2, 3), np.float32), std=0.02, seed=4, stream="a")
+    header = json.dumps({"a": {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}})
+    path = file_of(tmp_path / "a.safetensors", header, w.tobytes())
+    law = ["--law", "normal(std=0.02)"]
+    assert run("verify", path, "--seed", 4, *law) == 0
+    assert run("verify", path, "--seed", 5, *law) == 1
+    assert run("verify", path, "--seed", 4, "--law", "normal(std=0.03)") == 1
+    capsys.readouterr()
+    assert "--seed" in refused(capsys, "verify", path)
+    assert "--law" in refused(capsys, "verify", path, "--seed", 4)
+    assert "seed" in refused(capsys, "verify", path, "--seed", -1, *law)
+    file_of(tmp_path / "a.safetensors", header.replace("F32", "F8_E4M3").replace("24", "6"), bytes(6))
+    assert "'a' (F8_E4M3)" in refused(capsys, "verify", path, "--seed", 4, *law)
+
+
+GOOD = {"checkpoint": 1, "seed": 0, "stream_format": 2, "bit_generator": "ars", "recipe": [["*", "zeros()"]]}
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("x", "JSON"),
+        ("[]", "object"),
+        (GOOD | {"checkpoint": 2}, "not understood"),
+        (GOOD | {"recipe": "x"}, "not understood"),
+        (GOOD | {"recipe": [["*"]]}, "not understood"),
+        (GOOD | {"recipe": [["*", 3]]}, "not understood"),
+        (GOOD | {"recipe": [["*", "open(file='/etc/passwd')"]]}, "function must be one of"),
+        (GOOD | {"recipe": [["b", "zeros()"]]}, "no pattern matches the tensor 'a'"),
+        (GOOD | {"recipe": "config.json"}, "not understood"),
+        (GOOD | {"stream_format": 3}, "stream format 3"),
+        (GOOD | {"seed": "0"}, "seed"),
+        (GOOD | {"seed": -1}, "seed"),
+        (GOOD | {"bit_generator": "xorshift"}, "bit_generator"),
+    ],
+)
+def test_what_files_say_is_not_trusted(
+    said: object, words: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = said if isinstance(said, str) else json.dumps(said)
+    header = json.dumps({"__metadata__": {"fastinit": text}, **json.loads(ONE)})
+    assert words in refused(capsys, "verify", file_of(tmp_path / "a.safetensors", header))
+    good = json.dumps({"__metadata__": {"fastinit": json.dumps(GOOD)}, **json.loads(ONE)})
+    assert run("verify", file_of(tmp_path / "a.safetensors", good)) == 0
+
+
+def test_files_that_say_different_things(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file_of(tmp_path / "a.safetensors", ONE)
+    said = {"__metadata__": {"fastinit": json.dumps(GOOD)}}
+    file_of(tmp_path / "b.safetensors", json.dumps({**said, **json.loads(ONE.replace('"a"', '"b"'))}))
+    path = index(tmp_path, {"a": "a.safetensors", "b": "b.safetensors"})
+    assert "the same" in refused(capsys, "verify", path)
+
+
+def test_one_file_of_several_is_verified(shapes_file: str, tmp_path: pathlib.Path) -> None:
+    out = tmp_path / "out"
+    assert run("checkpoint", "--shapes", shapes_file, "--out", out, "--shard-size", "4KB", "--quiet") == 0
+    for file in out.glob("*.safetensors"):
+        assert run("verify", file, "--quiet") == 0
+
+
+def tensor_of(dtype: str, n: int) -> _safetensors.Tensor:
+    return _safetensors.Tensor("a", dtype, (n,), 0, 0)
+
+
+def test_how_far_moments_are_off() -> None:
+    """In standard errors: of the mean std / sqrt(n), of the std of normals std / sqrt(2 n)."""
+    normal = Initializer("normal", std=0.02)
+    many = tensor_of("F64", 10_000)
+    assert _compare.off(normal, (0.0, 0.02), (0.0, 0.02), many) == pytest.approx(0, abs=1e-9)
+    assert _compare.off(normal, (0.0, 0.02), (-0.0006, 0.02), many) == pytest.approx(3)
+    assert _compare.off(normal, (0.0, 0.02), (0.0, 0.02 * (1 + 5 / math.sqrt(20_000))), many) == pytest.approx(5)
+    assert _compare.off(normal, (0.0, 0.02), (math.nan, 0.02), many) == math.inf
+    sparse = Initializer("sparse", sparsity=0.75, std=1.0)
+    assert _compare.off(sparse, (0.0, 0.5), (0.0, 0.5 * (1 + math.sqrt(11 / 40_000))), many) == pytest.approx(1)
+    half = Initializer("constant", value=0.1)
+    for dtype, kind in (("F32", np.float32), ("F16", np.float16), ("BF16", ml_dtypes.bfloat16)):
+        mean = float(np.array(0.1, kind).astype(np.float64))
+        assert _compare.off(half, (0.1, 0.0), (mean, 0.0), tensor_of(dtype, 7)) == 0
+        assert _compare.off(half, (0.1, 0.0), (mean * 1.01, 0.0), tensor_of(dtype, 7)) == math.inf
+
+
+# --- diff: two checkpoints, tensor by tensor ------------------------------------------------------------------------
+
+
+def test_diff(
+    shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_compare, "SLAB", 256)
+    a, b = tmp_path / "a", tmp_path / "b.safetensors"
+    command = ["checkpoint", "--shapes", shapes_file, "--quiet", "--out"]
+    assert run(*command, a, "--shard-size", "4KB") == 0
+    assert run(*command, b) == 0
+    assert run("diff", a, b) == 0
+    assert capsys.readouterr().out == "12 tensors are equal, 0 differ, 0 are only in a, 0 only in b\n"
+    change(b, "embed.weight", 2000, np.uint16, 0x4000)  # 2.0
+    change(b, "embed.weight", 2100, np.uint16, 0x7FC0)  # NaN
+    change(b, "ids", 5, np.int64, 1)
+    assert run("diff", a, b) == 1
+    printed = capsys.readouterr().out.splitlines()
+    before = float(np.frombuffer(data_of(a)["embed.weight"], ml_dtypes.bfloat16)[2000])
+    words = f"! embed.weight  2 elements differ, the first is 2000, by {2 - before:.6g} at most"
+    assert words in printed
+    assert "! ids  1 elements differ, the first is 5" in printed
+    assert printed[-1] == "10 tensors are equal, 2 differ, 0 are only in a, 0 only in b"
+    assert run("diff", a, b, "--verbose") == 1
+    assert sum(line.startswith("= ") for line in capsys.readouterr().out.splitlines()) == 10
+    assert run("diff", a, b, "--json") == 1
+    done = json.loads(capsys.readouterr().out)
+    found = {tensor["name"]: tensor for tensor in done["tensors"]}
+    assert not done["equal"]
+    assert (found["ids"]["unequal"], found["ids"]["first_unequal"], found["ids"]["largest"]) == (1, 5, None)
+    assert found["embed.weight"]["a"]["std"] == pytest.approx(0.02, rel=0.1)
+    assert found["embed.weight"]["b"]["std"] is None  # of a NaN
+    assert found["norm.weight"]["a"] == found["norm.weight"]["b"]
+
+
+def test_diff_of_names_shapes_and_dtypes(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shapes: list[dict[str, Any]] = [
+        {"a": [2, 3], "b": [4], "c": [5], "d": [6]},
+        {"a": [3, 2], "b": {"shape": [4], "dtype": "F16"}, "c": [5], "e": [6]},
+    ]
+    for i, each in enumerate(shapes):
+        (tmp_path / "shapes.json").write_text(json.dumps(each))
+        out = tmp_path / f"{i}.safetensors"
+        assert run("checkpoint", "--shapes", tmp_path / "shapes.json", "--out", out, "--quiet") == 0
+    assert run("diff", tmp_path / "0.safetensors", tmp_path / "1.safetensors") == 1
+    printed = capsys.readouterr().out.splitlines()
+    assert "! d  only in a" in printed
+    assert "! e  only in b" in printed
+    assert "! a  other shape or dtype" in printed
+    assert "! b  other shape or dtype" in printed
+    assert printed[-1] == "1 tensors are equal, 2 differ, 1 are only in a, 1 only in b"
+
+
+@pytest.mark.parametrize("dtype", ["F8_E4M3", "F4", "C64"])
+def test_diff_of_types_that_are_not_made(dtype: str, tmp_path: pathlib.Path) -> None:
+    bits = _safetensors.BITS[dtype]
+    header = json.dumps({"a": {"dtype": dtype, "shape": [16], "data_offsets": [0, 2 * bits]}})
+    a = file_of(tmp_path / "a.safetensors", header, bytes(2 * bits))
+    b = file_of(tmp_path / "b.safetensors", header, bytes(2 * bits - 1) + b"\1")
+    assert run("diff", a, a) == 0
+    assert run("diff", a, b) == 1
+
+
+# --- other libraries read them --------------------------------------------------------------------------------------
+
+
+def test_safetensors_reads_them(shapes_file: str, tmp_path: pathlib.Path) -> None:
+    library = pytest.importorskip("safetensors")
+    out = tmp_path / "out"
+    assert run("checkpoint", "--shapes", shapes_file, "--out", out, "--shard-size", "2KB", "--quiet") == 0
+    data = data_of(out)
+    names = set()
+    for file in out.glob("*.safetensors"):
+        with library.safe_open(file, "numpy") as opened:
+            assert opened.metadata()["format"] == "pt"
+            assert json.loads(opened.metadata()["fastinit"])["seed"] == 0
+            for name in opened.keys():  # noqa: SIM118
+                names.add(name)
+                assert opened.get_tensor(name).tobytes() == data[name]
+    assert names == set(SHAPES)
+
+
+def test_what_safetensors_wrote_is_read(tmp_path: pathlib.Path) -> None:
+    library = pytest.importorskip("safetensors.numpy")
+    arrays: dict[str, NDArray[Any]] = {"b": np.arange(6, dtype=np.int16).reshape(2, 3), "a": np.ones((3, 1))}
+    arrays["c"] = np.zeros((0, 2), np.float32)
+    library.save_file(arrays, tmp_path / "a.safetensors", {"x": "y"})
+    found = _safetensors.read(tmp_path / "a.safetensors")
+    assert found.metadata == {"x": "y"}
+    assert {tensor.name: (_safetensors.dtype_of(tensor.dtype), tensor.shape) for tensor in found.tensors} == {
+        name: (array.dtype, array.shape) for name, array in arrays.items()
+    }
+    assert data_of(tmp_path / "a.safetensors") == {name: array.tobytes() for name, array in arrays.items()}
+
+
+def test_the_header_of_any_plan(tmp_path: pathlib.Path) -> None:
+    """``safetensors`` itself is the judge of names, shapes and types."""
+    library = pytest.importorskip("safetensors")
+    names = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(lambda name: name != "__metadata__")
+    kinds = st.sampled_from(sorted({**_safetensors.FLOATS, **_safetensors.INTEGERS}))
+    tensors = st.dictionaries(names, st.tuples(kinds, st.lists(st.integers(0, 4), max_size=4)), min_size=1, max_size=6)
+
+    @settings(max_examples=60, deadline=None)
+    @given(tensors)
+    def check(found: dict[str, tuple[str, list[int]]]) -> None:
+        planned = [_laws.Wanted(name, dtype, tuple(shape)) for name, (dtype, shape) in found.items()]
+        values = _values.Values(_laws.assigned(planned), 0)
+        folder = tmp_path / "out"
+        shutil.rmtree(folder, ignore_errors=True)
+        _write.write(_plan.plan(planned, values), str(folder))
+        with library.safe_open(folder / "model.safetensors", "numpy") as opened:
+            assert set(opened.keys()) == set(found)
+            for name, (_, shape) in found.items():
+                assert opened.get_slice(name).get_shape() == shape
+        again = _read.read_checkpoint(str(folder))
+        assert all(each.is_good for each in _compare.verify(again, values))
+
+    check()
