@@ -27,11 +27,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastinit
-from conftest import not_sanitized
+from conftest import library, not_sanitized
 from fastinit import _core
 from fastinit.__main__ import main
-from fastinit._checkpoint import _compare, _laws, _plan, _read, _safetensors, _sources, _values, _write
-from fastinit.recipes import Initializer, save, skip
+from fastinit._checkpoint import _compare, _config, _laws, _plan, _read, _safetensors, _sources, _values, _write
+from fastinit._tools import checkpoint, verify
+from fastinit.recipes import Initializer, computed, save, skip
 
 DTYPES = {**_safetensors.FLOATS, **_safetensors.INTEGERS}
 SHAPES = {
@@ -802,21 +803,43 @@ def test_two_runs_at_once(shapes_file: str, tmp_path: pathlib.Path, capsys: pyte
     assert (out / "model.safetensors").read_bytes() == b"theirs"
 
 
+@pytest.mark.parametrize("begun", [False, True])
 def test_a_part_that_another_run_has_renamed(
-    small: _plan.Plan, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+    begun: bool, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the moment when it is opened and the one when it is locked."""
+    """Between the moment when it is opened and the one when it is locked; it may have begun the same file again."""
     flock = fcntl.flock
 
     def late(descriptor: int, how: int) -> None:
         (tmp_path / ".a.part").rename(tmp_path / "a")
         (tmp_path / "a").write_text("theirs")
+        if begun:
+            (tmp_path / ".a.part").touch()
         flock(descriptor, how)
 
     monkeypatch.setattr(fcntl, "flock", late)
     with pytest.raises(FileExistsError, match="another run"), _write._beside(str(tmp_path), "a"):
         raise AssertionError
     assert (tmp_path / "a").read_text() == "theirs"
+
+
+def test_ctrl_c(small: _plan.Plan, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole files stay, the part of the one that was being written does not."""
+    fill, filled = small.values.fill, []
+
+    def stopped(*arguments: Any) -> None:
+        filled.append(arguments)
+        if len(filled) == 6:
+            raise KeyboardInterrupt
+        fill(*arguments)
+
+    monkeypatch.setattr(small.values, "fill", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        _write.write(small, str(tmp_path / "out"))
+    _write.write(small, str(tmp_path / "whole"))
+    there = files_of(tmp_path / "out")
+    assert there
+    assert there.items() < files_of(tmp_path / "whole").items()
 
 
 LIMITED = """
@@ -1012,7 +1035,7 @@ GOOD = {"checkpoint": 1, "seed": 0, "stream_format": 2, "bit_generator": "ars", 
         (GOOD | {"recipe": [["*", 3]]}, "not understood"),
         (GOOD | {"recipe": [["*", "open(file='/etc/passwd')"]]}, "function must be one of"),
         (GOOD | {"recipe": [["b", "zeros()"]]}, "no pattern matches the tensor 'a'"),
-        (GOOD | {"recipe": "config.json"}, "not understood"),
+        (GOOD | {"recipe": [["*", "config()"]]}, "config"),
         (GOOD | {"stream_format": 3}, "stream format 3"),
         (GOOD | {"seed": "0"}, "seed"),
         (GOOD | {"seed": -1}, "seed"),
@@ -1183,3 +1206,175 @@ def test_the_header_of_any_plan(tmp_path: pathlib.Path) -> None:
         assert all(each.is_good for each in _compare.verify(again, values))
 
     check()
+
+
+# --- a config: the model's own names and initialisation -------------------------------------------------------------
+
+
+def ramp(out: NDArray[Any], *, offset: tuple[int, ...], **_: object) -> None:
+    out[...] = np.add.outer(10 * (offset[0] + np.arange(out.shape[0])), offset[1] + np.arange(out.shape[1]))
+
+
+def test_what_a_config_stands_for_is_written(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without transformers: laws that are code, and values, which are not said in the file but made again."""
+    monkeypatch.setattr(_write, "STRIPE", 104)
+    laws: dict[str, _laws.Law] = {
+        "a": computed(ramp),
+        "b": Initializer("normal", std=0.5),
+        "steps": _laws.Given(np.int64(7).tobytes()),
+    }
+    tensors = [_laws.Wanted("a", "BF16", (9, 10)), _laws.Wanted("b", "F32", (30,)), _laws.Wanted("steps", "I64", ())]
+    calls = []
+
+    def configured(path: str, seed: int, **given: object) -> _config.Configured:
+        calls.append((path, seed, given))
+        return _config.Configured(tensors, laws, "the config")
+
+    for tool in (checkpoint, verify):
+        monkeypatch.setattr(tool, "configured", configured)
+    out = tmp_path / "out"
+    command = ["checkpoint", "--config", "c.json", "--out", out, "--seed", 2, "--quiet"]
+    assert run(*command, "--set", "x=1", "--dtype", "bfloat16") == 0
+    given = {"sets": ["x=1"], "dtype": "BF16", "bit_generator": "ars", "threads": None}
+    assert calls == [("c.json", 2, given)]
+    assert (out / "config.json").read_text() == "the config"
+    data = data_of(out)
+    expected = np.add.outer(10 * np.arange(9), np.arange(10))
+    assert data["a"] == expected.astype(ml_dtypes.bfloat16).tobytes()
+    assert data["b"] == fastinit.normal(np.empty(30, np.float32), std=0.5, seed=2, stream="b").tobytes()
+    assert data["steps"] == np.int64(7).tobytes()
+    assert run("verify", out, "--quiet") == 0
+    assert calls[1:] == [(str(out), 2, {"bit_generator": "ars", "threads": None})]
+    assert run("verify", out, "--verbose") == 0
+    printed = capsys.readouterr().out
+    assert "computed(ramp)" in printed
+    assert "config()" in printed
+    assert run(*command, "--resume") == 0
+    (out / "config.json").write_text("mine")
+    assert "config.json is not" in refused(capsys, *command, "--resume", status=1)
+
+    zeros = tmp_path / "zeros"  # a law that is given is for weights alone
+    assert run("checkpoint", "--config", "c.json", "--out", zeros, "--law", "zeros", "--quiet") == 0
+    assert data_of(zeros) == {"a": bytes(180), "b": bytes(120), "steps": np.int64(7).tobytes()}
+    assert run("verify", zeros, "--quiet") == 0
+    del laws["steps"]
+    assert "'steps'" in refused(capsys, "verify", zeros)
+
+
+def test_arguments_for_configs(shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["checkpoint", "--shapes", shapes_file, "--out", tmp_path / "x"]
+    assert "--set" in refused(capsys, *command, "--set", "a=1")
+    assert "int8" in refused(capsys, *command, "--dtype", "int8")
+
+
+LLAMA = {
+    "architectures": ["LlamaForCausalLM"],
+    "model_type": "llama",
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "num_hidden_layers": 32,
+    "intermediate_size": 96,
+    "hidden_size": 4096,
+    "vocab_size": 99,
+    "torch_dtype": "bfloat16",
+}
+SMALL = ["--set", "num_hidden_layers=2", "--set", "hidden_size=32"]
+BERT = {
+    "architectures": ["BertForMaskedLM"],
+    "model_type": "bert",
+    "num_hidden_layers": 1,
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "intermediate_size": 48,
+    "vocab_size": 99,
+}
+RESNET = {
+    "architectures": ["ResNetForImageClassification"],
+    "model_type": "resnet",
+    "embedding_size": 8,
+    "hidden_sizes": [8, 16],
+    "depths": [1, 1],
+}
+MODELS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "llama": (LLAMA, SMALL),
+    "tied": (LLAMA | {"tie_word_embeddings": True}, [*SMALL, "--dtype", "float16"]),
+    "bert": (BERT, []),  # whose embedding has a row of padding, and whose biases are tied
+    "resnet": (RESNET, []),  # which has buffers, of integers too
+}
+AUTO = {"llama": "AutoModelForCausalLM", "bert": "AutoModelForMaskedLM", "resnet": "AutoModelForImageClassification"}
+
+
+@pytest.mark.parametrize(("config", "more"), MODELS.values(), ids=MODELS.keys())
+def test_transformers_loads_them(config: dict[str, Any], more: list[str], tmp_path: pathlib.Path) -> None:
+    """``from_pretrained`` gives what ``deferred`` makes of the model, bit for bit."""
+    transformers = library("transformers")
+    import torch
+
+    import fastinit.torch
+
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    out = tmp_path / "out"
+    command = ["checkpoint", "--config", tmp_path / "config.json", "--out", out, "--seed", 6, "--quiet", *more]
+    assert run(*command, "--shard-size", "4KB") == 0
+    assert len(list(out.glob("*.safetensors"))) > 1
+    kind = getattr(transformers, config["architectures"][0])
+    loaded, report = kind.from_pretrained(out, output_loading_info=True, dtype="auto")
+    assert not any(report.values())
+    with fastinit.torch.deferred(6) as plan:
+        model = getattr(transformers, AUTO[config["model_type"]]).from_config(loaded.config)
+    plan.materialize(model)
+    expected = model.state_dict()
+    found = loaded.state_dict()
+    assert set(found) == set(expected)
+    for name, tensor in expected.items():
+        assert found[name].dtype == tensor.dtype, name
+        assert torch.equal(found[name], tensor), name
+    assert run("verify", out, "--quiet") == 0
+    assert run("verify", out, "--seed", 7, "--quiet") == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "more", "words"),
+    [
+        (LLAMA, ["--set", "hiden_size=32"], "'hiden_size'"),
+        (LLAMA, ["--set", "hidden_size"], "hidden_size"),
+        (LLAMA, ["--set", "hidden_size.x=3"], "hidden_size"),
+        (LLAMA, ["--set", "num_attention_heads=x"], "num_attention_heads"),
+        (LLAMA, ["--set", 'architectures=["Trainer"]'], "Trainer"),
+        (LLAMA, ["--set", "architectures=null"], "architectures"),
+        (LLAMA, ["--set", "architectures=[3]"], "architectures"),
+        (LLAMA | {"quantization_config": {"quant_method": "fp8"}}, SMALL, "quantization_config"),
+        ({"architectures": ["LlamaForCausalLM"]}, [], "None"),
+        (LLAMA | {"model_type": "nonesuch"}, [], "nonesuch"),
+    ],
+)
+def test_configs_that_are_refused(
+    config: dict[str, Any], more: list[str], words: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library("transformers")
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    printed = refused(capsys, "checkpoint", "--config", tmp_path, "--out", tmp_path / "x", *more)
+    assert words in printed
+    assert not (tmp_path / "x").exists()
+
+
+def test_values_of_a_config_that_are_in_another(tmp_path: pathlib.Path) -> None:
+    found: dict[str, Any] = {"text_config": {"hidden_size": 3}}
+    _config._set(found, {"vision_config": {"depth": 1}}, ["text_config.hidden_size=64", "vision_config.depth=2"])
+    assert found == {"text_config": {"hidden_size": 64}, "vision_config": {"depth": 2}}
+
+
+def test_types_that_files_do_not_have() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(ValueError, match="'a' is of complex128"):
+        _config._dtype_of("a", torch.zeros(1, dtype=torch.complex128))
+
+
+def test_a_config_without_transformers(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    words = refused(capsys, "checkpoint", "--config", tmp_path, "--out", tmp_path / "x")
+    assert "needs PyTorch and transformers" in words

@@ -18,6 +18,7 @@ from ..recipes._values import Computed
 from ._safetensors import FLOATS, INTEGERS, dtype_of
 
 __all__ = [
+    "OF_CONFIG",
     "RANDOM_BITS",
     "Given",
     "Law",
@@ -47,14 +48,17 @@ class RandomBits:
 RANDOM_BITS = RandomBits()
 
 
+OF_CONFIG = "config()"  # in a file's metadata: what a model's own code does, which a config stands for
+
+
 class Given:
-    """Values that are known, such as those of a model's buffers: the bytes of the tensor."""
+    """Values that a model's own code has made, such as those of buffers: the bytes of the tensor."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
 
     def __str__(self) -> str:
-        return "given"
+        return OF_CONFIG
 
 
 Law: TypeAlias = "Initializer | Computed | RandomBits | Given"
@@ -101,10 +105,10 @@ def _value(node: ast.expr) -> object:
     return ast.literal_eval(node)
 
 
-def _text(law: Initializer | RandomBits) -> str:
-    """What ``parse`` makes the same law from."""
-    if isinstance(law, RandomBits):
-        return str(law)
+def _text(law: Law) -> str:
+    """What ``parse`` makes the same law from; or that a config has to make it."""
+    if not isinstance(law, Initializer):
+        return str(law) if isinstance(law, RandomBits) else OF_CONFIG
     return f"{law.function}({', '.join(f'{name}={value!r}' for name, value in law.arguments.items())})"
 
 
@@ -190,13 +194,9 @@ def integer_of(law: Initializer, dtype: str) -> int:
 # --- and as text again ----------------------------------------------------------------------------------------------
 
 
-def as_recipe(laws: Mapping[str, Law]) -> list[tuple[str, str]] | None:
-    """Patterns and laws as text, which ``first_matches`` and ``parse`` read; None where a law is code or values."""
-    texts = {}
-    for name, law in laws.items():
-        if not isinstance(law, Initializer | RandomBits):
-            return None
-        texts[name] = _text(law)
+def as_recipe(laws: Mapping[str, Law]) -> list[tuple[str, str]]:
+    """Patterns and laws as text, which ``first_matches`` and ``parse`` read; ``OF_CONFIG`` for those that are none."""
+    texts = {name: _text(law) for name, law in laws.items()}
     # by_pattern only compares values, so any that differ do.
     distinct = list(dict.fromkeys(texts.values()))
     numbers = {text: Initializer("constant", value=i) for i, text in enumerate(distinct)}

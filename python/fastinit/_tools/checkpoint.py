@@ -7,14 +7,15 @@ import json
 import math
 import sys
 import time
-from collections.abc import Mapping
 
 import fastinit
 
 from .. import _core
 from .._arguments import BIT_GENERATORS
-from .._checkpoint._laws import Law, as_recipe, assigned
+from .._checkpoint._config import configured
+from .._checkpoint._laws import Given, Law, as_recipe, assigned
 from .._checkpoint._plan import SHARD_BYTES, Plan, bytes_of, folder_of, plan
+from .._checkpoint._safetensors import FLOATS
 from .._checkpoint._sources import as_dtype, like, of_dtype, shapes
 from .._checkpoint._values import Values
 from .._checkpoint._write import write
@@ -60,6 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument(
         "--shapes", metavar="FILE", help='JSON: {"name": [3, 4], "other": {"shape": [3], "dtype": "bfloat16"}}'
     )
+    source.add_argument(
+        "--config",
+        metavar="PATH",
+        help="config.json of transformers, or its folder: the model's own names and initialisation; needs PyTorch and "
+        "transformers",
+    )
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="of the config, such as num_hidden_layers=2"
+    )
     parser.add_argument("--out", required=True, metavar="PATH", help="a folder; or a file whose name ends so")
     parser.add_argument("--seed", type=int, default=0, help="0 .. 2^64-1, default 0")
     add_laws(parser)
@@ -75,17 +85,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def planned(options: argparse.Namespace) -> tuple[Plan, str]:
     """What is to be written, and the folder; all of it checked, nothing made."""
     fastinit.zeros(fastinit.empty(0), seed=options.seed, threads=options.threads)
-    tensors = like(options.like) if options.like is not None else shapes(options.shapes)
-    if options.dtype is not None:
-        dtype = as_dtype(options.dtype)
-        tensors = of_dtype(tensors, dtype)
-    laws: Mapping[str, Law] = assigned(tensors, law=options.law, recipe=options.recipe)
+    dtype = None if options.dtype is None else as_dtype(options.dtype)
+    if dtype is not None and dtype not in FLOATS:
+        raise ValueError(f"--dtype must be one of {', '.join(FLOATS.values())}, got {options.dtype}")
+    if options.set and options.config is None:
+        raise ValueError("--set changes what --config says, and there is none")
+    laws: dict[str, Law] = {}
+    texts: dict[str, str] = {}
+    if options.config is not None:
+        given = {"bit_generator": options.bit_generator, "threads": options.threads}
+        tensors, laws, texts["config.json"] = configured(
+            options.config, options.seed, sets=options.set, dtype=dtype, **given
+        )
+    else:
+        tensors = like(options.like) if options.like is not None else shapes(options.shapes)
+        tensors = tensors if dtype is None else of_dtype(tensors, dtype)
+    if not laws or options.law is not None or options.recipe is not None:
+        # What a config's model has made already, such as buffers, is not weights.
+        free = [tensor for tensor in tensors if not isinstance(laws.get(tensor.name), Given)]
+        laws |= assigned(free, law=options.law, recipe=options.recipe)
     values = Values(laws, options.seed, options.bit_generator, options.threads)
     folder, single = folder_of(options.out)
     if single is not None and options.shard_size is not None:
         raise ValueError(f"--shard-size is for folders, and --out {options.out} is one file")
     size = SHARD_BYTES if options.shard_size is None else bytes_of(options.shard_size)
-    return plan(tensors, values, shard_bytes=size, single=single), folder
+    return plan(tensors, values, shard_bytes=size, single=single, texts=texts), folder
 
 
 def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:

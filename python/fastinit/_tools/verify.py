@@ -12,9 +12,10 @@ from typing import Any
 import fastinit
 
 from .. import _core
-from .._arguments import BIT_GENERATORS
+from .._arguments import BIT_GENERATORS, some
 from .._checkpoint._compare import LIMIT, Verified, verify
-from .._checkpoint._laws import Law, Wanted, assigned, check, first_matches, parse
+from .._checkpoint._config import configured
+from .._checkpoint._laws import OF_CONFIG, Law, Wanted, assigned, check, first_matches, parse
 from .._checkpoint._read import Checkpoint, read_checkpoint
 from .._checkpoint._values import Values
 from .checkpoint import FAILURES, add_laws, gigabytes, words
@@ -56,8 +57,14 @@ def _values(checkpoint: Checkpoint, options: argparse.Namespace) -> Values:
         laws = assigned(tensors, law=options.law, recipe=options.recipe)
     else:
         texts = first_matches(said["recipe"], [tensor.name for tensor in tensors])
-        parsed = {text: parse(text) for text in set(texts.values())}
-        laws = {name: parsed[text] for name, text in texts.items()}
+        of_config: Mapping[str, Law] = {}
+        if OF_CONFIG in texts.values():
+            of_config = configured(checkpoint.folder, seed, bit_generator=generator, threads=options.threads).laws
+        parsed = {text: parse(text) for text in {*texts.values()} - {OF_CONFIG}}
+        lost = [name for name, text in texts.items() if text == OF_CONFIG and name not in of_config]
+        if lost:
+            raise ValueError(f"the model of {checkpoint.folder}/config.json has no tensors {some(lost)}")
+        laws = {name: of_config[name] if text == OF_CONFIG else parsed[text] for name, text in texts.items()}
     check(laws, tensors)
     return Values(laws, seed, generator, options.threads)
 
