@@ -114,16 +114,17 @@ def _text(law: Law) -> str:
 
 # --- what each tensor gets ------------------------------------------------------------------------------------------
 
-_ZEROS = ("beta", "running_mean", "num_batches_tracked")
+_OF_ZEROS = ("beta", "running_mean", "num_batches_tracked")
+_ZEROS, _ONES, _NORMAL = Initializer("zeros"), Initializer("ones"), Initializer("normal", std=0.02)
 
 
 def _default(tensor: Wanted) -> Initializer | RandomBits:
     last = tensor.name.rpartition(".")[2]
-    if last.endswith("bias") or last in _ZEROS:
-        return Initializer("zeros")
+    if last.endswith("bias") or last in _OF_ZEROS:
+        return _ZEROS
     if tensor.dtype in INTEGERS:
         return RANDOM_BITS
-    return Initializer("normal", std=0.02) if len(tensor.shape) > 1 else Initializer("ones")
+    return _NORMAL if len(tensor.shape) > 1 else _ONES
 
 
 def assigned(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,10 @@ def boxes(shape: Sequence[int], first: int, last: int) -> Iterator[tuple[tuple[i
 
 def pieces(tensors: Sequence[Tensor], start: int, stop: int) -> Iterator[tuple[Tensor, int, int]]:
     """The tensors with bytes in a range of the data, and which bytes of each, counted from its own beginning."""
-    for tensor in tensors:
+    for i in range(bisect.bisect_right(tensors, start, key=lambda tensor: tensor.stop), len(tensors)):
+        tensor = tensors[i]
+        if tensor.start >= stop:
+            break
         first, last = max(start, tensor.start), min(stop, tensor.stop)
         if first < last:
             yield tensor, first - tensor.start, last - tensor.start

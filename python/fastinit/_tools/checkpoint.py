@@ -18,18 +18,22 @@ from .._checkpoint._plan import SHARD_BYTES, Plan, bytes_of, folder_of, plan
 from .._checkpoint._safetensors import FLOATS
 from .._checkpoint._sources import as_dtype, like, of_dtype, shapes
 from .._checkpoint._values import Values
-from .._checkpoint._write import write
 from .progress import progress
 
-__all__ = ["add_arguments", "add_laws", "gigabytes", "main", "words"]
+__all__ = ["add_arguments", "add_laws", "gigabytes", "main", "printable", "words"]
 
 FAILURES = (ValueError, TypeError, ImportError, MemoryError)  # beside OSError
+
+
+def printable(text: str) -> str:
+    """The same, without what a terminal would obey: names in files may be anything."""
+    return text if text.isprintable() else ascii(text)
 
 
 def words(error: BaseException) -> str:
     """What an error says to people: of the operating system's, the file first."""
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+        return printable(f"{error.filename}: {error.strerror}")
     return str(error) or type(error).__name__
 
 
@@ -116,6 +120,8 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     """Write the checkpoint; 0 if it is there, whole."""
     begin = time.monotonic()
     try:
+        from .._checkpoint._write import write  # which needs a POSIX system, and other commands do not
+
         what, folder = planned(options)
         with progress(
             sum(shard.n_bytes for shard in what.shards), None if options.quiet else sys.stderr, "B"

@@ -8,7 +8,7 @@ import sys
 
 from .._checkpoint._compare import Difference, Measured, difference
 from .._checkpoint._read import Reader, read_checkpoint
-from .checkpoint import FAILURES, words
+from .checkpoint import FAILURES, printable, words
 from .progress import progress
 
 __all__ = ["add_arguments", "main"]
@@ -30,13 +30,13 @@ def _side(measured: Measured) -> str:
 
 def _lines(found: Difference) -> list[str]:
     if found.is_equal:
-        return [f"= {found.a.name}  {_side(found.a)}"]
+        return [f"= {printable(found.a.name)}  {_side(found.a)}"]
     what = "other shape or dtype"
     if found.n_unequal is not None:
         what = f"{found.n_unequal} elements differ, the first is {found.first_unequal}"
     if found.largest is not None:
         what += f", by {found.largest:.6g} at most"
-    return [f"! {found.a.name}  {what}", f"  a: {_side(found.a)}", f"  b: {_side(found.b)}"]
+    return [f"! {printable(found.a.name)}  {what}", f"  a: {_side(found.a)}", f"  b: {_side(found.b)}"]
 
 
 def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
@@ -74,7 +74,7 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     elif not options.quiet:
         for side, names in only.items():
             for name in names:
-                print(f"! {name}  only in {side}")
+                print(f"! {printable(name)}  only in {side}")
         for each in found:
             if options.verbose or not each.is_equal:
                 print("\n".join(_lines(each)))

@@ -18,7 +18,7 @@ from .._checkpoint._config import configured
 from .._checkpoint._laws import OF_CONFIG, Law, Wanted, assigned, check, first_matches, parse
 from .._checkpoint._read import Checkpoint, read_checkpoint
 from .._checkpoint._values import Values
-from .checkpoint import FAILURES, add_laws, gigabytes, words
+from .checkpoint import FAILURES, add_laws, gigabytes, printable, words
 from .progress import progress
 
 __all__ = ["add_arguments", "main"]
@@ -78,7 +78,7 @@ def _line(found: Verified, width: int) -> str:
         moments = f"  mean {found.measured.mean:.6g} std {found.measured.std:.6g}"
     if found.off is not None:
         moments += f" off by {found.off:.1f}"
-    return f"{found.measured.name:<{width}}  {found.measured.digest}  {found.law}{moments}  {what}"
+    return f"{printable(found.measured.name):<{width}}  {found.measured.digest}  {found.law}{moments}  {what}"
 
 
 def _plain(found: Verified) -> dict[str, Any]:
@@ -111,7 +111,7 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         print(json.dumps({**done, "good": good == len(found), "tensors": [_plain(each) for each in found]}, indent=2))
     elif not options.quiet:
         shown = found if options.verbose else [each for each in found if not each.is_good]
-        width = max((len(each.measured.name) for each in shown), default=0)
+        width = max((len(printable(each.measured.name)) for each in shown), default=0)
         for each in shown:
             print(_line(each, width))
         print(
