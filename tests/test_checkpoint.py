@@ -17,6 +17,7 @@ import pathlib
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -280,6 +281,13 @@ def test_laws_as_text(law: str) -> None:
     assert _laws.parse(_laws._text(parsed)) == parsed
 
 
+def test_the_first_pattern_wins() -> None:
+    pairs = [("a.*", "1"), ("b[0]", "2"), ("*", "3"), ("a.x", "4"), ("b0", "5")]
+    assert _laws.first_matches(pairs, ["a.x", "b[0]", "b0", "c"]) == {"a.x": "1", "b[0]": "2", "b0": "3", "c": "3"}
+    assert _laws.first_matches([("b0", "1"), *pairs], ["b0"]) == {"b0": "1"}
+    assert _laws.first_matches(pairs, ["b0"]) == {"b0": "2"}  # as fnmatch reads it, where no name is spelt so
+
+
 def test_a_recipe_of_a_file_and_of_a_name(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     shapes: dict[str, Any] = {f"layers.{i}.self_attn.{part}_proj.weight": [8, 8] for i in range(2) for part in "qkvo"}
     for i in range(2):
@@ -503,6 +511,8 @@ HEADERS = {
     "a key more": ONE.replace('"dtype"', '"x": 0, "dtype"'),
     "no shape": '{"a": {"dtype": "F32", "data_offsets": [0, 8]}}',
     "an entry that is none": '{"a": 3}',
+    "offsets for less": ONE.replace("[2]", "[3]"),
+    "offsets for more": ONE.replace("[2]", "[1]"),
     "half a byte": '{"a": {"dtype": "F4", "shape": [3], "data_offsets": [0, 1]}}',
     "a gap": two([0, 3], [4, 8]),
     "a gap before": two([1, 4], [4, 8]),
@@ -522,7 +532,7 @@ def test_headers_that_are_refused(
     path = file_of(tmp_path / "a.safetensors", header)
     for arguments in (["diff", path, path], ["verify", path]):
         assert path in refused(capsys, *arguments)
-    if header not in (HEADERS["too short"], HEADERS["too long"]):
+    if header != HEADERS["too long"]:  # of which the data may be elsewhere
         assert path in refused(capsys, "checkpoint", "--like", path, "--out", tmp_path / "x")
     assert not (tmp_path / "x").exists()
 
@@ -697,6 +707,27 @@ def test_kills_at_every_call(small: _plan.Plan, tmp_path: pathlib.Path) -> None:
     assert call > 30
 
 
+def test_bytes_are_on_the_disk_before_a_file_has_its_name(
+    small: _plan.Plan, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the name is, before the index says that there is such a file."""
+    calls: list[str] = []
+
+    def noted(name: str, function: Any) -> Any:
+        def run(*arguments: Any) -> Any:
+            is_folder = name == "fsync" and stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
+            calls.append("fsync of the folder" if is_folder else name)
+            return function(*arguments)
+
+        return run
+
+    for name in ("pwrite", "fsync", "rename"):
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    _write.write(small, str(tmp_path))
+    files = " ".join(calls).replace("pwrite ", "").removesuffix(" fsync of the folder").split(" fsync of the folder ")
+    assert files == ["fsync rename"] * (len(small.shards) + 1)
+
+
 KILLED = """
 import sys
 from fastinit.__main__ import main
@@ -779,6 +810,10 @@ def test_resume_of_another_run(shapes_file: str, tmp_path: pathlib.Path, capsys:
             assert "nothing was written" in refused(capsys, *command, *more, *resume, status=1)
             assert files_of(out) == before
     assert "--resume" in refused(capsys, *command, "--shard-size", "4KB", status=1)
+    last = max(out.glob("*.safetensors"))
+    os.truncate(last, last.stat().st_size - 1)
+    assert last.name in refused(capsys, *command, "--shard-size", "4KB", "--resume", status=1)
+    last.write_bytes(before[last.name])
     (out / "model.safetensors.index.json").write_text("{}")
     words = refused(capsys, *command, "--shard-size", "4KB", "--resume", status=1)
     assert "index.json is not what this run would write" in words
@@ -822,8 +857,12 @@ def test_a_link_in_the_place_of_a_part(
     out.mkdir()
     mine.write_text("mine")
     (out / ".model.safetensors.part").symlink_to(mine)
-    assert ".part" in refused(capsys, "checkpoint", "--shapes", shapes_file, "--out", out, "--resume", status=1)
+    command = ["checkpoint", "--shapes", shapes_file, "--out", out, "--resume"]
+    assert ".part" in refused(capsys, *command, status=1)
     assert mine.read_text() == "mine"
+    mine.unlink()
+    assert ".part" in refused(capsys, *command, status=1)
+    assert not mine.exists()
 
 
 def test_two_runs_at_once(shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -1014,7 +1053,7 @@ def test_memory(tmp_path: pathlib.Path) -> None:
     for arguments in (["verify", out], ["diff", out, out]):
         status, peak = needs(*arguments, "--quiet")
         assert status == 0
-        assert peak < 160 * 2**10
+        assert peak < 64 * 2**10
 
 
 def llama_8b() -> dict[str, Any]:
@@ -1050,7 +1089,7 @@ def test_eight_billion_parameters(tmp_path: pathlib.Path) -> None:
     assert sum(file.stat().st_size for file in out.iterdir()) > 16_060_000_000
     status, peak = needs("verify", out, "--quiet")
     assert status == 0
-    assert peak < 160 * 2**10
+    assert peak < 64 * 2**10
     shutil.rmtree(out)  # pytest would keep it
 
 
@@ -1080,8 +1119,8 @@ def test_verify_finds_one_bit(
     printed = capsys.readouterr().out.splitlines()
     assert len(printed) == 3
     assert printed[0].startswith("layers.1.up.weight")
-    assert printed[0].endswith("1 differ from element 700 on")
-    assert printed[1].endswith("1 differ from element 99 on")
+    assert printed[0].endswith("unequal elements: 1, the first is 700")
+    assert printed[1].endswith("unequal elements: 1, the first is 99")
     assert "10 of 12 tensors" in printed[2]
     assert run("verify", out, "--json") == 1
     done = json.loads(capsys.readouterr().out)
@@ -1093,8 +1132,11 @@ def test_verify_finds_one_bit(
     assert capsys.readouterr().out == ""
 
 
-def test_verify_measures(shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Digests are those of ``fastinit.summary``, and moments NumPy's."""
+def test_verify_measures(
+    shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Digests are those of ``fastinit.summary``, and moments NumPy's, though a tensor comes in parts."""
+    monkeypatch.setattr(_compare, "SLAB", 64)
     out = tmp_path / "out.safetensors"
     assert run("checkpoint", "--shapes", shapes_file, "--out", out, "--quiet") == 0
     assert run("verify", out, "--json") == 0
@@ -1219,9 +1261,9 @@ def test_diff(
     assert run("diff", a, b) == 1
     printed = capsys.readouterr().out.splitlines()
     before = float(np.frombuffer(data_of(a)["embed.weight"], ml_dtypes.bfloat16)[2000])
-    words = f"! embed.weight  2 elements differ, the first is 2000, by {2 - before:.6g} at most"
+    words = f"! embed.weight  unequal elements: 2, the first is 2000, by {2 - before:.6g} at most"
     assert words in printed
-    assert "! ids  1 elements differ, the first is 5" in printed
+    assert "! ids  unequal elements: 1, the first is 5" in printed
     assert printed[-1] == "10 tensors are equal, 2 differ, 0 are only in a, 0 only in b"
     assert run("diff", a, b, "--verbose") == 1
     assert sum(line.startswith("= ") for line in capsys.readouterr().out.splitlines()) == 10
@@ -1440,7 +1482,11 @@ def test_transformers_loads_them(config: dict[str, Any], more: list[str], tmp_pa
     expected = model.state_dict()
     found = loaded.state_dict()
     assert set(found) == set(expected)
+    there = {name: tensor.dtype for name, (_, tensor) in _read.read_checkpoint(str(out)).tensors.items()}
+    assert set(there) <= set(expected)  # of tied tensors, the first
     for name, tensor in expected.items():
+        if name in there:
+            assert _sources.as_dtype(str(tensor.dtype).removeprefix("torch.")) == there[name], name
         assert found[name].dtype == tensor.dtype, name
         assert torch.equal(found[name], tensor), name
     assert run("verify", out, "--quiet") == 0

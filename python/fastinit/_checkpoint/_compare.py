@@ -20,7 +20,7 @@ from ._values import Values
 
 __all__ = ["LIMIT", "Difference", "Measured", "Measurement", "difference", "off", "verify"]
 
-SLAB = 2**25  # bytes that are read at a time
+SLAB = 2**22  # bytes that are read at a time, which a cache holds while they are made, measured and compared
 LIMIT = 6.0  # standard errors: of a million moments, one is further off in 500 checks
 
 

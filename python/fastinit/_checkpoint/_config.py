@@ -5,10 +5,9 @@ The only file of this folder that needs PyTorch and transformers.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._arguments import shown
@@ -63,8 +62,9 @@ def configured(
             raise ValueError(f"architectures must name a model of transformers, got {shown(config.architectures)}")
         if getattr(config, "quantization_config", None) is not None:
             raise ValueError("quantised models cannot be made yet: --set quantization_config=null makes a plain one")
-        with _default_dtype(torch, config.dtype), fastinit.torch.deferred(seed) as plan:
-            model: Any = kind(config)
+        build: Any = kind._from_config  # what AutoModel.from_config calls, for any class
+        with fastinit.torch.deferred(seed) as plan:
+            model = build(config)
         recipe = plan.recipe(model)
     except Exception as error:  # whatever a model's code raises where a config does not suit it
         raise ValueError(f"{path}: {error}") from error
@@ -86,18 +86,6 @@ def configured(
         data = held[name].detach().contiguous().reshape(-1).view(torch.uint8).numpy()
         laws[name] = Given(data.tobytes())
     return Configured(tensors, laws, config.to_json_string())
-
-
-@contextlib.contextmanager
-def _default_dtype(torch: Any, wanted: Any) -> Iterator[None]:
-    """What transformers does around constructors: their floats have the config's dtype."""
-    dtype = getattr(torch, wanted, None) if isinstance(wanted, str) else wanted
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(before if dtype is None else dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def _dtype_of(name: str, tensor: Any) -> str:

@@ -99,7 +99,7 @@ def _read_index(path: str, whole: bool) -> Checkpoint:
     if not isinstance(places, dict) or not places or not all(isinstance(name, str) for name in places.values()):
         raise ValueError(f"{path}: weight_map must be an object of names of files, got {shown(places)}")
     for name in places.values():
-        if os.path.basename(name) != name or name in ("", ".", "..") or set("/\\:\0") & set(name):
+        if name in ("", ".", "..") or set("/\\:\0") & set(name):
             raise ValueError(f"{path}: weight_map must name files beside it, got {shown(name)}")
     folder = os.path.dirname(path)
     found = _joined(path, [read(os.path.join(folder, name), whole=whole) for name in dict.fromkeys(places.values())])

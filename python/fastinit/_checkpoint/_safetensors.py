@@ -136,7 +136,9 @@ def read(path: str | os.PathLike[str], *, whole: bool = True) -> File:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > size - 8:
-            raise ValueError(f"{path} is no safetensors file, or is cut off: its header ends behind its {size} bytes")
+            raise ValueError(
+                f"{path} is no safetensors file, or is cut off: its header needs {8 + length} bytes, of {size}"
+            )
         if length > _LONGEST:
             raise ValueError(f"{path}: the header must have at most {_LONGEST} bytes, got {length}")
         text = file.read(length)

@@ -20,7 +20,7 @@ from .._checkpoint._sources import as_dtype, like, of_dtype, shapes
 from .._checkpoint._values import Values
 from .progress import progress
 
-__all__ = ["add_arguments", "add_laws", "gigabytes", "main", "printable", "words"]
+__all__ = ["add_arguments", "add_laws", "counted", "gigabytes", "main", "printable", "words"]
 
 FAILURES = (ValueError, TypeError, ImportError, MemoryError)  # beside OSError
 
@@ -35,6 +35,11 @@ def words(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None:
         return printable(f"{error.filename}: {error.strerror}")
     return str(error) or type(error).__name__
+
+
+def counted(n: int, what: str) -> str:
+    """A number of things: 3 files."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def gigabytes(n: float) -> str:
@@ -74,10 +79,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="NAME=VALUE", help="of the config, such as num_hidden_layers=2"
     )
-    parser.add_argument("--out", required=True, metavar="PATH", help="a folder; or a file whose name ends so")
+    parser.add_argument("--out", required=True, metavar="PATH", help="a folder, or a file *.safetensors")
     parser.add_argument("--seed", type=int, default=0, help="0 .. 2^64-1, default 0")
     add_laws(parser)
-    parser.add_argument("--dtype", help="of all floats, instead of their own")
+    parser.add_argument("--dtype", help="of all floats, instead of their own; such as bfloat16")
     parser.add_argument("--shard-size", metavar="SIZE", help="of a file at most, such as 5GB (the default) or 512MiB")
     parser.add_argument("--bit-generator", choices=BIT_GENERATORS, default="ars", help="default: ars")
     parser.add_argument("--threads", type=int, help="at most this many threads; default: fastinit.get_num_threads()")
@@ -150,9 +155,9 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         }
         print(json.dumps(done, indent=2))
     elif not options.quiet:
-        files = "1 file" if len(what.shards) == 1 else f"{len(what.shards)} files"
         print(
-            f"{options.out}: {len(tensors)} tensors, {gigabytes(what.n_bytes)} in {files}; wrote {gigabytes(written)} "
-            f"in {seconds:.1f} s, {gigabytes(written / seconds)}/s"
+            f"{options.out}: {counted(len(tensors), 'tensor')}, {gigabytes(what.n_bytes)} in "
+            f"{counted(len(what.shards), 'file')}; wrote {gigabytes(written)} in {seconds:.1f} s, "
+            f"{gigabytes(written / seconds)}/s"
         )
     return 0

@@ -33,7 +33,7 @@ def _lines(found: Difference) -> list[str]:
         return [f"= {printable(found.a.name)}  {_side(found.a)}"]
     what = "other shape or dtype"
     if found.n_unequal is not None:
-        what = f"{found.n_unequal} elements differ, the first is {found.first_unequal}"
+        what = f"unequal elements: {found.n_unequal}, the first is {found.first_unequal}"
     if found.largest is not None:
         what += f", by {found.largest:.6g} at most"
     return [f"! {printable(found.a.name)}  {what}", f"  a: {_side(found.a)}", f"  b: {_side(found.b)}"]

@@ -72,7 +72,7 @@ def _values(checkpoint: Checkpoint, options: argparse.Namespace) -> Values:
 def _line(found: Verified, width: int) -> str:
     what = "same"
     if found.n_unequal:
-        what = f"{found.n_unequal} differ from element {found.first_unequal} on"
+        what = f"unequal elements: {found.n_unequal}, the first is {found.first_unequal}"
     moments = ""
     if found.measured.mean is not None:
         moments = f"  mean {found.measured.mean:.6g} std {found.measured.std:.6g}"
