@@ -1493,6 +1493,24 @@ def test_transformers_loads_them(config: dict[str, Any], more: list[str], tmp_pa
     assert run("verify", out, "--seed", 7, "--quiet") == 1
 
 
+def test_a_checkpoint_is_what_init_module_gives(tmp_path: pathlib.Path) -> None:
+    """By the same recipe, seed and names; in bfloat16."""
+    torch = pytest.importorskip("torch")
+    import fastinit.torch
+
+    recipe = {"*.weight": Initializer("truncated_normal", std=0.02), "*.bias": Initializer("uniform", low=-1, high=1)}
+    save(recipe, tmp_path / "recipe.json")
+    model = torch.nn.Sequential(torch.nn.Linear(33, 17), torch.nn.Linear(17, 5)).to(torch.bfloat16)
+    fastinit.torch.init_module(model, recipe, seed=8)
+    (tmp_path / "shapes.json").write_text(json.dumps({n: list(p.shape) for n, p in model.named_parameters()}))
+    out = tmp_path / "a.safetensors"
+    command = ["checkpoint", "--shapes", tmp_path / "shapes.json", "--recipe", tmp_path / "recipe.json", "--out", out]
+    assert run(*command, "--seed", 8, "--dtype", "bfloat16", "--quiet") == 0
+    found = data_of(out)
+    for name, parameter in model.named_parameters():
+        assert found[name] == parameter.detach().reshape(-1).view(torch.uint8).numpy().tobytes()
+
+
 @pytest.mark.parametrize(
     ("config", "more", "words"),
     [

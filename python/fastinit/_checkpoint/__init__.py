@@ -3,4 +3,4 @@
 The commands are in ``fastinit._tools``. Nothing here is imported by ``import fastinit``.
 """
 
-__all__: list[str] = []
+__all__ = ()
