@@ -1451,13 +1451,48 @@ RESNET = {
     "hidden_sizes": [8, 16],
     "depths": [1, 1],
 }
+MIXTRAL = {
+    **LLAMA,
+    "architectures": ["MixtralForCausalLM"],
+    "model_type": "mixtral",
+    "num_local_experts": 4,
+}
+MAMBA = {
+    "architectures": ["Mamba2ForCausalLM"],
+    "model_type": "mamba2",
+    "num_hidden_layers": 1,
+    "hidden_size": 32,
+    "vocab_size": 99,
+    "state_size": 8,
+    "num_heads": 8,
+    "head_dim": 8,
+    "n_groups": 2,
+    "time_step_limit": [0.0, {"__float__": "Infinity"}],
+}
+CLIP = {
+    "architectures": ["CLIPModel"],
+    "model_type": "clip",
+    "text_config": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "vocab_size": 99},
+    "vision_config": {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "image_size": 32},
+}
+HEADS = ["--set", "text_config.num_attention_heads=2", "--set", "vision_config.num_attention_heads=2"]
 MODELS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "llama": (LLAMA, SMALL),
     "tied": (LLAMA | {"tie_word_embeddings": True}, [*SMALL, "--dtype", "float16"]),
     "bert": (BERT, []),  # whose embedding has a row of padding, and whose biases are tied
     "resnet": (RESNET, []),  # which has buffers, of integers too
+    "mixtral": (MIXTRAL, SMALL),  # whose experts are one tensor
+    "mamba": (MAMBA, []),  # of which laws are code, and the config has an infinity
+    "clip": (CLIP, HEADS),  # which has a scalar, and configs in its config
 }
-AUTO = {"llama": "AutoModelForCausalLM", "bert": "AutoModelForMaskedLM", "resnet": "AutoModelForImageClassification"}
+AUTO = {
+    "llama": "AutoModelForCausalLM",
+    "mixtral": "AutoModelForCausalLM",
+    "mamba2": "AutoModelForCausalLM",
+    "bert": "AutoModelForMaskedLM",
+    "resnet": "AutoModelForImageClassification",
+    "clip": "AutoModel",
+}
 
 
 @pytest.mark.parametrize(("config", "more"), MODELS.values(), ids=MODELS.keys())
