@@ -288,6 +288,19 @@ def test_the_first_pattern_wins() -> None:
     assert _laws.first_matches(pairs, ["b0"]) == {"b0": "2"}  # as fnmatch reads it, where no name is spelt so
 
 
+@given(
+    st.dictionaries(
+        st.lists(st.text("ab*?[]!", max_size=3) | st.sampled_from("0123"), min_size=1, max_size=4).map(".".join),
+        st.sampled_from(["zeros()", "ones()", "random_bits()"]),
+        max_size=12,
+    )
+)
+def test_a_file_says_of_each_name_what_it_got(texts: dict[str, str]) -> None:
+    """In few patterns, whatever the names are."""
+    said = _laws.as_recipe({name: _laws.parse(text) for name, text in texts.items()})
+    assert _laws.first_matches(said, texts) == texts
+
+
 def test_a_recipe_of_a_file_and_of_a_name(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     shapes: dict[str, Any] = {f"layers.{i}.self_attn.{part}_proj.weight": [8, 8] for i in range(2) for part in "qkvo"}
     for i in range(2):
