@@ -148,10 +148,11 @@ class Loop {
   // across two lines were measured to cost no more than a group for the elements before the first line.)
   void operator()(std::uint64_t first, std::size_t n, unsigned char* out, bool bypass) const {
     const std::size_t past = reinterpret_cast<std::uintptr_t>(out) % kCacheLine;
-    if (!bypass || n < 4 * std::size_t(kOfGroup) || past % E::kBytes != 0) return groups<false>(first, n, out);
+    const bool past_caches = kBypasses && bypass && n >= 4 * std::size_t(kOfGroup) && past % E::kBytes == 0;
+    if (!past_caches) return groups<false>(first, n, out);
     const std::size_t head = (kCacheLine - past) % kCacheLine / E::kBytes;
     if (head > 0) groups<false>(first, head, out);
-    groups<true>(first + head, n - head, out + head * E::kBytes);
+    groups<kBypasses>(first + head, n - head, out + head * E::kBytes);
     finish_bypassing();
   }
 
@@ -163,8 +164,8 @@ class Loop {
   // vectors of columns:
   //     vector c:  column c of the rows 0, 1, 2 ..
   // Writing a few vectors after a few are computed was measured to be nearly as fast as a contiguous fill; a buffer of
-  // rows and then its columns was not.
-  static constexpr int kColumns = 8;
+  // rows and then its columns was not: but in portable code, whose values take longer than memory does.
+  static constexpr int kColumns = kMakesColumns ? 8 : 0;
 
  private:
   static constexpr int kSteps = kColumns / kOfBlock;  // blocks of a row
@@ -243,7 +244,7 @@ class Loop {
           transform_group<T, E, false, kGroup>(transform, from, to);
         }
         if (bypass) {
-          put_columns<true>(values, out, tile.stride);
+          put_columns<kBypasses>(values, out, tile.stride);
         } else {
           put_columns<false>(values, out, tile.stride);
         }
@@ -292,7 +293,7 @@ struct Repeat {
     if (bypass) some(head);
     const std::size_t whole = n * sizeof(Element) / kVectorBytes;
     if (bypass) {
-      vectors<true>(whole, out);
+      vectors<kBypasses>(whole, out);
       finish_bypassing();
     } else {
       vectors<false>(whole, out);

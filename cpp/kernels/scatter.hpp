@@ -174,7 +174,7 @@ void fill_tile(const Tile& tile, const Make& make) {
     }
     if (direct) continue;
     if (lines) {
-      transpose<Element, true>(part, buffer, pitch);
+      transpose<Element, kBypasses>(part, buffer, pitch);
     } else if (columns) {
       transpose<Element, false>(part, buffer, pitch);
     } else if (spreads) {

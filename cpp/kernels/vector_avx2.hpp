@@ -187,6 +187,8 @@ struct Pieces64 {
 inline void store(void* p, U32 a) { _mm256_storeu_si256(static_cast<__m256i*>(p), a.v); }
 inline void store(void* p, F32 a) { _mm256_storeu_ps(static_cast<float*>(p), a.v); }
 inline void store(void* p, F64 a) { _mm256_storeu_pd(static_cast<double*>(p), a.v); }
+constexpr bool kBypasses = true;
+constexpr bool kMakesColumns = true;
 inline void store_bypassing(void* p, U32 a) { _mm256_stream_si256(static_cast<__m256i*>(p), a.v); }
 inline void store_bypassing(void* p, F32 a) { _mm256_stream_ps(static_cast<float*>(p), a.v); }
 inline void store_bypassing(void* p, F64 a) { _mm256_stream_pd(static_cast<double*>(p), a.v); }

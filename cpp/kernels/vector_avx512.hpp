@@ -187,6 +187,8 @@ struct Pieces64 {
 inline void store(void* p, U32 a) { _mm512_storeu_si512(p, a.v); }
 inline void store(void* p, F32 a) { _mm512_storeu_ps(p, a.v); }
 inline void store(void* p, F64 a) { _mm512_storeu_pd(p, a.v); }
+constexpr bool kBypasses = true;
+constexpr bool kMakesColumns = true;
 inline void store_bypassing(void* p, U32 a) { _mm512_stream_si512(static_cast<__m512i*>(p), a.v); }
 inline void store_bypassing(void* p, F32 a) { _mm512_stream_ps(static_cast<float*>(p), a.v); }
 inline void store_bypassing(void* p, F64 a) { _mm512_stream_pd(static_cast<double*>(p), a.v); }

@@ -167,9 +167,8 @@ struct Pieces64 {
 inline void store(void* p, U32 a) { vst1q_u8(static_cast<std::uint8_t*>(p), vreinterpretq_u8_u32(a.v)); }
 inline void store(void* p, F32 a) { vst1q_u8(static_cast<std::uint8_t*>(p), vreinterpretq_u8_f32(a.v)); }
 inline void store(void* p, F64 a) { vst1q_u8(static_cast<std::uint8_t*>(p), vreinterpretq_u8_f64(a.v)); }
-inline void store_bypassing(void* p, U32 a) { store(p, a); }
-inline void store_bypassing(void* p, F32 a) { store(p, a); }
-inline void store_bypassing(void* p, F64 a) { store(p, a); }
+constexpr bool kBypasses = false;
+constexpr bool kMakesColumns = true;
 inline void finish_bypassing() {}
 inline U32 load(const void* p) { return {vreinterpretq_u32_u8(vld1q_u8(static_cast<const std::uint8_t*>(p)))}; }
 inline void prefetch(unsigned char* p) {

@@ -215,13 +215,13 @@ struct Pieces64 {
   }
 };
 
-// --- memory: any alignment, except for `bypass`, which wants 64 bytes and goes past the caches where the target can
+// --- memory: any alignment. Where kBypasses, store_bypassing goes past the caches, and wants 64 bytes. Where
+// kMakesColumns, columns of memory are made while their values are; else from rows in a buffer, which is less code.
 inline void store(void* p, U32 a) { std::memcpy(p, &a, sizeof(a)); }
 inline void store(void* p, F32 a) { std::memcpy(p, &a, sizeof(a)); }
 inline void store(void* p, F64 a) { std::memcpy(p, &a, sizeof(a)); }
-inline void store_bypassing(void* p, U32 a) { store(p, a); }
-inline void store_bypassing(void* p, F32 a) { store(p, a); }
-inline void store_bypassing(void* p, F64 a) { store(p, a); }
+constexpr bool kBypasses = false;
+constexpr bool kMakesColumns = false;
 inline void finish_bypassing() {}
 inline U32 load(const void* p) {
   U32 result;
