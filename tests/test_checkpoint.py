@@ -652,6 +652,20 @@ def test_folders(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> 
     file_of(tmp_path / "b.safetensors", ONE)
     assert "a.safetensors, b.safetensors: name one" in refused(capsys, "verify", tmp_path)
     assert "missing" in refused(capsys, "verify", tmp_path / "missing")
+    index(tmp_path, {"a": "a.safetensors"})  # transformers would load model.safetensors, if there were one
+    for command in (["verify", tmp_path], ["diff", tmp_path, tmp_path], ["checkpoint", "--like", tmp_path]):
+        more = ["--out", tmp_path / "x"] if "--like" in command else []
+        assert "b.safetensors: name one" in refused(capsys, *command, *more)
+    os.remove(tmp_path / "b.safetensors")
+    assert list(_read.read_checkpoint(str(tmp_path)).tensors) == ["a"]
+
+
+def test_a_folder_is_no_file(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Nor is a link to one, which could lead anywhere."""
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.safetensors").symlink_to(tmp_path)
+    file_of(tmp_path / "b.safetensors", ONE)
+    assert "a.safetensors must be a file" in refused(capsys, "verify", tmp_path / "in", "--seed", 0, "--law", "zeros")
 
 
 def test_a_file_that_becomes_shorter(tmp_path: pathlib.Path) -> None:

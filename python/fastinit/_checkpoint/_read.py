@@ -82,12 +82,18 @@ def _read_folder(path: str, whole: bool) -> Checkpoint:
     names = sorted(name for name in os.listdir(path) if not name.startswith("."))
     indices = [name for name in names if name.endswith(".safetensors.index.json")]
     files = [name for name in names if name.endswith(".safetensors")]
-    if not indices and len(files) == 1:
-        return read_checkpoint(os.path.join(path, files[0]), whole=whole)
-    if len(indices) != 1:
-        found = f"{', '.join([*indices, *files])}: name one of them" if indices + files else "none"
-        raise ValueError(f"{path} must have one *.safetensors.index.json or one *.safetensors, and has {found}")
-    return _read_index(os.path.join(path, indices[0]), whole)
+    if len(indices) == 1:
+        found = _read_index(os.path.join(path, indices[0]), whole)
+        if {os.path.basename(file.path) for file in found.files} == set(files):
+            return found
+    elif not indices and len(files) == 1:
+        path = os.path.join(path, files[0])
+        return _joined(path, [read(path, whole=whole)])
+    # Which of several files other programs load is theirs to choose: what is said of the folder must be true of all.
+    there = f"{', '.join([*indices, *files])}: name one of them" if indices + files else "none"
+    raise ValueError(
+        f"{path} must have one *.safetensors, or one *.safetensors.index.json and its files alone, and has {there}"
+    )
 
 
 def _read_index(path: str, whole: bool) -> Checkpoint:
