@@ -902,6 +902,25 @@ def test_two_runs_at_once(shapes_file: str, tmp_path: pathlib.Path, capsys: pyte
     assert (out / "model.safetensors").read_bytes() == b"theirs"
 
 
+def test_a_run_that_is_overtaken(
+    small: _plan.Plan, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By one of another seed, after it has looked what is there: the files of the two do not mix."""
+    usage = shutil.disk_usage
+    other = _plan.plan(wanted(), _values.Values(_laws.assigned(wanted()), 4), shard_bytes=6000)
+
+    def late(path: str) -> Any:
+        monkeypatch.setattr(shutil, "disk_usage", usage)
+        _write.write(other, str(tmp_path / "out"))
+        return usage(path)
+
+    monkeypatch.setattr(shutil, "disk_usage", late)
+    with pytest.raises(FileExistsError, match=r"out/model-00001-of-0000\d\.safetensors: another run has written it"):
+        _write.write(small, str(tmp_path / "out"))
+    _write.write(other, str(tmp_path / "whole"))
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_part_that_another_run_has_renamed(
     begun: bool, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch

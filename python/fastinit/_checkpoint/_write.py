@@ -49,7 +49,7 @@ def write(plan: Plan, folder: str, *, resume: bool = False, advance: Callable[[i
     if free < needed:
         raise OSError(f"{folder}: {needed} bytes are needed there, and {free} are free; nothing was written")
     for name, text in plan.texts.items():
-        _write_text(folder, name, text)
+        _write_text(folder, name, text, kept)
     longest = min(STRIPE, max((shard.n_bytes - len(shard.header) for shard in missing), default=0))
     buffers = [_buffer(longest) for _ in range(_BUFFERS)]
     for shard in plan.shards:
@@ -59,7 +59,7 @@ def write(plan: Plan, folder: str, *, resume: bool = False, advance: Callable[[i
         with _beside(folder, shard.name) as file:
             _write_shard(file, shard, plan.values, buffers, advance)
     for name, text in plan.last.items():
-        _write_text(folder, name, text)
+        _write_text(folder, name, text, kept)
     return needed
 
 
@@ -71,7 +71,7 @@ def _part(name: str) -> str:
 
 
 def _kept(plan: Plan, folder: str, resume: bool) -> set[str]:
-    """The shards that are there, whole. Anything else in the way is refused before the first write."""
+    """The files that are there, whole. Anything else in the way is refused before the first write."""
     shards = {shard.name: shard for shard in plan.shards}
     ours = {*shards, *plan.texts, *plan.last}
     ours |= set(map(_part, ours))
@@ -93,14 +93,17 @@ def _kept(plan: Plan, folder: str, resume: bool) -> set[str]:
             with opened(path) as file:
                 if file.read(len(text.encode()) + 1) != text.encode():
                     raise FileExistsError(f"{path} is not what this run would write; nothing was written")
-    return {name for name, shard in shards.items() if name in there and _is_whole(os.path.join(folder, name), shard)}
+    for name, shard in shards.items():
+        if name in there:
+            _check_header(os.path.join(folder, name), shard)
+    return {name for name in (*shards, *plan.texts, *plan.last) if name in there}
 
 
-def _is_whole(path: str, shard: Shard) -> bool:
+def _check_header(path: str, shard: Shard) -> None:
     """A file has its name once it is whole, so its header and length say which one it is."""
     with opened(path) as file:
         if file.read(len(shard.header)) == shard.header and os.fstat(file.fileno()).st_size == shard.n_bytes:
-            return True
+            return
     raise FileExistsError(f"{path} is not what this run would write: its header is another; nothing was written")
 
 
@@ -120,6 +123,8 @@ def _beside(folder: str, name: str) -> Iterator[int]:
         except (BlockingIOError, FileNotFoundError):
             raise FileExistsError(f"{path}: another run is writing it") from None
         try:
+            if os.path.lexists(os.path.join(folder, name)):
+                raise FileExistsError(f"{os.path.join(folder, name)}: another run has written it meanwhile")
             os.ftruncate(descriptor, 0)
             yield descriptor
             os.fsync(descriptor)
@@ -127,7 +132,7 @@ def _beside(folder: str, name: str) -> Iterator[int]:
         except BaseException as error:
             with contextlib.suppress(FileNotFoundError):  # where Ctrl-C came just after the new name
                 os.unlink(path)
-            if isinstance(error, OSError) and error.filename is None:
+            if isinstance(error, OSError) and error.filename is None and error.errno is not None:
                 raise OSError(error.errno, error.strerror, path) from None
             raise
     finally:
@@ -143,9 +148,10 @@ def _sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
-def _write_text(folder: str, name: str, text: str) -> None:
-    with _beside(folder, name) as file:
-        _write_all(file, memoryview(text.encode("utf-8")), 0)
+def _write_text(folder: str, name: str, text: str, kept: set[str]) -> None:
+    if name not in kept:
+        with _beside(folder, name) as file:
+            _write_all(file, memoryview(text.encode("utf-8")), 0)
 
 
 def _buffer(n: int) -> NDArray[np.uint8]:
