@@ -1307,7 +1307,7 @@ def test_diff(
     assert run("diff", a, b) == 1
     printed = capsys.readouterr().out.splitlines()
     before = float(np.frombuffer(data_of(a)["embed.weight"], ml_dtypes.bfloat16)[2000])
-    words = f"! embed.weight  unequal elements: 2, the first is 2000, by {2 - before:.6g} at most"
+    words = f"! embed.weight  unequal elements: 2, the first is 2000, finite ones by {2 - before:.6g} at most"
     assert words in printed
     assert "! ids  unequal elements: 1, the first is 5" in printed
     assert printed[-1] == "10 tensors are equal, 2 differ, 0 are only in a, 0 only in b"
@@ -1349,6 +1349,57 @@ def test_diff_of_types_that_are_not_made(dtype: str, tmp_path: pathlib.Path) -> 
     b = file_of(tmp_path / "b.safetensors", header, bytes(2 * bits - 1) + b"\1")
     assert run("diff", a, a) == 0
     assert run("diff", a, b) == 1
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [("F4", 4), ("F6_E2M3", 6), ("U8", 8), ("BF16", 16), ("C64", 64)])
+def test_diff_counts_elements(
+    dtype: str, bits: int, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a byte has two of them, or three bytes have four."""
+    monkeypatch.setattr(_compare, "SLAB", 24)
+    n = 64
+    a = np.random.default_rng(bits).integers(0, 2, (n, bits), np.uint8)
+    b = a.copy()
+    b[[7, 9, 10, 38, 63]] ^= 1
+    paths = []
+    for name, elements in (("a", a), ("b", b)):
+        data = np.packbits(elements, bitorder="little").tobytes()
+        header = json.dumps({"w": {"dtype": dtype, "shape": [4, n // 4], "data_offsets": [0, len(data)]}})
+        paths.append(file_of(tmp_path / f"{name}.safetensors", header, data))
+    assert run("diff", *paths, "--json") == 1
+    found = json.loads(capsys.readouterr().out)["tensors"][0]
+    assert (found["unequal"], found["first_unequal"]) == (5, 7)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "largest"),
+    [
+        ([1.0, math.nan, 3], [1.0, math.nan, 3], None),
+        ([0.0, 1, 2], [-0.0, 1, 2], 0.0),
+        ([math.nan, 1, 2], [1.0, 1, 2], None),
+        ([math.inf, 1, 2], [1.0, 1, 2], None),
+        ([math.nan, 1, 2], [1.0, 1, 4], 2.0),
+        ([1e308, 1, 2], [-1e308, 1, 2], math.inf),
+    ],
+)
+def test_diff_of_special_values(
+    a: list[float], b: list[float], largest: float | None, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How far apart is said of finite numbers; bits count, so zeros of other signs differ, and a NaN is like itself."""
+    header = json.dumps({"w": {"dtype": "F64", "shape": [3], "data_offsets": [0, 24]}})
+    paths = [
+        file_of(tmp_path / f"{i}.safetensors", header, np.array(x, np.float64).tobytes()) for i, x in enumerate((a, b))
+    ]
+    assert run("diff", paths[0], paths[0]) == 0
+    capsys.readouterr()
+    assert run("diff", *paths) == (str(a) != str(b))
+    printed = capsys.readouterr().out
+    assert ("at most" in printed) == (largest is not None)
+    assert largest is None or f"finite ones by {largest:g} at most" in printed
+    run("diff", *paths, "--json")
+    words = capsys.readouterr().out
+    found = json.loads(words, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))["tensors"][0]
+    assert found["largest"] == (None if largest == math.inf else largest)
 
 
 # --- other libraries read them --------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 
 from .._checkpoint._compare import Difference, Measured, difference
@@ -35,7 +36,7 @@ def _lines(found: Difference) -> list[str]:
     if found.n_unequal is not None:
         what = f"unequal elements: {found.n_unequal}, the first is {found.first_unequal}"
     if found.largest is not None:
-        what += f", by {found.largest:.6g} at most"
+        what += f", finite ones by {found.largest:.6g} at most"
     return [f"! {printable(found.a.name)}  {what}", f"  a: {_side(found.a)}", f"  b: {_side(found.b)}"]
 
 
@@ -63,7 +64,7 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
                 "equal": each.is_equal,
                 "unequal": each.n_unequal,
                 "first_unequal": each.first_unequal,
-                "largest": each.largest,
+                "largest": each.largest if each.largest is None or math.isfinite(each.largest) else None,
                 "a": each.a.plain(),
                 "b": each.b.plain(),
             }
