@@ -598,6 +598,29 @@ def test_names_that_a_terminal_would_obey(tmp_path: pathlib.Path, capsys: pytest
     assert "\x1b" not in refused_words
 
 
+def test_names_of_files_that_a_terminal_would_obey(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In any error."""
+    file_of(tmp_path / "\x1b[2J.safetensors", "{")
+    for path in (tmp_path, index(tmp_path, {"a": "\x1b[2J.safetensors"})):
+        words = refused(capsys, "verify", path, "--seed", 0, "--law", "zeros")
+        assert "/\\x1b[2J.safetensors: the header is not JSON" in words
+    (tmp_path / "model.safetensors.index.json").unlink()
+    file_of(tmp_path / "\x1b[3J.safetensors", "{")
+    words = refused(capsys, "verify", tmp_path)
+    assert "\\x1b[3J.safetensors: name one" in words
+    assert "\x1b" not in words
+
+
+def test_names_that_standard_output_cannot_encode(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shapes.json").write_text('{"\\u65e5.weight": [3, 4]}')
+    out = tmp_path / "\u65e5"
+    for arguments in (["checkpoint", "--shapes", tmp_path / "shapes.json", "--out", out], ["verify", out, "--verbose"]):
+        output = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        monkeypatch.setattr(sys, "stdout", output)
+        assert run(*arguments) == 0
+        assert rb"\u65e5" in output.buffer.getvalue()  # type: ignore[attr-defined]
+
+
 def test_a_pipe_is_no_file(tmp_path: pathlib.Path) -> None:
     os.mkfifo(tmp_path / "a.safetensors")
     with pytest.raises(ValueError, match="must be a file"):

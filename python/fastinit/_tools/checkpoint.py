@@ -26,15 +26,21 @@ FAILURES = (ValueError, TypeError, ImportError, MemoryError)  # beside OSError
 
 
 def printable(text: str) -> str:
-    """The same, without what a terminal would obey: names in files may be anything."""
+    """The same, without what a terminal would obey or standard output could not encode: names may be anything."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return ascii(text)
     return text if text.isprintable() else ascii(text)
 
 
 def words(error: BaseException) -> str:
-    """What an error says to people: of the operating system's, the file first."""
+    """What an error says to people, on one line: of the operating system's, the file first."""
     if isinstance(error, OSError) and error.filename is not None:
-        return printable(f"{error.filename}: {error.strerror}")
-    return str(error) or type(error).__name__
+        text = f"{error.filename}: {error.strerror}"
+    else:
+        text = str(error) or type(error).__name__
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def counted(n: int, what: str) -> str:
@@ -156,7 +162,7 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         print(json.dumps(done, indent=2))
     elif not options.quiet:
         print(
-            f"{options.out}: {counted(len(tensors), 'tensor')}, {gigabytes(what.n_bytes)} in "
+            f"{printable(options.out)}: {counted(len(tensors), 'tensor')}, {gigabytes(what.n_bytes)} in "
             f"{counted(len(what.shards), 'file')}; wrote {gigabytes(written)} in {seconds:.1f} s, "
             f"{gigabytes(written / seconds)}/s"
         )

@@ -115,7 +115,8 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         for each in shown:
             print(_line(each, width))
         print(
-            f"{options.path}: {good} of {len(found)} tensors ({gigabytes(checkpoint.n_bytes)}) are those of seed "
-            f"{values.seed}, stream format {_core.stream_format}, bit for bit; moments within {LIMIT:g} standard errors"
+            f"{printable(options.path)}: {good} of {len(found)} tensors ({gigabytes(checkpoint.n_bytes)}) are those of "
+            f"seed {values.seed}, stream format {_core.stream_format}, bit for bit; moments within {LIMIT:g} standard "
+            "errors"
         )
     return 0 if good == len(found) else 1
