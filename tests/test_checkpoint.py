@@ -1666,6 +1666,25 @@ def test_a_checkpoint_is_what_init_module_gives(tmp_path: pathlib.Path) -> None:
         assert found[name] == parameter.detach().reshape(-1).view(torch.uint8).numpy().tobytes()
 
 
+@pytest.mark.parametrize("more", [{"attn_implementation": "org/kernel"}, {"auto_map": {"AutoModel": "org/repo--a.B"}}])
+def test_a_config_cannot_name_code(
+    more: dict[str, Any], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a repository, which transformers would fetch and run."""
+    library("transformers")
+    from transformers import modeling_utils
+
+    asked: list[object] = []
+    monkeypatch.setattr(
+        modeling_utils, "load_and_register_attn_kernel", lambda *arguments, **_: asked.append(arguments), raising=False
+    )
+    (tmp_path / "config.json").write_text(json.dumps(LLAMA | more))
+    out = tmp_path / "out"
+    assert run("checkpoint", "--config", tmp_path, "--out", out, "--quiet", *SMALL) == 0
+    assert run("verify", out, "--quiet") == 0
+    assert not asked
+
+
 @pytest.mark.parametrize(
     ("config", "more", "words"),
     [

@@ -65,7 +65,8 @@ def configured(
             raise ValueError("quantised models cannot be made yet: --set quantization_config=null makes a plain one")
         build: Any = kind._from_config  # what AutoModel.from_config calls, for any class
         with fastinit.torch.deferred(seed) as plan:
-            model = build(config)
+            # The weights do not depend on it, and transformers fetches and runs what else a config may name there.
+            model = build(config, attn_implementation="eager")
         recipe = plan.recipe(model)
     except Exception as error:  # whatever a model's code raises where a config does not suit it
         raise ValueError(f"{path}: {error}") from error
