@@ -104,7 +104,7 @@ class _Unequal:
             return None
         found: NDArray[np.bool_]
         if self._bits < 8:  # in a byte, the first element has the lowest bits
-            found = np.unpackbits(a ^ b, bitorder="little").reshape(-1, self._bits).any(axis=1)
+            found = np.any(np.unpackbits(a ^ b, bitorder="little").reshape(-1, self._bits), axis=1)
         else:
             words = f"u{self._bits // 8}"
             found = a.view(words) != b.view(words)

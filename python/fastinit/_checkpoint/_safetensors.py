@@ -85,8 +85,8 @@ def n_bytes(name: str, dtype: str, shape: Sequence[int]) -> int:
         name.encode("utf-8")
     except UnicodeEncodeError:
         raise ValueError(f"the name {shown(name)} cannot be encoded in UTF-8") from None
-    bits = 0 if 0 in shape else BITS[dtype]
-    for n in shape:
+    bits = BITS[dtype]
+    for n in shape:  # from left to right, and before a 0 comes, as other readers multiply
         bits *= n
         if max(bits // 8, n) > _MOST:  # before the numbers become long
             raise ValueError(f"tensor {shown(name)}: {dtype} of shape {shown(list(shape))} is longer than any file")

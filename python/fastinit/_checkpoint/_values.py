@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Values", "boxes", "pieces"]
 
 # Of these a box costs as much as the whole, which is kept while the ranges of one tensor are asked for.
-_WHOLE = ("orthogonal",)
+_WHOLE = ("orthogonal", "sparse")
 
 
 def boxes(shape: Sequence[int], first: int, last: int) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
