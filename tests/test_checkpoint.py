@@ -916,6 +916,17 @@ def test_files_in_the_way(shapes_file: str, tmp_path: pathlib.Path, capsys: pyte
     assert os.listdir(folder) == ["model.safetensors"]
 
 
+def test_a_file_beside_a_checkpoint(shapes_file: str, tmp_path: pathlib.Path) -> None:
+    """Whatever it is called, if it is none of another checkpoint in shards."""
+    command = ["checkpoint", "--shapes", shapes_file, "--quiet", "--out"]
+    assert run(*command, tmp_path / "model.safetensors") == 0
+    assert run(*command, tmp_path / "model-b.safetensors") == 0
+    assert run(*command, tmp_path) == 1
+    (tmp_path / "model.safetensors").unlink()
+    assert run(*command, tmp_path, "--shard-size", "4KB") == 0
+    assert run(*command, tmp_path / "model.safetensors") == 1
+
+
 def run_fails(*arguments: object) -> bool:
     try:
         return run(*arguments) != 0
@@ -937,6 +948,11 @@ def test_a_link_in_the_place_of_a_part(
     mine.unlink()
     assert ".part" in refused(capsys, *command, status=1)
     assert not mine.exists()
+    (out / ".model.safetensors.part").unlink()
+    mine.write_text("mine")
+    (out / ".model.safetensors.part").hardlink_to(mine)
+    assert "another name" in refused(capsys, *command, status=1)
+    assert mine.read_text() == "mine"
 
 
 def test_two_runs_at_once(shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -1111,6 +1127,36 @@ def test_writes_past_the_cache(refuses: str, tmp_path: pathlib.Path, monkeypatch
     assert len(refused) == (refuses == "a write")
     w = fastinit.normal(np.empty((7, 10_001), np.float32), seed=0, stream="w")
     assert data_of(tmp_path) == {"w": w.tobytes()}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.EIO])
+@pytest.mark.parametrize("call", ["flock", "fsync of the folder"])
+def test_file_systems_without_locks(
+    code: int, call: str, small: _plan.Plan, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As those of clusters may be: they get the same files. What a disk cannot do is an error."""
+    fsync = os.fsync
+
+    def refusing(descriptor: int, *_: int) -> None:
+        if call == "flock" or stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    _write.write(small, str(tmp_path / "whole"))
+    monkeypatch.setattr(*((fcntl, "flock") if call == "flock" else (os, "fsync")), refusing)
+    if code == errno.EIO:
+        with pytest.raises(OSError, match="Input/output error"):
+            _write.write(small, str(tmp_path / "out"))
+        return
+    if call == "flock":  # a part may be one that another run is writing
+        part = tmp_path / "out" / f".{small.shards[0].name}.part"
+        part.parent.mkdir()
+        part.touch()
+        with pytest.raises(FileExistsError, match="no locks: remove it if none is"):
+            _write.write(small, str(tmp_path / "out"), resume=True)
+        part.unlink()
+    _write.write(small, str(tmp_path / "out"))
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 
 MEMORY = """

@@ -143,10 +143,10 @@ def assigned(
         chosen = {name: value for name, (_, value) in found.items()}
     else:
         chosen = {tensor.name: _default(tensor) for tensor in tensors}
-    return {tensor.name: _fitting(tensor, chosen[tensor.name], law is not None) for tensor in tensors}
+    return {tensor.name: _fitting(tensor, chosen[tensor.name]) for tensor in tensors}
 
 
-def _fitting(tensor: Wanted, law: object, for_all: bool) -> Initializer | RandomBits:
+def _fitting(tensor: Wanted, law: object) -> Initializer | RandomBits:
     if not isinstance(law, Initializer | RandomBits):
         raise ValueError(f"recipe: a checkpoint has values for each tensor, got {law!r} for {shown(tensor.name)}")
     constant = isinstance(law, Initializer) and law.function in ("constant", "zeros", "ones")

@@ -32,6 +32,8 @@ STRIPE = 2**24  # bytes that are made and written at a time
 _BUFFERS = 3  # one is filled, one is written, and one waits, so that the disk does not
 _PAGE = 4096  # what goes past the cache begins and ends at a multiple of it, in memory and in the file
 _DIRECT = getattr(os, "O_DIRECT", 0)  # which not all systems have
+# How file systems of networks and of clusters say that they have no locks, or cannot make a folder's names last.
+_NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 
 
 def write(plan: Plan, folder: str, *, resume: bool = False, advance: Callable[[int], object] = lambda n: None) -> int:
@@ -77,10 +79,9 @@ def _kept(plan: Plan, folder: str, resume: bool) -> set[str]:
     ours |= set(map(_part, ours))
     there = set(os.listdir(folder))
     # Files of a checkpoint with other shards would be read together with these.
-    strange = {
-        name for name in there if re.fullmatch(r"\.?model(-\d+-of-\d+)?\.safetensors(\.index\.json)?(\.part)?", name)
-    }
-    if next(iter(shards)).startswith("model") and (strange := strange - ours):
+    kind = re.compile(r"\.?model(-\d+-of-\d+)?\.safetensors(\.index\.json)?(\.part)?")
+    strange = set(filter(kind.fullmatch, there)) - ours
+    if strange and any(map(kind.fullmatch, shards)):
         raise FileExistsError(f"{folder} has files of another checkpoint: {few(sorted(strange))}; nothing was written")
     if not resume and (there := there & ours):
         raise FileExistsError(
@@ -114,7 +115,11 @@ def _check_header(path: str, shard: Shard) -> None:
 def _beside(folder: str, name: str) -> Iterator[int]:
     """A new file under another name, which gets its own when its bytes are on the disk. No other run writes to it."""
     path = os.path.join(folder, _part(name))
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    flags, is_new = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, True
+    try:
+        descriptor = os.open(path, flags | os.O_EXCL, 0o666)
+    except FileExistsError:
+        descriptor, is_new = os.open(path, flags, 0o666), False
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,6 +127,15 @@ def _beside(folder: str, name: str) -> Iterator[int]:
                 raise BlockingIOError  # it has been renamed or removed since
         except (BlockingIOError, FileNotFoundError):
             raise FileExistsError(f"{path}: another run is writing it") from None
+        except OSError as error:
+            if error.errno not in _NOT_HERE:
+                raise
+            if not is_new:
+                raise FileExistsError(
+                    f"{path}: another run may be writing it, and this file system has no locks: remove it if none is"
+                ) from None
+        if os.fstat(descriptor).st_nlink > 1:
+            raise FileExistsError(f"{path} is a file that has another name, too")
         try:
             if os.path.lexists(os.path.join(folder, name)):
                 raise FileExistsError(f"{os.path.join(folder, name)}: another run has written it meanwhile")
@@ -144,6 +158,9 @@ def _sync_folder(folder: str) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_HERE:
+            raise
     finally:
         os.close(descriptor)
 
