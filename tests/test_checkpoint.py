@@ -1360,6 +1360,20 @@ def test_one_file_of_several_is_verified(shapes_file: str, tmp_path: pathlib.Pat
         assert run("verify", file, "--quiet") == 0
 
 
+def test_a_reader_that_closes_the_pipe_hides_nothing(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``| head`` does: the status says whether all is equal."""
+    a = file_of(tmp_path / "a.safetensors", ONE)
+    b = file_of(tmp_path / "b.safetensors", ONE, b"x" * 8)
+    law = ["--seed", 0, "--law", "zeros"]
+    commands: list[list[object]] = [["verify", a, *law], ["verify", b, *law], ["diff", a, a], ["diff", a, b]]
+    for status, command in enumerate(commands):
+        reader, writer = os.pipe()
+        os.close(reader)
+        with open(writer, "w") as output, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", output)
+            assert run(*command) == status % 2
+
+
 def tensor_of(dtype: str, n: int) -> _safetensors.Tensor:
     return _safetensors.Tensor("a", dtype, (n,), 0, 0)
 

@@ -85,14 +85,16 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; its exit status.
 
-    A reader that closes the pipe early, as ``head`` does, has seen enough: the status is 0.
+    A reader that closes the pipe early, as ``head`` does, has seen enough: the status is 0, or what the command had
+    found out.
     """
     parser = _parser()
+    options = argparse.Namespace(status=0)
     out: Any = sys.stdout and Output(sys.stdout)  # None where it was closed before the start
     try:
         with contextlib.redirect_stdout(out):
             try:
-                options = parser.parse_args(arguments)
+                parser.parse_args(arguments, options)
                 status: int = options.command(options.parser, options)
                 return status
             finally:
@@ -103,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Python flushes once more when it exits, which would fail again and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(failure.error, BrokenPipeError):
-            return 0
+            return int(options.status)
         print(f"{parser.prog}: error: standard output: {failure.error.strerror}", file=sys.stderr)
         return 1
 

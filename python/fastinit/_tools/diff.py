@@ -57,6 +57,7 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         parser.error(words(error))
     n_equal = sum(each.is_equal for each in found)
     is_equal = n_equal == len(found) and not any(only.values())
+    status = options.status = 0 if is_equal else 1
     if options.json:
         tensors = [
             {
@@ -83,4 +84,4 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
             f"{n_equal} tensors are equal, {len(found) - n_equal} differ, {len(only['a'])} are only in a, "
             f"{len(only['b'])} only in b"
         )
-    return 0 if is_equal else 1
+    return status

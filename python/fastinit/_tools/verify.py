@@ -106,6 +106,7 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
     except (*FAILURES, OSError) as error:
         parser.error(words(error))
     good = sum(each.is_good for each in found)
+    status = options.status = 0 if good == len(found) else 1
     if options.json:
         done = {"seed": values.seed, "stream_format": _core.stream_format, "bit_generator": values.bit_generator}
         print(json.dumps({**done, "good": good == len(found), "tensors": [_plain(each) for each in found]}, indent=2))
@@ -119,4 +120,4 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
             f"seed {values.seed}, stream format {_core.stream_format}, bit for bit; moments within {LIMIT:g} standard "
             "errors"
         )
-    return 0 if good == len(found) else 1
+    return status
