@@ -805,45 +805,59 @@ def test_bytes_are_on_the_disk_before_a_file_has_its_name(
 KILLED = """
 import sys
 from fastinit.__main__ import main
+from fastinit._checkpoint import _write
+
+write = _write.write
+
+def told(*arguments, **more):
+    print(flush=True)
+    return write(*arguments, **more)
+
+_write.write = told
 sys.exit(main(sys.argv[1:]))
 """
 
 
-def kill_and_resume(folder: pathlib.Path, seconds: Sequence[float], size: int) -> int:
-    """A command that is killed after so many seconds, and goes on, again and again; how often it was."""
+def kill_and_resume(folder: pathlib.Path, n: int, size: int) -> None:
+    """A command that is killed at random moments of its writing, and goes on, again and again, until it was n times."""
     (folder / "shapes.json").write_text(json.dumps({f"{i}.weight": [size // 32, 8] for i in range(12)}))
     command = ["checkpoint", "--shapes", str(folder / "shapes.json"), "--shard-size", str(size), "--quiet"]
     begin = time.monotonic()
     assert run(*command, "--out", folder / "whole") == 0
     whole_s = time.monotonic() - begin
     whole = files_of(folder / "whole")
-    kills = 0
-    for i, share in enumerate(seconds):
-        out = folder / str(i)
+    out = folder / "out"
+    moments = np.random.default_rng(1)
+    kills = stopped = 0
+    for _ in range(2 * n):
         for more in ([], ["--resume"]):
-            process = subprocess.Popen([sys.executable, "-c", KILLED, *command, "--out", str(out), *more])
-            deadline = time.monotonic() + 60
-            while not out.exists() and process.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.001)
-            time.sleep(share * whole_s / (2 if more else 1))
-            process.kill()
-            kills += process.wait(60) == -signal.SIGKILL
-        for name, content in files_of(out).items():
-            assert name.startswith(".") or content == whole[name]
+            words = [sys.executable, "-c", KILLED, *command, "--out", str(out), *more]
+            with subprocess.Popen(words, stdout=subprocess.PIPE) as process:
+                assert process.stdout is not None
+                process.stdout.readline()  # it begins to write
+                time.sleep(moments.random() * whole_s / (2 if more else 1))
+                process.kill()
+                kills += process.wait(60) == -signal.SIGKILL
+            there = files_of(out) if out.exists() else {}
+            for name, content in there.items():
+                assert name.startswith(".") or content == whole[name]
+            stopped += set(there) != set(whole)
         assert run(*command, "--out", out, "--resume") == 0
         assert files_of(out) == whole
         shutil.rmtree(out)
-    return kills
+        if kills >= n:
+            break
+    assert kills >= n
+    assert stopped > 0  # in the middle
 
 
 def test_kills_at_any_time(tmp_path: pathlib.Path) -> None:
-    assert kill_and_resume(tmp_path, [0.1, 0.5, 0.8], 2**22) > 0
+    kill_and_resume(tmp_path, 10, 2**22)
 
 
 @pytest.mark.large
 def test_a_hundred_kills(tmp_path: pathlib.Path) -> None:
-    times = np.random.default_rng(1).random(50)
-    assert kill_and_resume(tmp_path, [float(x) for x in times], 2**25) > 50
+    kill_and_resume(tmp_path, 100, 2**25)
 
 
 def test_resume_keeps_what_is_whole(
