@@ -27,7 +27,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -1586,12 +1586,14 @@ def test_what_safetensors_wrote_is_read(tmp_path: pathlib.Path) -> None:
     assert data_of(tmp_path / "a.safetensors") == {name: array.tobytes() for name, array in arrays.items()}
 
 
-def test_the_header_of_any_plan(tmp_path: pathlib.Path) -> None:
-    """``safetensors`` itself is the judge of names, shapes and types."""
+NAMES = st.text(max_size=8).filter(lambda name: name != "__metadata__")
+KINDS = st.sampled_from(sorted({**_safetensors.FLOATS, **_safetensors.INTEGERS}))
+
+
+def test_any_plan_is_read_by_safetensors(tmp_path: pathlib.Path) -> None:
+    """Any names, shapes (of no dimension, of nothing) and types; the values are those that Python's json finds."""
     library = pytest.importorskip("safetensors")
-    names = st.text(max_size=8).filter(lambda name: name != "__metadata__")
-    kinds = st.sampled_from(sorted({**_safetensors.FLOATS, **_safetensors.INTEGERS}))
-    tensors = st.dictionaries(names, st.tuples(kinds, st.lists(st.integers(0, 4), max_size=4)), min_size=1, max_size=6)
+    tensors = st.dictionaries(NAMES, st.tuples(KINDS, st.lists(st.integers(0, 4), max_size=4)), min_size=1, max_size=6)
 
     @settings(max_examples=60, deadline=None)
     @given(tensors)
@@ -1601,12 +1603,58 @@ def test_the_header_of_any_plan(tmp_path: pathlib.Path) -> None:
         folder = tmp_path / "out"
         shutil.rmtree(folder, ignore_errors=True)
         _write.write(_plan.plan(planned, values), str(folder))
+        data = data_of(folder)
         with library.safe_open(folder / "model.safetensors", "numpy") as opened:
+            assert set(opened.keys()) == set(found) == set(data)
+            for name, (_, shape) in found.items():
+                tensor = opened.get_tensor(name)
+                assert list(tensor.shape) == shape
+                assert tensor.tobytes() == data[name]
+        again = _read.read_checkpoint(str(folder))
+        assert all(each.is_good for each in _compare.verify(again, values))
+
+    check()
+
+
+def test_plans_of_any_size_are_read_by_safetensors(tmp_path: pathlib.Path) -> None:
+    """Of more than 2**32 elements, too: their headers, and the first, the last and other elements of each tensor."""
+    library = pytest.importorskip("safetensors")
+    shapes = st.lists(st.integers(0, 3) | st.integers(0, 2**20), max_size=3).filter(
+        lambda shape: math.prod(shape) < 2**34
+    )
+    tensors = st.dictionaries(NAMES, st.tuples(KINDS, shapes), min_size=1, max_size=3)
+    large = {"w": ("BF16", [2**17, 2**16 + 1]), "i": ("U8", [2**33]), "n": ("F64", [2**40, 0])}
+
+    @settings(max_examples=60, deadline=None)
+    @given(tensors, st.data())
+    @example(large, None)
+    def check(found: dict[str, tuple[str, list[int]]], data: st.DataObject | None) -> None:
+        planned = [_laws.Wanted(name, dtype, tuple(shape)) for name, (dtype, shape) in found.items()]
+        values = _values.Values(_laws.assigned(planned), 0)
+        shard = _plan.plan(planned, values, single="a.safetensors").shards[0]
+        path = tmp_path / "a.safetensors"
+        with path.open("wb") as file:
+            file.write(shard.header)
+            file.truncate(shard.n_bytes)  # of which the disk holds the header alone
+        with library.safe_open(path, "numpy") as opened:
             assert set(opened.keys()) == set(found)
             for name, (_, shape) in found.items():
                 assert opened.get_slice(name).get_shape() == shape
-        again = _read.read_checkpoint(str(folder))
-        assert all(each.is_good for each in _compare.verify(again, values))
+        assert _safetensors.read(path).tensors == shard.tensors
+        assert {tensor.name: tensor[1:3] for tensor in shard.tensors} == {each.name: each[1:] for each in planned}
+        for tensor in shard.tensors:
+            n, size = math.prod(tensor.shape), _safetensors.dtype_of(tensor.dtype).itemsize
+            if n == 0 or tensor.dtype in _safetensors.INTEGERS:
+                continue
+            for element in (0, n - 1, data.draw(st.integers(0, n - 1)) if data else n // 3):
+                out = np.empty(size, np.uint8)
+                values.fill(out, tensor, element * size, (element + 1) * size)
+                law = values.laws[tensor.name]
+                assert isinstance(law, Initializer)
+                one = np.empty((1,) * max(1, len(tensor.shape)), _safetensors.dtype_of(tensor.dtype))
+                index = np.unravel_index(element, tensor.shape) if tensor.shape else (0,)
+                box: dict[str, Any] = {"global_shape": tensor.shape or (1,), "offset": tuple(map(int, index))}
+                assert out.tobytes() == law.fill(one, seed=0, stream=tensor.name, **box).tobytes()
 
     check()
 
