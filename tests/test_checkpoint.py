@@ -1887,6 +1887,22 @@ def test_configs_that_are_refused(
     assert not (tmp_path / "x").exists()
 
 
+def test_a_config_of_a_model_that_fails_late(
+    tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where no memory is left for its buffers: also such an error is one line, with the file."""
+    library("transformers")
+    from fastinit.torch import _deferred
+
+    def failing(*_: object, **__: object) -> None:
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(_deferred.Plan, "materialize", failing)
+    (tmp_path / "config.json").write_text(json.dumps(RESNET))
+    words = refused(capsys, "checkpoint", "--config", tmp_path, "--out", tmp_path / "x")
+    assert words.endswith("config.json: no memory")
+
+
 def test_values_of_a_config_that_are_in_another(tmp_path: pathlib.Path) -> None:
     found: dict[str, Any] = {"text_config": {"hidden_size": 3}}
     _config._set(found, {"vision_config": {"depth": 1}}, ["text_config.hidden_size=64", "vision_config.depth=2"])

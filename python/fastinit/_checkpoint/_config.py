@@ -41,12 +41,10 @@ def configured(
 ) -> Configured:
     """The model of ``config.json``, or of the folder that has one; ``sets`` are texts such as ``hidden_size=64``."""
     try:
-        import torch
-        import transformers
-
-        import fastinit.torch
+        import torch  # noqa: F401
+        import transformers  # noqa: F401
     except ImportError as error:
-        raise ImportError(f"--config needs PyTorch and transformers: {error}") from None
+        raise ImportError(f"a model by its config needs PyTorch and transformers: {error}") from None
     path = os.path.join(path, "config.json") if os.path.isdir(path) else path
     with opened(path) as file:
         found = parsed(file.read(), path)
@@ -54,22 +52,33 @@ def configured(
         found.pop("torch_dtype", None)
         found["dtype"] = FLOATS[dtype]
     try:
-        default = transformers.AutoConfig.for_model(str(found.get("model_type"))).to_dict()
-        _set(found, default, sets)
-        config = _read(transformers, found)
-        names: Any = config.architectures or [None]
-        kind = getattr(transformers, names[0], None) if isinstance(names[0], str) else None
-        if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
-            raise ValueError(f"architectures must name a model of transformers, got {shown(config.architectures)}")
-        if getattr(config, "quantization_config", None) is not None:
-            raise ValueError("quantised models cannot be made yet: --set quantization_config=null makes a plain one")
-        build: Any = kind._from_config  # what AutoModel.from_config calls, for any class
-        with fastinit.torch.deferred(seed) as plan:
-            # The weights do not depend on it, and transformers fetches and runs what else a config may name there.
-            model = build(config, attn_implementation="eager")
-        recipe = plan.recipe(model)
+        return _made(found, seed, sets, bit_generator, threads)
     except Exception as error:  # whatever a model's code raises where a config does not suit it
         raise ValueError(f"{path}: {error}") from error
+
+
+def _made(
+    found: dict[str, Any], seed: int, sets: Sequence[str], bit_generator: BitGenerator, threads: int | None
+) -> Configured:
+    import torch
+    import transformers
+
+    import fastinit.torch
+
+    default = transformers.AutoConfig.for_model(str(found.get("model_type"))).to_dict()
+    _set(found, default, sets)
+    config = _read(transformers, found)
+    names: Any = config.architectures or [None]
+    kind = getattr(transformers, names[0], None) if isinstance(names[0], str) else None
+    if not (isinstance(kind, type) and issubclass(kind, transformers.PreTrainedModel)):
+        raise ValueError(f"architectures must name a model of transformers, got {shown(config.architectures)}")
+    if getattr(config, "quantization_config", None) is not None:
+        raise ValueError("quantised models cannot be made yet: --set quantization_config=null makes a plain one")
+    build: Any = kind._from_config  # what AutoModel.from_config calls, for any class
+    with fastinit.torch.deferred(seed) as plan:
+        # The weights do not depend on it, and transformers fetches and runs what else a config may name there.
+        model = build(config, attn_implementation="eager")
+    recipe = plan.recipe(model)
     laws: dict[str, Law] = {}
     held = {**dict(model.named_parameters()), **dict(model.named_buffers())}  # of tied ones, the first
     kept = model.state_dict()
