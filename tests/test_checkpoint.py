@@ -998,6 +998,12 @@ def test_a_run_that_is_overtaken(
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
 
 
+def test_a_file_that_appears_meanwhile(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(FileExistsError, match="meanwhile"), _write._beside(str(tmp_path), "a"):
+        (tmp_path / "a").write_text("mine")
+    assert files_of(tmp_path) == {"a": b"mine"}
+
+
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_part_that_another_run_has_renamed(
     begun: bool, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch

@@ -137,11 +137,11 @@ def _beside(folder: str, name: str) -> Iterator[int]:
         if os.fstat(descriptor).st_nlink > 1:
             raise FileExistsError(f"{path} is a file that has another name, too")
         try:
-            if os.path.lexists(os.path.join(folder, name)):
-                raise FileExistsError(f"{os.path.join(folder, name)}: another run has written it meanwhile")
+            _check_free(os.path.join(folder, name))
             os.ftruncate(descriptor, 0)
             yield descriptor
             os.fsync(descriptor)
+            _check_free(os.path.join(folder, name))
             os.rename(path, os.path.join(folder, name))
         except BaseException as error:
             with contextlib.suppress(FileNotFoundError):  # where Ctrl-C came just after the new name
@@ -152,6 +152,12 @@ def _beside(folder: str, name: str) -> Iterator[int]:
     finally:
         os.close(descriptor)
     _sync_folder(folder)
+
+
+def _check_free(path: str) -> None:
+    """Nothing was there when this run began."""
+    if os.path.lexists(path):
+        raise FileExistsError(f"{path}: another run has written it meanwhile")
 
 
 def _sync_folder(folder: str) -> None:
