@@ -1415,6 +1415,24 @@ def test_how_far_moments_are_off() -> None:
         assert _compare.off(half, (0.1, 0.0), (mean * 1.01, 0.0), tensor_of(dtype, 7)) == math.inf
 
 
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_verify_of_laws_that_are_not_finite(
+    value: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As that of a mask; JSON has no words for them."""
+    (tmp_path / "shapes.json").write_text('{"a": {"shape": [3, 3], "dtype": "bfloat16"}}')
+    out = tmp_path / "a.safetensors"
+    law = ["--law", f"constant(value={value})"]
+    assert run("checkpoint", "--shapes", tmp_path / "shapes.json", *law, "--out", out, "--quiet") == 0
+    for more in ([], law):
+        assert run("verify", out, "--json", *more) == 0
+        words = capsys.readouterr().out
+        found = json.loads(words, parse_constant=lambda word: pytest.fail(f"{word} is no JSON"))["tensors"][0]
+        assert (found["expected_mean"], found["off"], found["unequal"]) == (None, None, 0)
+    change(out, "a", 4, np.uint16, 0)
+    assert run("verify", out, "--quiet") == 1
+
+
 @pytest.mark.parametrize(("value", "is_good"), [(1e300, True), (math.inf, False), (math.nan, False)])
 def test_verify_where_squares_overflow(value: float, is_good: bool, tmp_path: pathlib.Path) -> None:
     """The bits of such numbers are compared all the same."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -97,9 +96,9 @@ def parse(text: str) -> Initializer | RandomBits:
 
 
 def _value(node: ast.expr) -> object:
-    """A literal; and inf, which Python has no literal for."""
-    if isinstance(node, ast.Name) and node.id == "inf":
-        return math.inf
+    """A literal; and inf and nan, which Python has no literals for."""
+    if isinstance(node, ast.Name) and node.id in ("inf", "nan"):
+        return float(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) and isinstance(node.operand, ast.Name):
         return -_value(node.operand)  # type: ignore[operator]
     return ast.literal_eval(node)

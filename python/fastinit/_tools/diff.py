@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 
-from .._checkpoint._compare import Difference, Measured, difference
+from .._checkpoint._compare import Difference, Measured, difference, plain
 from .._checkpoint._read import Reader, read_checkpoint
 from .checkpoint import FAILURES, printable, words
 from .progress import progress
@@ -65,7 +64,7 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
                 "equal": each.is_equal,
                 "unequal": each.n_unequal,
                 "first_unequal": each.first_unequal,
-                "largest": each.largest if each.largest is None or math.isfinite(each.largest) else None,
+                "largest": plain(each.largest),
                 "a": each.a.plain(),
                 "b": each.b.plain(),
             }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ import fastinit
 
 from .. import _core
 from .._arguments import BIT_GENERATORS, some
-from .._checkpoint._compare import LIMIT, Verified, verify
+from .._checkpoint._compare import LIMIT, Verified, plain, verify
 from .._checkpoint._config import configured
 from .._checkpoint._laws import OF_CONFIG, Law, Wanted, assigned, check, first_matches, parse
 from .._checkpoint._read import Checkpoint, read_checkpoint
@@ -88,9 +87,9 @@ def _plain(found: Verified) -> dict[str, Any]:
         "law": str(found.law),
         "unequal": found.n_unequal,
         "first_unequal": found.first_unequal,
-        "expected_mean": expected[0],
-        "expected_std": expected[1],
-        "off": found.off if found.off is None or math.isfinite(found.off) else None,
+        "expected_mean": plain(expected[0]),
+        "expected_std": plain(expected[1]),
+        "off": plain(found.off),
         "good": found.is_good,
     }
 
