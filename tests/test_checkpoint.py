@@ -983,15 +983,15 @@ def test_a_run_that_is_overtaken(
     small: _plan.Plan, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By one of another seed, after it has looked what is there: the files of the two do not mix."""
-    usage = shutil.disk_usage
+    buffer = _write._buffer
     other = _plan.plan(wanted(), _values.Values(_laws.assigned(wanted()), 4), shard_bytes=6000)
 
-    def late(path: str) -> Any:
-        monkeypatch.setattr(shutil, "disk_usage", usage)
+    def late(n: int) -> Any:
+        monkeypatch.setattr(_write, "_buffer", buffer)
         _write.write(other, str(tmp_path / "out"))
-        return usage(path)
+        return buffer(n)
 
-    monkeypatch.setattr(shutil, "disk_usage", late)
+    monkeypatch.setattr(_write, "_buffer", late)
     with pytest.raises(FileExistsError, match=r"out/model-00001-of-0000\d\.safetensors: another run has written it"):
         _write.write(small, str(tmp_path / "out"))
     _write.write(other, str(tmp_path / "whole"))

@@ -52,12 +52,6 @@ class Plan(NamedTuple):
     last: dict[str, str]  # ... and after them: the index
     values: Values
 
-    @property
-    def n_bytes(self) -> int:
-        """Of all of it."""
-        texts = sum(len(text.encode()) for text in (*self.texts.values(), *self.last.values()))
-        return texts + sum(shard.n_bytes for shard in self.shards)
-
 
 def described(values: Values) -> str:
     """What a file says of its values: what ``verify`` needs to make them again."""

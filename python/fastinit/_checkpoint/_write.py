@@ -12,9 +12,11 @@ import fcntl
 import os
 import re
 import shutil
+import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +28,7 @@ from ._plan import Plan, Shard
 from ._safetensors import opened
 from ._values import Values, pieces
 
-__all__ = ["STRIPE", "write"]
+__all__ = ["STRIPE", "Written", "write"]
 
 STRIPE = 2**24  # bytes that are made and written at a time
 _BUFFERS = 3  # one is filled, one is written, and one waits, so that the disk does not
@@ -34,35 +36,84 @@ _PAGE = 4096  # what goes past the cache begins and ends at a multiple of it, in
 _DIRECT = getattr(os, "O_DIRECT", 0)  # which not all systems have
 # How file systems of networks and of clusters say that they have no locks, or cannot make a folder's names last.
 _NOT_HERE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
+_PATIENCE = 60  # seconds for another rank to write the index, where no lock says that it does
 
 
-def write(plan: Plan, folder: str, *, resume: bool = False, advance: Callable[[int], object] = lambda n: None) -> int:
-    """Write what is not there yet; how many bytes that was. ``advance`` hears of all bytes, kept ones too.
+class Written(NamedTuple):
+    """What a process has done."""
+
+    n_bytes: int  # that it has written
+    missing: list[str]  # the files that other ranks have still to write
+
+
+def write(
+    plan: Plan,
+    folder: str,
+    *,
+    resume: bool = False,
+    advance: Callable[[int], object] = lambda n: None,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Written:
+    """Write what is not there yet of each ``world_size``-th file. ``advance`` hears of all their bytes, kept ones too.
 
     The folder has the index last, so one that has it is whole. What was stopped leaves whole files, and parts whose
     names begin with a dot: ``resume`` keeps the whole ones and writes the others from their beginning.
+
+    Ranks send each other nothing. Each looks, when its own files have their names, whether all have: the last one sees
+    that, and writes the index.
     """
     os.makedirs(folder, exist_ok=True)
-    kept = _kept(plan, folder, resume)
+    own = plan.shards[rank::world_size]
+    new = {shard.name for shard in own}
+    if new:  # the index is there if all of them are
+        new |= set(plan.last)
+    if rank == 0:
+        new |= set(plan.texts)
+    free = shutil.disk_usage(folder).free  # before the others are looked at, whose files grow
+    try:
+        kept = _there(plan, folder, () if resume else new)
+    except FileExistsError as error:
+        raise FileExistsError(f"{error}; nothing was written") from None
     missing = [shard for shard in plan.shards if shard.name not in kept]
     needed = sum(shard.n_bytes for shard in missing)
-    parts = [os.path.join(folder, _part(shard.name)) for shard in missing]
-    free = shutil.disk_usage(folder).free + sum(os.path.getsize(part) for part in parts if os.path.isfile(part))
+    for shard in missing:
+        with contextlib.suppress(OSError):
+            free += os.lstat(os.path.join(folder, _part(shard.name))).st_size
     if free < needed:
         raise OSError(f"{folder}: {needed} bytes are needed there, and {free} are free; nothing was written")
     for name, text in plan.texts.items():
-        _write_text(folder, name, text, kept)
-    longest = min(STRIPE, max((shard.n_bytes - len(shard.header) for shard in missing), default=0))
+        if rank == 0 and name not in kept:
+            _write_text(folder, name, text)
+    mine = [shard for shard in own if shard.name not in kept]
+    longest = min(STRIPE, max((shard.n_bytes - len(shard.header) for shard in mine), default=0))
     buffers = [_buffer(longest) for _ in range(_BUFFERS)]
-    for shard in plan.shards:
+    for shard in own:
         if shard.name in kept:
             advance(shard.n_bytes)
             continue
         with _beside(folder, shard.name) as file:
             _write_shard(file, shard, plan.values, buffers, advance)
+    kept = _there(plan, folder)
+    left = [name for name in (*plan.texts, *(shard.name for shard in plan.shards)) if name not in kept]
+    if not left:
+        _finish(plan, folder, alone=len(own) == len(plan.shards))
+    return Written(sum(shard.n_bytes for shard in mine), left)
+
+
+def _finish(plan: Plan, folder: str, *, alone: bool) -> None:
+    """Write the index, which another rank may be writing at the same time."""
+    if not alone:
+        _sync_folder(folder)  # for the names that others have given
+    end = time.monotonic() + _PATIENCE
     for name, text in plan.last.items():
-        _write_text(folder, name, text, kept)
-    return needed
+        while name not in _there(plan, folder):
+            try:
+                _write_text(folder, name, text, wait=not alone)
+            except FileExistsError:  # another has written it meanwhile, or is about to
+                if alone or time.monotonic() > end:
+                    raise
+                time.sleep(0.02)
 
 
 # --- what is there --------------------------------------------------------------------------------------------------
@@ -72,32 +123,30 @@ def _part(name: str) -> str:
     return f".{name}.part"
 
 
-def _kept(plan: Plan, folder: str, resume: bool) -> set[str]:
-    """The files that are there, whole. Anything else in the way is refused before the first write."""
+def _there(plan: Plan, folder: str, new: Collection[str] = ()) -> set[str]:
+    """The plan's files that are there, whole. Anything else in the way is refused, and so is a file that is ``new``."""
     shards = {shard.name: shard for shard in plan.shards}
     ours = {*shards, *plan.texts, *plan.last}
-    ours |= set(map(_part, ours))
     there = set(os.listdir(folder))
     # Files of a checkpoint with other shards would be read together with these.
     kind = re.compile(r"\.?model(-\d+-of-\d+)?\.safetensors(\.index\.json)?(\.part)?")
-    strange = set(filter(kind.fullmatch, there)) - ours
+    strange = set(filter(kind.fullmatch, there)) - {*ours, *map(_part, ours)}
     if strange and any(map(kind.fullmatch, shards)):
-        raise FileExistsError(f"{folder} has files of another checkpoint: {few(sorted(strange))}; nothing was written")
-    if not resume and (there := there & ours):
+        raise FileExistsError(f"{folder} has files of another checkpoint: {few(sorted(strange))}")
+    if begun := there & {*new, *map(_part, new)}:
         raise FileExistsError(
-            f"{folder} has {few(sorted(there))} already: --resume goes on with the run that was stopped there; nothing "
-            "was written"
+            f"{folder} has {few(sorted(begun))} already: --resume goes on with the run that was stopped there"
         )
     for name, text in {**plan.texts, **plan.last}.items():
         path = os.path.join(folder, name)
         if name in there:
             with opened(path) as file:
                 if file.read(len(text.encode()) + 1) != text.encode():
-                    raise FileExistsError(f"{path} is not what this run would write; nothing was written")
+                    raise FileExistsError(f"{path} is not what this run would write")
     for name, shard in shards.items():
         if name in there:
             _check_header(os.path.join(folder, name), shard)
-    return {name for name in (*shards, *plan.texts, *plan.last) if name in there}
+    return ours & there
 
 
 def _check_header(path: str, shard: Shard) -> None:
@@ -105,24 +154,30 @@ def _check_header(path: str, shard: Shard) -> None:
     with opened(path) as file:
         if file.read(len(shard.header)) == shard.header and os.fstat(file.fileno()).st_size == shard.n_bytes:
             return
-    raise FileExistsError(f"{path} is not what this run would write: its header is another; nothing was written")
+    raise FileExistsError(f"{path} is not what this run would write: its header is another")
 
 
 # --- writing --------------------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager
-def _beside(folder: str, name: str) -> Iterator[int]:
-    """A new file under another name, which gets its own when its bytes are on the disk. No other run writes to it."""
+def _beside(folder: str, name: str, *, wait: bool = False) -> Iterator[int]:
+    """A new file under another name, which gets its own when its bytes are on the disk. No other run writes to it.
+
+    If one does, ``wait`` until it has ended.
+    """
     path = os.path.join(folder, _part(name))
-    flags, is_new = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, True
+    flags, is_new = os.O_RDWR | os.O_NOFOLLOW, True
     try:
-        descriptor = os.open(path, flags | os.O_EXCL, 0o666)
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o666)
     except FileExistsError:
-        descriptor, is_new = os.open(path, flags, 0o666), False
+        try:
+            descriptor, is_new = os.open(path, flags), False
+        except FileNotFoundError:  # it has its name now
+            raise FileExistsError(f"{path}: another run is writing it") from None
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             if not os.path.samestat(os.fstat(descriptor), os.lstat(path)):
                 raise BlockingIOError  # it has been renamed or removed since
         except (BlockingIOError, FileNotFoundError):
@@ -171,10 +226,9 @@ def _sync_folder(folder: str) -> None:
         os.close(descriptor)
 
 
-def _write_text(folder: str, name: str, text: str, kept: set[str]) -> None:
-    if name not in kept:
-        with _beside(folder, name) as file:
-            _write_all(file, memoryview(text.encode("utf-8")), 0)
+def _write_text(folder: str, name: str, text: str, *, wait: bool = False) -> None:
+    with _beside(folder, name, wait=wait) as file:
+        _write_all(file, memoryview(text.encode("utf-8")), 0)
 
 
 def _buffer(n: int) -> NDArray[np.uint8]:

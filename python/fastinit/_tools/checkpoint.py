@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import os
 import sys
 import time
 
 import fastinit
 
 from .. import _core
-from .._arguments import BIT_GENERATORS
+from .._arguments import BIT_GENERATORS, few
 from .._checkpoint._config import configured
 from .._checkpoint._laws import Given, Law, as_recipe, assigned
 from .._checkpoint._plan import SHARD_BYTES, Plan, bytes_of, folder_of, plan
+from .._checkpoint._ranks import Share, share_of
 from .._checkpoint._safetensors import FLOATS
 from .._checkpoint._sources import as_dtype, like, of_dtype, shapes
 from .._checkpoint._values import Values
@@ -92,6 +94,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--shard-size", metavar="SIZE", help="of a file at most, such as 5GB (the default) or 512MiB")
     parser.add_argument("--bit-generator", choices=BIT_GENERATORS, default="ars", help="default: ars")
     parser.add_argument("--threads", type=int, help="at most this many threads; default: fastinit.get_num_threads()")
+    parser.add_argument(
+        "--rank",
+        type=int,
+        metavar="R",
+        help="write the files R, R + N, ... of all; default: what torchrun, srun or mpirun say",
+    )
+    parser.add_argument("--world-size", type=int, metavar="N", help="of --rank: how many processes there are")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--quiet", action="store_true", help="print nothing but errors")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
@@ -127,31 +136,49 @@ def planned(options: argparse.Namespace) -> tuple[Plan, str]:
     return plan(tensors, values, shard_bytes=size, single=single, texts=texts), folder
 
 
+def others(share: Share, missing: list[str]) -> str:
+    """What a rank says of the files of the others."""
+    if not missing:
+        return "all files are there"
+    whose = f" of {share.launcher}" if share.launcher else ""
+    return f"not whole yet: other ranks{whose} have still to write {few(missing, 1)}; the last one writes the index"
+
+
 def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
-    """Write the checkpoint; 0 if it is there, whole."""
+    """Write the checkpoint, or a rank's share of its files; 0 if these are there, whole."""
     begin = time.monotonic()
+    who = ""
     try:
         from .._checkpoint._write import write  # which needs a POSIX system, and other commands do not
 
+        share = share_of(options.rank, options.world_size, os.environ)
+        if share.size > 1:
+            who = f"rank {share.rank} of {share.size}: "
         what, folder = planned(options)
-        with progress(
-            sum(shard.n_bytes for shard in what.shards), None if options.quiet else sys.stderr, "B"
-        ) as advance:
-            written = write(what, folder, resume=options.resume, advance=advance)
+        shards = what.shards[share.rank :: share.size]
+        shown = None if options.quiet or share.rank > 0 else sys.stderr  # one bar is enough for a terminal
+        with progress(sum(shard.n_bytes for shard in shards), shown, "B") as advance:
+            written, missing = write(
+                what, folder, resume=options.resume, advance=advance, rank=share.rank, world_size=share.size
+            )
     except FAILURES as error:
-        parser.error(words(error))
+        parser.error(who + words(error))
     except OSError as error:
-        print(f"{parser.prog}: error: {words(error)}", file=sys.stderr)
+        print(f"{parser.prog}: error: {who}{words(error)}", file=sys.stderr)
         return 1
     seconds = time.monotonic() - begin
-    tensors = [tensor for shard in what.shards for tensor in shard.tensors]
+    tensors = [tensor for shard in shards for tensor in shard.tensors]
+    n_bytes = sum(shard.n_bytes for shard in shards)
     if options.json:
         done = {
             "out": options.out,
-            "files": {shard.name: shard.n_bytes for shard in what.shards},
+            "rank": share.rank,
+            "world_size": share.size,
+            "files": {shard.name: shard.n_bytes for shard in shards},
+            "missing_files": missing,
             "tensors": len(tensors),
             "parameters": sum(math.prod(tensor.shape) for tensor in tensors),
-            "bytes": sum(shard.n_bytes for shard in what.shards),
+            "bytes": n_bytes,
             "written_bytes": written,
             "seconds": seconds,
             "seed": options.seed,
@@ -162,8 +189,10 @@ def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
         print(json.dumps(done, indent=2))
     elif not options.quiet:
         print(
-            f"{printable(options.out)}: {counted(len(tensors), 'tensor')}, {gigabytes(what.n_bytes)} in "
-            f"{counted(len(what.shards), 'file')}; wrote {gigabytes(written)} in {seconds:.1f} s, "
-            f"{gigabytes(written / seconds)}/s"
+            f"{who}{printable(options.out)}: {counted(len(tensors), 'tensor')}, {gigabytes(n_bytes)} in "
+            f"{counted(len(shards), 'file')}; wrote {gigabytes(written)} in {seconds:.1f} s, "
+            f"{gigabytes(written / seconds)}/s{f'; {others(share, missing)}' if who else ''}"
         )
+    elif missing and share.launcher:  # nobody has said on the command line that this is a part
+        print(f"{parser.prog}: {who}{others(share, missing)}", file=sys.stderr)
     return 0
