@@ -98,7 +98,7 @@ def read_included(app: Any, path: pathlib.Path, name: str, source: list[str]) ->
 
 # --- the reference --------------------------------------------------------------------------------------------------
 
-MODULES = [f"fastinit{name}" for name in ("", ".recipes", ".signal", ".torch", ".jax", ".keras")]
+MODULES = [f"fastinit{name}" for name in ("", ".recipes", ".signal", ".torch", ".jax", ".keras", ".dask")]
 
 autodoc_typehints = "none"  # the docstrings have types in words
 autosummary_generate_overwrite = True

@@ -436,7 +436,7 @@ def test_doctests(module: str, threads: int) -> None:
     if module in ("fastinit._core", "fastinit._types"):  # the one is compiled, the other for type checkers alone
         return
     needed = "matplotlib" if module == "fastinit.signal._draw" else module.split(".")[1] if "." in module else ""
-    if needed in ("torch", "jax", "keras", "matplotlib") and not installed(needed):
+    if needed in ("torch", "jax", "keras", "dask", "matplotlib") and not installed(needed):
         pytest.skip(f"{module} needs {needed}")
     result = doctest.testmod(importlib.import_module(module))
     assert result.failed == 0

@@ -25,7 +25,10 @@ DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "tests"
 WIDTH = 100
 SCREEN = 45  # lines
 
-FRAMEWORKS = ("torch", "jax", "flax", "equinox", "haiku", "keras", "transformers", "timm", "torchvision")
+FRAMEWORKS = (
+    *("torch", "jax", "flax", "equinox", "haiku", "keras", "transformers", "timm", "torchvision"),
+    *("dask", "distributed", "zarr", "ray"),
+)
 
 
 def name_of(document: pathlib.Path) -> str:
@@ -281,7 +284,7 @@ def test_the_readme_names_every_function() -> None:
 # --- the reference --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("module", ["", ".recipes", ".signal", ".torch", ".torch.init", ".jax", ".keras"])
+@pytest.mark.parametrize("module", ["", ".recipes", ".signal", ".torch", ".torch.init", ".jax", ".keras", ".dask"])
 def test_the_reference_has_every_public_name(module: str) -> None:
     """Those that docs/api/ lists get a page from their docstrings when the site is built."""
     framework = module.split(".")[1] if module else ""

@@ -36,7 +36,7 @@ SECTIONS = (
     "References",
     "Examples",
 )
-ADAPTERS = ("fastinit.torch", "fastinit.torch.init", "fastinit.jax", "fastinit.keras")
+ADAPTERS = ("fastinit.torch", "fastinit.torch.init", "fastinit.jax", "fastinit.keras", "fastinit.dask")
 INITIALIZERS = [
     name for module in ("initializers", "structured") for name in importlib.import_module(f"fastinit.{module}").__all__
 ]
@@ -181,7 +181,7 @@ def test_without_docstrings() -> None:
 
 def test_dir_is_what_is_public() -> None:
     """In a process of its own, where nothing else has been imported, and here."""
-    adapters = {name for name in ("jax", "keras", "torch") if hasattr(fastinit, name)}
+    adapters = {name for name in ("dask", "jax", "keras", "torch") if hasattr(fastinit, name)}
     assert {*dir(fastinit)} == {*fastinit.__all__, *adapters}
     assert len(ADAPTED) == len(adapters)
     with pytest.raises(AttributeError, match=r"module 'fastinit.recipes' has no attribute 'nothing'"):

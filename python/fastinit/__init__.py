@@ -102,4 +102,4 @@ __all__ = [
 
 # No __getattr__ here: with one, CPython looks up every name of the module more slowly, by 5 % of a small call.
 def __dir__() -> list[str]:
-    return sorted({*__all__, *({"jax", "keras", "torch"} & globals().keys())})
+    return sorted({*__all__, *({"dask", "jax", "keras", "torch"} & globals().keys())})
