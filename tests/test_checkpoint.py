@@ -1597,6 +1597,19 @@ def test_safetensors_reads_them(shapes_file: str, tmp_path: pathlib.Path) -> Non
     assert names == set(SHAPES)
 
 
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled:UserWarning")
+def test_torchs_distributed_checkpoint_reads_them(shapes_file: str, tmp_path: pathlib.Path) -> None:
+    torch = pytest.importorskip("torch")
+    dcp = pytest.importorskip("torch.distributed.checkpoint")
+    out = tmp_path / "out"
+    assert run("checkpoint", "--shapes", shapes_file, "--out", out, "--shard-size", "2KB", "--quiet") == 0
+    state = {tensor.name: torch.zeros(tensor.shape) for tensor in wanted() if tensor.dtype == "F32"}
+    assert len(state) > 3
+    dcp.load(state, storage_reader=dcp.HuggingFaceStorageReader(str(out)))
+    data = data_of(out)
+    assert {name: tensor.numpy().tobytes() for name, tensor in state.items()} == {name: data[name] for name in state}
+
+
 def test_what_safetensors_wrote_is_read(tmp_path: pathlib.Path) -> None:
     library = pytest.importorskip("safetensors.numpy")
     arrays: dict[str, NDArray[Any]] = {"b": np.arange(6, dtype=np.int16).reshape(2, 3), "a": np.ones((3, 1))}

@@ -12,6 +12,7 @@ import os
 import pathlib
 import pickle
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastinit
-from conftest import DTYPES, NAMED, in_new_interpreter, installed
+from conftest import DTYPES, NAMED, control_group, in_new_interpreter, installed
 from fastinit import _core, initializers, structured
 
 da: Any = pytest.importorskip("dask.array")
@@ -411,6 +412,51 @@ def test_to_zarr(tmp_path: pathlib.Path) -> None:
     again = da.from_zarr(str(tmp_path / "w.zarr"))
     assert again.chunks == array.chunks
     assert same(again.compute(), expected)
+
+
+LARGE = """
+import sys
+import numpy as np
+import fastinit
+
+kind, path = sys.argv[1:]
+shape = (2**15, 2**14)
+if kind == "npy":
+    file = np.lib.format.open_memmap(path, "w+", dtype="float32", shape=shape)
+    fastinit.normal(file, seed=3, stream="w")
+    file.flush()
+else:
+    import dask, fastinit.dask, zarr
+
+    w = fastinit.dask.normal(shape, chunks=2**11, seed=3, stream="w")
+    file = zarr.create_array(path, shape=shape, chunks=w.chunksize, dtype=w.dtype, compressors=None)
+    with dask.config.set(scheduler="threads", num_workers=2):
+        w.store(file, lock=False)
+print(float(file[-1, -1]))
+"""
+
+
+@pytest.mark.large
+@pytest.mark.parametrize("kind", ["npy", "zarr"])
+def test_files_larger_than_memory(kind: str, tmp_path: pathlib.Path) -> None:
+    """2 GiB, by a process that may have 400 MiB, the file's pages included."""
+    pytest.importorskip("zarr", "3")
+    limit = str(400 * 2**20)
+    with control_group(("memory.max", limit), ("memory.limit_in_bytes", limit)) as group:
+        enter = f"import os, pathlib; pathlib.Path({str(group)!r}).write_text(str(os.getpid()))"
+        done = subprocess.run(
+            [sys.executable, "-c", enter + LARGE, kind, str(tmp_path / "w")],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+    last = fastinit.normal(
+        np.empty((1, 1), np.float32), **KEY, global_shape=(2**15, 2**14), offset=(2**15 - 1, 2**14 - 1)
+    )
+    assert float(done.stdout) == last[0, 0]
+    files = [tmp_path / "w"] if kind == "npy" else (tmp_path / "w").rglob("*")
+    assert sum(file.stat().st_size for file in files if file.is_file()) >= 2**31
 
 
 def test_targets(target: str) -> None:
