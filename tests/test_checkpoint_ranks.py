@@ -14,6 +14,7 @@ import os
 import pathlib
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -250,6 +251,27 @@ def test_a_part_of_an_index_that_nobody_writes(
     monkeypatch.setattr(_write, "_PATIENCE", 0.1)
     with pytest.raises(FileExistsError, match="another run may be writing it, and this file system has no locks"):
         _write.write(planned, str(tmp_path), **LATE)
+
+
+def test_names_of_others_are_on_the_disk_before_the_index(
+    planned: _plan.Plan, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _write.write(planned, str(tmp_path))
+    (tmp_path / INDEX).unlink()
+    calls: list[str] = []
+
+    def noted(name: str, function: Any) -> Any:
+        def run(*arguments: Any) -> Any:
+            is_folder = name == "fsync" and stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
+            calls.append("fsync of the folder" if is_folder else name)
+            return function(*arguments)
+
+        return run
+
+    for name in ("pwrite", "fsync", "rename"):
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    _write.write(planned, str(tmp_path), **LATE)
+    assert calls == ["fsync of the folder", "pwrite", "fsync", "rename", "fsync of the folder"]
 
 
 # --- a rank that was killed, and runs of which some are others ------------------------------------------------------

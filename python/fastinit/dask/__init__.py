@@ -19,7 +19,12 @@ have no defaults. docs/dask.md has the details. Tested with Dask 2024.12 to
 2026.8.
 """
 
-from ._laws import LAWS, Law
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ._laws import LAWS
 
 __all__ = [
     "constant",
@@ -47,7 +52,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Law:
+def __getattr__(name: str) -> Callable[..., Any]:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return LAWS[name]

@@ -9,7 +9,7 @@ import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,32 +29,12 @@ from .._arguments import element_type, integer, integers, shown
 from ..arrays import empty
 from ..recipes._initializer import plain
 
-__all__ = ["LAWS", "Law"]
+__all__ = ["LAWS"]
 
 _OF_A_FILL = ("out", "seed", "stream", "global_shape", "offset", "threads", "bit_generator")
 _DRAW_NOTHING = ("constant", "dirac", "identity", "ones", "zeros")
 _NEED_THE_WHOLE = ("orthogonal",)
 _DTYPES = {"random_bits": "uint32"}  # and float32 by default
-
-
-class Law(Protocol):
-    """A function of this module."""
-
-    __name__: str
-
-    def __call__(
-        self,
-        shape: int | Sequence[int],
-        *arguments: Any,
-        chunks: Any = "auto",
-        dtype: Any = ...,
-        seed: int = ...,
-        stream: int | str = ...,
-        threads: int = 1,
-        bit_generator: str = "ars",
-        **more: Any,
-    ) -> da.Array:
-        """A lazy array."""
 
 
 class Drawn:
@@ -172,7 +152,7 @@ def _documentation(function: Callable[..., Any], name: str) -> str | None:
     return "\n".join([opening.partition("\n")[0], "", _OPENING % name, "", *sections])
 
 
-def _law(name: str) -> Law:
+def _law(name: str) -> Callable[..., da.Array]:
     function = getattr(fastinit, name)
     _, *of_law = inspect.signature(function).parameters.values()
     kind = inspect.Parameter
@@ -208,4 +188,6 @@ def _law(name: str) -> Law:
 
 _names = {name: getattr(fastinit, name).__name__ for name in (*initializers.__all__, *structured.__all__)}
 _laws = {name: _law(name) for name in {*_names.values()}}
-LAWS: Mapping[str, Law] = {name: _laws[own] for name, own in _names.items()}  # kaiming_normal is he_normal, and so on
+LAWS: Mapping[str, Callable[..., da.Array]] = {
+    name: _laws[own] for name, own in _names.items()
+}  # kaiming_normal is he_normal, and so on
