@@ -254,12 +254,16 @@ def words(rng: str, seed: int, stream: int, index: U64, bits: int) -> Array:
 
 
 class Format(NamedTuple):
-    """An element type: bits of the significand, exponents of its least and greatest normal numbers."""
+    """An element type: bits of the significand, exponents of its least and greatest normal numbers.
+
+    ``missing`` is how many of its numbers the greatest exponent lacks, from the largest one on.
+    """
 
     precision: int
     least: int
     greatest: int
     word_bits: int
+    missing: int = 0
 
 
 FORMATS = {
@@ -267,6 +271,8 @@ FORMATS = {
     "float32": Format(24, -126, 127, 32),
     "float16": Format(11, -14, 15, 32),
     "bfloat16": Format(8, -126, 127, 32),
+    "float8_e4m3fn": Format(4, -6, 8, 32, missing=1),
+    "float8_e5m2": Format(3, -14, 15, 32),
 }
 
 
@@ -279,7 +285,7 @@ def round_to(x: float, name: str, direction: str = "nearest") -> float:
     quantum = Fraction(2) ** (max(math.frexp(x)[1] - 1, form.least) - form.precision + 1)
     scaled = Fraction(x) / quantum
     value = {"nearest": round(scaled), "up": math.ceil(scaled), "down": math.floor(scaled)}[direction] * quantum
-    largest = (2 - Fraction(2) ** (1 - form.precision)) * Fraction(2) ** form.greatest
+    largest = (2 - (1 + form.missing) * Fraction(2) ** (1 - form.precision)) * Fraction(2) ** form.greatest
     if abs(value) > largest:
         inwards = "down" if x > 0 else "up"
         return math.copysign(float(largest) if direction == inwards else math.inf, x)
@@ -298,7 +304,7 @@ def _types(w: Array, dtype: npt.DTypeLike) -> tuple[np.dtype[Any], np.dtype[Any]
 
 
 def _narrow(y: Array, element: np.dtype[Any]) -> Array:
-    """Values of the working type as elements: unchanged, or rounded to nearest even to a 16-bit type."""
+    """Values of the working type as elements: unchanged, or rounded to nearest even to a smaller type."""
     if element.name == "float16":
         with np.errstate(all="ignore"):
             return y.astype(element)
@@ -307,6 +313,15 @@ def _narrow(y: Array, element: np.dtype[Any]) -> Array:
         code = code + (np.uint32(0x7FFF) + (code >> np.uint32(16) & np.uint32(1)))  # NaN is not met here
         halves: Array = (code >> np.uint32(16)).astype(np.uint16).view(element)
         return halves
+    if element.name.startswith("float8"):
+        form = FORMATS[element.name]
+        wide = np.abs(y.astype(np.float64))
+        exponent = np.where(wide == 0, form.least, np.maximum(np.frexp(wide)[1] - 1, form.least))
+        units = np.rint(np.ldexp(wide, form.precision - 1 - exponent))
+        # Codes count the units of the least exponent, and go on by as many for each one above it.
+        codes = units + (exponent - form.least) * 2 ** (form.precision - 1)
+        bytes_: Array = (codes.astype(np.uint8) | np.signbit(y).astype(np.uint8) << 7).view(element)
+        return bytes_
     return y
 
 
@@ -664,7 +679,8 @@ def truncated(
     if bounds == "std":
         # An infinite bound stays infinite, also times a std of 0.
         low, high = (v if math.isinf(v) else mean + v * std for v in (low, high))
-    bottom, top = round_to(low, element.name, "up"), round_to(high, element.name, "down")
+    most = float(np.finfo(np.float64).max)  # bottom and top are finite
+    bottom, top = round_to(max(low, -most), element.name, "up"), round_to(min(high, most), element.name, "down")
     if std == 0:
         value = np.full(w.shape, round_to(mean, element.name), working)
         return _narrow(_bound(value, bottom, top), element)

@@ -51,7 +51,7 @@ CASES: list[tuple[str, tuple[float, ...]]] = [
     ("absolute", (0.0, 1.0, 1.0, 1.0000000000000007)),  # three steps of float64
     ("absolute", (0.0, 2.0, 16.0, INF)),
     ("absolute", (0.0, 1.0, -INF, -7.0)),
-    ("std", (1.0, 0.5, 40.0, 40.5)),
+    ("std", (1.0, 0.5, 40.0, 46.0)),  # from 21 to 24, the only float8_e5m2 there
 ]
 
 
@@ -89,6 +89,23 @@ def oracle(
 ) -> Array:
     name, rest = law(case)
     return reference.fill(shape, dtype, name, rest, rng, seed, stream, global_shape, offset)
+
+
+def bottom_of(case: tuple[str, tuple[float, ...]], dtype: np.dtype[Any]) -> float:
+    """The least value of the type that the bounds allow."""
+    kind, parameters = case
+    if kind == "normal":
+        return -INF
+    mean, std, low = parameters[:3] if kind != "uniform" else (0.0, 1.0, parameters[0])
+    return reference.round_to(mean + std * low if kind == "std" else low, dtype.name, "up")
+
+
+def top_of(case: tuple[str, tuple[float, ...]], dtype: np.dtype[Any]) -> float:
+    """The greatest one; of a uniform law it is below the upper bound."""
+    kind, parameters = case
+    if kind == "uniform":
+        return reference.round_to(math.nextafter(parameters[1], -INF), dtype.name, "down")
+    return INF if kind == "normal" else 0.0 - bottom_of((kind, (-parameters[0], parameters[1], -parameters[3])), dtype)
 
 
 def same_bits(x: Array, y: Array) -> bool:
@@ -163,7 +180,7 @@ def test_extreme_words_equal_oracle(target: str, dtype: np.dtype[Any]) -> None:
     places = [place_of(word, bits, random) for word in words]
     for word, (seed, stream, index) in zip(words, places, strict=True):
         assert reference.words("philox", seed, stream, np.array([index], np.uint64), bits) == [word]
-    for case in [*CASES, *UNIFORMS]:
+    for case in [*CASES, *(case for case in UNIFORMS if top_of(case, dtype) >= bottom_of(case, dtype))]:
         out = np.zeros(len(words), dtype)
         for k, (seed, stream, index) in enumerate(places):
             fill(out[k : k + 1], case, seed, stream, "philox", (2**62,), (index,))
@@ -259,8 +276,9 @@ def test_kernel_equals_oracle_anywhere(
     try:
         fill(out, case, seed, stream, rng, global_shape, offset)
     except ValueError as error:
-        # The two ways in which such a case may not fit its dtype.
-        if re.match(r"no \w+ lies |std is too large for float16", str(error)) is None:
+        # The ways in which such a case may not fit its dtype.
+        words = r"no \w+ lies |std is too large for float(16|8)|(low|high|mean) is beyond the range of float8"
+        if re.match(words, str(error)) is None:
             raise
         assert (memory == 7).all()
         return
@@ -269,6 +287,71 @@ def test_kernel_equals_oracle_anywhere(
     assert same_bits(out, oracle(out.shape, dtype, case, seed, stream, rng, global_shape, offset))
     out[...] = 7
     assert (memory == 7).all()
+
+
+# --- float8 -----------------------------------------------------------------------------------------------------------
+
+FLOAT8 = {name: dtype for name, dtype in DTYPES.items() if dtype.itemsize == 1}
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    case=cases(),
+    name=st.sampled_from(list(FLOAT8)),
+    target=st.sampled_from(TARGETS),
+    rng=st.sampled_from(["ars", "philox"]),
+    seed=st.integers(0, 2**64 - 1),
+    first=st.integers(0, 2**60),
+    n=st.one_of(st.integers(1, 300), st.integers(4000, 9000)),
+    threads=st.integers(1, 3),
+)
+def test_float8_is_the_cast_of_float32(
+    case: tuple[str, tuple[float, ...]],
+    name: str,
+    target: str,
+    rng: str,
+    seed: int,
+    first: int,
+    n: int,
+    threads: int,
+) -> None:
+    """As ml_dtypes casts the float32 values, which are kept in the bounds that the type has."""
+    dtype = FLOAT8[name]
+    place: dict[str, Any] = {"global_shape": (2**62,), "offset": (first,)}
+    kind, parameters = case
+    largest = -reference.round_to(-1e300, name, "up")
+    # Into the range of the type: the case was drawn for wider ones.
+    if kind == "uniform":
+        case = kind, (parameters[0] % 28, parameters[1] % 28 + 40)
+    elif kind == "normal":
+        case = kind, (parameters[0] % 28, min(parameters[1], 60.0))
+    elif bottom_of(case, dtype) > top_of(case, dtype) or math.isinf(bottom_of(case, dtype)):
+        return
+    _core.set_target(target)
+    _core.set_grain(1000)
+    try:
+        got = fill(np.zeros(n, dtype), case, seed, 1, rng, threads=threads, **place)
+        wide = fill(np.zeros(n, np.float32), case, seed, 1, rng, **place)
+    finally:
+        _core.set_target(None)
+        _core.set_grain(0)
+    bounds = max(bottom_of(case, dtype), -largest), min(top_of(case, dtype), largest)
+    assert same_bits(got, np.clip(wide, *map(np.float32, bounds)).astype(dtype))
+
+
+@pytest.mark.parametrize("name", FLOAT8)
+def test_every_finite_float8_is_reached_by_rounding(target: str, name: str) -> None:
+    """In a window of each octave, whose ends are values of the type: no value is made by a bound."""
+    dtype = FLOAT8[name]
+    edge, found = -reference.round_to(-1e300, name, "up"), set[int]()
+    while edge > reference.round_to(1e-300, name, "up"):
+        case = ("absolute", (0.0, edge, -edge, edge))
+        out = fill(np.zeros(5000, dtype), case)
+        assert same_bits(out, fill(np.zeros(5000, np.float32), case).astype(dtype))
+        found |= set(out.view(np.uint8).tolist())
+        edge = 2.0 ** (math.ceil(math.log2(edge)) - 1)
+    codes = np.arange(256, dtype=np.uint8)
+    assert found == set(codes[np.isfinite(codes.view(dtype).astype(np.float32))].tolist())
 
 
 # --- frozen digests ---------------------------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ SHAPES = {
     "layers.1.up.bias": {"shape": [41], "dtype": "float16"},
     "norm.weight": [33],
     "wide.weight": {"shape": [5, 9], "dtype": "F64"},
+    "expert.up.weight": {"shape": [37, 11], "dtype": "float8_e4m3fn"},
+    "expert.down.weight": {"shape": [11, 37], "dtype": "F8_E5M2"},
     "scale": {"shape": [], "dtype": "F32"},
     "none.weight": {"shape": [0, 3], "dtype": "F32"},
     "packed": {"shape": [3, 5, 7], "dtype": "uint8"},
@@ -112,7 +114,7 @@ def files_of(path: pathlib.Path) -> dict[str, bytes]:
 
 
 def made(name: str, dtype: str, shape: Sequence[int], law: Initializer, seed: int) -> bytes:
-    kind = np.dtype(ml_dtypes.bfloat16) if dtype == "BF16" else np.dtype(_safetensors.FLOATS[dtype])
+    kind = _safetensors.dtype_of(dtype)
     return law.fill(np.empty(shape, kind), seed=seed, stream=name).tobytes()  # type: ignore[no-any-return]
 
 
@@ -161,7 +163,7 @@ def test_laws(law: str, dtype: str, tmp_path: pathlib.Path, monkeypatch: pytest.
     found = data_of(out)
     function = law.partition("(")[0]
     arguments = eval(f"dict{law.removeprefix(function)}" if "(" in law else "{}", {"inf": math.inf, "dict": dict})
-    kind = np.dtype(ml_dtypes.bfloat16) if dtype == "BF16" else np.dtype(_safetensors.FLOATS[dtype])
+    kind = _safetensors.dtype_of(dtype)
     for name in ("a", "b.c"):
         expected = getattr(fastinit, function)(
             np.empty((5, 3, 7), kind), **arguments, seed=0, stream=name, bit_generator="philox"
@@ -388,9 +390,9 @@ def test_bits_are_not_for_floats(shapes_file: str, tmp_path: pathlib.Path, capsy
 
 def test_small_floats_are_refused_by_name(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, out = tmp_path / "shapes.json", tmp_path / "out"
-    file.write_text(json.dumps({"a": {"shape": [5, 5], "dtype": "float8_e4m3fn"}, "b": {"shape": [2], "dtype": "F4"}}))
+    file.write_text(json.dumps({"a": {"shape": [5, 5], "dtype": "F8_E8M0"}, "b": {"shape": [2], "dtype": "F4"}}))
     words = refused(capsys, "checkpoint", "--shapes", file, "--out", out)
-    assert "'a' (F8_E4M3), 'b' (F4)" in words
+    assert "'a' (F8_E8M0), 'b' (F4)" in words
     assert not out.exists()
     assert run("checkpoint", "--shapes", file, "--out", out, "--dtype", "bfloat16", "--quiet") == 0
     assert data_of(out)["a"] == made("a", "BF16", (5, 5), Initializer("normal", std=0.02), 0)
@@ -1271,7 +1273,7 @@ def test_verify_finds_one_bit(
     out = tmp_path / "out.safetensors"
     assert run("checkpoint", "--shapes", shapes_file, "--out", out, "--seed", 9, "--quiet") == 0
     assert run("verify", out) == 0
-    assert "12 of 12 tensors" in capsys.readouterr().out
+    assert "14 of 14 tensors" in capsys.readouterr().out
     change(out, "layers.1.up.weight", 700, np.float32, 0.02)
     change(out, "packed", 99, np.uint8, 0)
     assert run("verify", out) == 1
@@ -1280,13 +1282,13 @@ def test_verify_finds_one_bit(
     assert printed[0].startswith("layers.1.up.weight")
     assert printed[0].endswith("unequal elements: 1, the first is 700")
     assert printed[1].endswith("unequal elements: 1, the first is 99")
-    assert "10 of 12 tensors" in printed[2]
+    assert "12 of 14 tensors" in printed[2]
     assert run("verify", out, "--json") == 1
     done = json.loads(capsys.readouterr().out)
     assert [tensor["name"] for tensor in done["tensors"] if not tensor["good"]] == ["layers.1.up.weight", "packed"]
     assert not done["good"]
     assert run("verify", out, "--verbose") == 1
-    assert len(capsys.readouterr().out.splitlines()) == 13
+    assert len(capsys.readouterr().out.splitlines()) == 15
     assert run("verify", out, "--quiet") == 1
     assert capsys.readouterr().out == ""
 
@@ -1306,7 +1308,7 @@ def test_verify_measures(
         if tensor["dtype"] in _safetensors.INTEGERS or 0 in tensor["shape"]:
             assert tensor["mean"] is None
             continue
-        kind = ml_dtypes.bfloat16 if tensor["dtype"] == "BF16" else _safetensors.FLOATS[tensor["dtype"]]
+        kind = _safetensors.dtype_of(tensor["dtype"])
         values = np.frombuffer(data[tensor["name"]], kind).reshape(tensor["shape"])
         assert tensor["digest"] == f"{fastinit.summary(values).digest:016x}"
         wide = values.astype(np.float64)
@@ -1330,8 +1332,8 @@ def test_verify_of_what_others_wrote(tmp_path: pathlib.Path, capsys: pytest.Capt
     assert "--seed" in refused(capsys, "verify", path)
     assert "--law" in refused(capsys, "verify", path, "--seed", 4)
     assert "seed" in refused(capsys, "verify", path, "--seed", -1, *law)
-    file_of(tmp_path / "a.safetensors", header.replace("F32", "F8_E4M3").replace("24", "6"), bytes(6))
-    assert "'a' (F8_E4M3)" in refused(capsys, "verify", path, "--seed", 4, *law)
+    file_of(tmp_path / "a.safetensors", header.replace("F32", "F8_E8M0").replace("24", "6"), bytes(6))
+    assert "'a' (F8_E8M0)" in refused(capsys, "verify", path, "--seed", 4, *law)
 
 
 GOOD = {"checkpoint": 1, "seed": 0, "stream_format": 2, "bit_generator": "ars", "recipe": [["*", "zeros()"]]}
@@ -1409,10 +1411,20 @@ def test_how_far_moments_are_off() -> None:
     sparse = Initializer("sparse", sparsity=0.75, std=1.0)
     assert _compare.off(sparse, (0.0, 0.5), (0.0, 0.5 * (1 + math.sqrt(11 / 40_000))), many) == pytest.approx(1)
     half = Initializer("constant", value=0.1)
-    for dtype, kind in (("F32", np.float32), ("F16", np.float16), ("BF16", ml_dtypes.bfloat16)):
+    for dtype, kind in (
+        ("F32", np.float32),
+        ("F16", np.float16),
+        ("BF16", ml_dtypes.bfloat16),
+        ("F8_E4M3", ml_dtypes.float8_e4m3fn),
+    ):
         mean = float(np.array(0.1, kind).astype(np.float64))
         assert _compare.off(half, (0.1, 0.0), (mean, 0.0), tensor_of(dtype, 7)) == 0
-        assert _compare.off(half, (0.1, 0.0), (mean * 1.01, 0.0), tensor_of(dtype, 7)) == math.inf
+        assert (
+            _compare.off(
+                half, (0.1, 0.0), (mean * (1.2 if kind == ml_dtypes.float8_e4m3fn else 1.01), 0.0), tensor_of(dtype, 7)
+            )
+            == math.inf
+        )
 
 
 @pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
@@ -1476,7 +1488,7 @@ def test_diff(
     assert run(*command, a, "--shard-size", "4KB") == 0
     assert run(*command, b) == 0
     assert run("diff", a, b) == 0
-    assert capsys.readouterr().out == "12 tensors are equal, 0 differ, 0 are only in a, 0 only in b\n"
+    assert capsys.readouterr().out == "14 tensors are equal, 0 differ, 0 are only in a, 0 only in b\n"
     change(b, "embed.weight", 2000, np.uint16, 0x4000)  # 2.0
     change(b, "embed.weight", 2100, np.uint16, 0x7FC0)  # NaN
     change(b, "ids", 5, np.int64, 1)
@@ -1486,9 +1498,9 @@ def test_diff(
     words = f"! embed.weight  unequal elements: 2, the first is 2000, finite ones by {2 - before:.6g} at most"
     assert words in printed
     assert "! ids  unequal elements: 1, the first is 5" in printed
-    assert printed[-1] == "10 tensors are equal, 2 differ, 0 are only in a, 0 only in b"
+    assert printed[-1] == "12 tensors are equal, 2 differ, 0 are only in a, 0 only in b"
     assert run("diff", a, b, "--verbose") == 1
-    assert sum(line.startswith("= ") for line in capsys.readouterr().out.splitlines()) == 10
+    assert sum(line.startswith("= ") for line in capsys.readouterr().out.splitlines()) == 12
     assert run("diff", a, b, "--json") == 1
     done = json.loads(capsys.readouterr().out)
     found = {tensor["name"]: tensor for tensor in done["tensors"]}
@@ -1593,6 +1605,9 @@ def test_safetensors_reads_them(shapes_file: str, tmp_path: pathlib.Path) -> Non
             assert json.loads(opened.metadata()["fastinit"])["seed"] == 0
             for name in opened.keys():  # noqa: SIM118
                 names.add(name)
+                if (dtype := opened.get_slice(name).get_dtype()).startswith("F8"):  # which NumPy does not have
+                    assert dtype in {tensor.dtype for tensor in wanted() if tensor.name == name}
+                    continue
                 assert opened.get_tensor(name).tobytes() == data[name]
     assert names == set(SHAPES)
 

@@ -243,12 +243,25 @@ def test_stream_number() -> None:
 # --- Rounding to element types ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["float16", "float32", "bfloat16"])
+def kind_of(name: str) -> np.dtype[Any]:
+    return np.dtype(name if name in ("float16", "float32") else getattr(pytest.importorskip("ml_dtypes"), name))
+
+
+TOP_CODES = {
+    "float16": 0x7BFF,
+    "float32": 0x7F7FFFFF,
+    "bfloat16": 0x7F7F,
+    "float8_e4m3fn": 0x7E,
+    "float8_e5m2": 0x7B,
+}
+
+
+@pytest.mark.parametrize("name", TOP_CODES)
 def test_round_to_agrees_with_all_values_of_the_type(name: str) -> None:
-    kind = np.dtype(pytest.importorskip("ml_dtypes").bfloat16 if name == "bfloat16" else name)
+    kind = kind_of(name)
     rng = np.random.default_rng(5)
     codes = rng.integers(0, 2 ** (8 * kind.itemsize), 300).astype(f"u{kind.itemsize}")
-    top_code = {"float16": 0x7BFF, "float32": 0x7F7FFFFF, "bfloat16": 0x7F7F}[name]
+    top_code = TOP_CODES[name]
     codes = np.concatenate([codes, np.array([0, 1, 2, top_code - 1, top_code, top_code // 2], codes.dtype)])
     sign_bit = codes.dtype.type(1 << (8 * kind.itemsize - 1))
     for code in codes & ~sign_bit:
@@ -273,14 +286,16 @@ def test_round_to_agrees_with_all_values_of_the_type(name: str) -> None:
     assert math.copysign(1, reference.round_to(-0.0, name, "down")) == 1
 
 
-@pytest.mark.parametrize("name", ["float16", "bfloat16"])
-def test_16_bit_elements_are_the_rounded_float32_stream(name: str) -> None:
-    kind = np.dtype(pytest.importorskip("ml_dtypes").bfloat16 if name == "bfloat16" else name)
+@pytest.mark.parametrize("name", ["float16", "bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_small_elements_are_the_rounded_float32_stream(name: str) -> None:
+    kind = kind_of(name)
     w = random_words(32, 4000)
     rng = np.random.default_rng(7)
-    # float32 codes a whole number of quarter steps of the 16-bit type apart: values, ties and what lies between.
-    quarter = 0x4000 if name == "bfloat16" else 0x0800
-    codes = rng.integers(0, 0x7F800000, 1000) // quarter * quarter + rng.integers(0, 2, 1000) * 2**31
+    # float32 codes a whole number of quarter steps of the smaller type apart: values, ties and what lies between.
+    quarter = {"bfloat16": 0x4000, "float16": 0x0800, "float8_e4m3fn": 2**18, "float8_e5m2": 2**19}[name]
+    top = np.array([TOP_CODES[name]], f"u{kind.itemsize}").view(kind).astype(np.float32).view(np.uint32)[0]
+    codes = rng.integers(0x36000000, int(top) + 1, 1000) if kind.itemsize == 1 else rng.integers(0, 0x7F800000, 1000)
+    codes = codes // quarter * quarter + rng.integers(0, 2, 1000) * 2**31
     y = codes.astype(np.uint32).view(np.float32)
     if name == "float16":
         y = np.concatenate(
@@ -292,8 +307,8 @@ def test_16_bit_elements_are_the_rounded_float32_stream(name: str) -> None:
         expected = reference.normal(w, np.float32, 0.25 * scale, scale).astype(kind)
         got = reference.normal(w, kind, 0.25 * scale, scale)
         assert got.dtype == kind
-        np.testing.assert_array_equal(got.view(np.uint16), expected.view(np.uint16))
-    for low, high in ((-0.3, 0.7), (0.1, 0.1015), (-1.0, 0.0), (1 / 3, 3.0)):
+        assert got.tobytes() == expected.tobytes()
+    for low, high in ((-0.3, 0.7), (0.1, 0.1015 if kind.itemsize == 2 else 0.126), (-1.0, 0.0), (1 / 3, 3.0)):
         for values in (reference.truncated(w, kind, 0, 0.3, low, high), reference.uniform(w, kind, low, high)):
             assert values.astype(np.float64).min() >= low
             assert values.astype(np.float64).max() <= high

@@ -17,8 +17,9 @@ from scipy import stats  # type: ignore[import-untyped, unused-ignore]
 
 import fastinit
 import reference
-from conftest import call
+from conftest import DTYPES, call
 from fastinit import _core, structured
+from fastinit._rounding import FORMATS, is_beyond, rounded
 from test_errors import refused
 
 Array = NDArray[Any]
@@ -119,9 +120,10 @@ SHAPES = [(30, 7), (7, 30), (1, 5), (5, 1), (32, 4), (33, 4), (0, 3), (3, 0)]
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("sparsity", [0, 0.1, 0.5, 0.9, 1])
 def test_sparse(shape: tuple[int, int], sparsity: float, dtype: np.dtype[Any], rng: Any) -> None:
-    want = reference.sparse(shape, dtype, sparsity, 0.02, rng, 3, "w")
+    std = 0.02 if dtype.itemsize > 1 else 16.0  # no other element is rounded to 0
+    want = reference.sparse(shape, dtype, sparsity, std, rng, 3, "w")
     assert (np.count_nonzero(want == 0, axis=0) == math.ceil(sparsity * shape[0])).all()
-    check(lambda out, **box: fastinit.sparse(out, sparsity, 0.02, bit_generator=rng, **KEY, **box), want)
+    check(lambda out, **box: fastinit.sparse(out, sparsity, std, bit_generator=rng, **KEY, **box), want)
 
 
 def test_sparse_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,20 +317,36 @@ def test_an_overlapping_out_is_left_alone() -> None:
         refused(functools.partial(call, name, out), ValueError, ["out", "overlap"], memory)
 
 
-def test_bfloat16_is_rounded_once() -> None:
-    """Values next to halfway between two, which float32 in between would take for halfway."""
-    near = 1 + np.array([2.0**-8 + 2.0**-40, 2.0**-8, 2.0**-8 - 2.0**-40, 3 * 2.0**-8 - 2.0**-40, 2.0**-30])
-    words = structured._to_bfloat16(np.concatenate([near, -near])).astype(np.uint16)
-    want = 1 + np.array([2.0**-7, 0, 0, 2.0**-7, 0])
-    assert words.view(ml_dtypes.bfloat16).astype(np.float64).tolist() == [*want, *-want]
+@pytest.mark.parametrize("name", FORMATS)
+def test_values_are_rounded_once(name: str) -> None:
+    """All values of the type, halfway between two, and next to that, which float32 in between would take for it."""
+    size = DTYPES[name].itemsize
+    codes = np.arange(2 ** (8 * size - 1), dtype=f"u{size}")
+    codes = codes[np.isfinite(codes.view(DTYPES[name]).astype(np.float32))]
+    exact = codes.view(DTYPES[name]).astype(np.float64)
+    middle = (exact[:-1] + exact[1:]) / 2
+    below, above, even = codes[:-1], codes[1:], codes[:-1] + (codes[:-1] & 1)
+    near = [exact, middle, np.nextafter(middle, 0), np.nextafter(middle, 1e300)]
+    for values, want in zip(near, (codes, even, below, above), strict=True):
+        words = rounded(np.concatenate([values, -values]), name)
+        assert words.tolist() == [*want.tolist(), *(want | 1 << (8 * size - 1)).tolist()]
+        assert not is_beyond(words, np.concatenate([values, -values]), name).any()
+    step = exact[-1] - exact[-2]
+    large = np.array([np.nextafter(exact[-1] + step / 2, 0), np.nextafter(exact[-1] + step / 2, 1e300), 1e200, 1e39])
+    assert is_beyond(rounded(-large, name), -large, name).tolist() == [False, True, True, True]
+    infinite = np.array([-math.inf, math.inf])
+    assert is_beyond(rounded(infinite, name), infinite, name).all() == (name == "float8_e4m3fn")
+    values = fastinit.normal(np.empty(100_000, np.float32), std=float(exact[-1]) / 8, seed=1)
+    assert (rounded(values, name) == values.astype(DTYPES[name]).view(f"u{size}")).all()
 
 
+@pytest.mark.parametrize("dtype", [DTYPES[name] for name in FORMATS], ids=str)
 @pytest.mark.parametrize("name", ["identity", "dirac", "orthogonal", "sparse"])
-def test_bfloat16_needs_no_ml_dtypes(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_types_of_ml_dtypes_need_no_ml_dtypes(name: str, dtype: np.dtype[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """For whoever has such memory without it: PyTorch's users."""
     shape = (6, 4, 3) if name == "dirac" else (6, 4)
-    want = call(name, np.zeros(shape, ml_dtypes.bfloat16), **KEY)
-    out = np.zeros(shape, ml_dtypes.bfloat16)
+    want = call(name, np.zeros(shape, dtype), **KEY)
+    out = np.zeros(shape, dtype)
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)  # an import of it fails
     assert call(name, out, **KEY).tobytes() == want.tobytes()
 

@@ -30,6 +30,7 @@ Array = npt.NDArray[Any]
 CPU, CUDA, PINNED, PINNED_ROCM = 1, 2, 3, 11
 INT, UINT, FLOAT, BFLOAT, COMPLEX = 0, 1, 2, 4, 5
 READ_ONLY, COPIED = 1, 2
+FLOAT8_CODES = {"float8_e4m3fn": 10, "float8_e5m2": 12}  # of DLPack 1.1
 CODES = {"f": FLOAT, "u": UINT, "i": INT, "c": COMPLEX, "V": BFLOAT}
 
 
@@ -108,7 +109,7 @@ class Tensor:
             None if null else address,
             *(capsule_device or device),
             memory.ndim,
-            CODES[memory.dtype.kind],
+            FLOAT8_CODES.get(memory.dtype.name) or CODES[memory.dtype.kind],
             8 * itemsize // lanes,
             lanes,
             self.shape,
@@ -236,8 +237,9 @@ def test_a_tensor_without_a_deleter() -> None:
     assert np.array_equal(memory, expected((9,)))
 
 
-def test_bfloat16_needs_no_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = np.zeros((6, 7), ml_dtypes.bfloat16)
+@pytest.mark.parametrize("dtype", [ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2])
+def test_types_of_ml_dtypes_need_no_ml_dtypes(monkeypatch: pytest.MonkeyPatch, dtype: Any) -> None:
+    memory = np.zeros((6, 7), dtype)
     tensor = Tensor(memory)
     monkeypatch.setitem(sys.modules, "ml_dtypes", None)
     fill(tensor)
@@ -600,7 +602,7 @@ def test_real_producers() -> None:
 
 JAX = """
 import jax.numpy, ml_dtypes, numpy, fastinit
-for dtype in (numpy.float32, numpy.float16, ml_dtypes.bfloat16):
+for dtype in (numpy.float32, numpy.float16, ml_dtypes.bfloat16, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2):
     array = jax.numpy.full(9, 7, dtype)
     try:
         fastinit.normal(array)

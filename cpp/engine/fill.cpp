@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <functional>
 
 #include "engine/environment.hpp"
@@ -60,7 +61,7 @@ void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
   const std::size_t size = box.element_bytes;
   if (threads == 1 && n * size < kFreshBytes) {  // nothing to share, and nothing to ask the OS for
     const DefaultEnvironment environment;
-    task.kernel(task.stream, task.parameters, {box.first, n, box.data, std::ptrdiff_t(size)});
+    write_tile(task, {box.first, n, box.data, std::ptrdiff_t(size)});
     return;
   }
   const bool large = n * size >= kBypassBytes;
@@ -71,8 +72,7 @@ void fill_line(const Task& task, const Box& box, std::size_t n, int threads) {
     for (std::size_t begin = from, n_now; begin < to; begin += n_now) {
       unsigned char* const now = box.data + begin * size;
       n_now = fresh ? std::max(memory.next(now, (to - begin) * size) / size, std::size_t(1)) : to - begin;
-      task.kernel(task.stream, task.parameters,
-                  {box.first + begin, n_now, now, std::ptrdiff_t(size), large && !fresh});
+      write_tile(task, {box.first + begin, n_now, now, std::ptrdiff_t(size), large && !fresh});
     }
   };
   std::size_t done = 0;
@@ -121,7 +121,7 @@ void fill_tiles(const Task& task, const Box& box, std::size_t n, int threads) {
     for (std::size_t i = from; i < to; ++i) {
       Tile tile = tiling.tile(i);
       tile.bypass = bypass;
-      task.kernel(task.stream, task.parameters, tile);
+      write_tile(task, tile);
     }
   };
   std::size_t done = 0;
@@ -150,7 +150,18 @@ void fill_simple(const Task& task, const Box& box, std::size_t n, int threads) {
   (line ? fill_line : fill_tiles)(task, box, n, threads);
 }
 
+void repeat_byte(const Parameters& parameters, const unsigned char*, std::size_t n_blocks, unsigned char* out) {
+  std::memset(out, int(parameters.constant_bits), n_blocks * kConverted);
+}
+
 }  // namespace
+
+Task task_of(const KernelTable& kernels, const Plan& plan, ElementType type, const Stream& stream) {
+  const ElementType made = is_float8(type) ? ElementType::kFloat32 : type;
+  Task task{kernels.fill[int(plan.transform)][int(made)], stream, plan.parameters};
+  if (is_float8(type)) task.convert = kernels.float8, task.element_bytes = 1;
+  return task;
+}
 
 void fill(const Task& task, const Box& box, int threads) {
   const std::size_t n = elements_of(box);
@@ -162,7 +173,11 @@ void fill_constant(const KernelTable& kernels, std::uint64_t element_bits, const
   if (n == 0) return;
   Task task{};
   task.parameters.constant_bits = element_bits;
-  task.kernel = kernels.constant[box.element_bytes == 2 ? 0 : box.element_bytes == 4 ? 1 : 2];
+  if (box.element_bytes == 1) {
+    task.convert = repeat_byte, task.element_bytes = 1;
+  } else {
+    task.kernel = kernels.constant[box.element_bytes == 2 ? 0 : box.element_bytes == 4 ? 1 : 2];
+  }
   fill_simple(task, simplify(counted_in_memory(box)), n, threads);
 }
 

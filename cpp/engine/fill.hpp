@@ -6,15 +6,14 @@
 #include <cstdint>
 
 #include "engine/box.hpp"
+#include "engine/parameters.hpp"
+#include "engine/tile.hpp"
 #include "kernels/contract.hpp"
 
 namespace fastinit {
 
-struct Task {
-  Kernel kernel;
-  Stream stream;
-  Parameters parameters;
-};
+// What writes a plan's values, which are not all the same.
+Task task_of(const KernelTable& kernels, const Plan& plan, ElementType type, const Stream& stream);
 
 // Writes every element of the box, on at most so many threads; on fewer, if fewer pay or no more can be started.
 void fill(const Task& task, const Box& box, int threads);

@@ -29,7 +29,9 @@ struct Format {
 constexpr Format kFormats[kElementTypes] = {{"float32", 24, -149, 0x1.fffffep127},
                                             {"float64", 53, -1074, std::numeric_limits<double>::max()},
                                             {"float16", 11, -24, 65504},
-                                            {"bfloat16", 8, -133, 0x1.fep127}};
+                                            {"bfloat16", 8, -133, 0x1.fep127},
+                                            {"float8_e4m3fn", 4, -9, 448},
+                                            {"float8_e5m2", 3, -16, 57344}};
 
 const Format& format_of(ElementType type) { return kFormats[int(type)]; }
 // The largest finite value of the working type.
@@ -68,6 +70,8 @@ std::uint64_t element_bits(double value, ElementType type) {
     case ElementType::kFloat64: return std::bit_cast<std::uint64_t>(value);
     case ElementType::kFloat16: return to_float16(narrow);
     case ElementType::kBfloat16: return to_bfloat16(narrow);
+    case ElementType::kFloat8E4m3fn:
+    case ElementType::kFloat8E5m2: return to_float8(narrow, float8_of(type));
   }
   return 0;
 }
@@ -86,12 +90,13 @@ void need_finite(const char* name, double x) {
 void need_std(double std) {
   if (!(std >= 0) || !std::isfinite(std)) refuse("std must be a finite number >= 0, got " + text(std));
 }
+[[noreturn]] void refuse_beyond(const char* name, double x, double largest, ElementType type) {
+  refuse(std::string(name) + " is beyond the range of " + format_of(type).name + ", which ends at " + text(largest) +
+         ": got " + text(x));
+}
 void need_in_range(const char* name, double x, double largest, ElementType type) {
   need_finite(name, x);
-  if (std::fabs(x) > largest) {
-    refuse(std::string(name) + " is beyond the range of " + format_of(type).name + ", which ends at " + text(largest) +
-           ": got " + text(x));
-  }
+  if (std::fabs(x) > largest) refuse_beyond(name, x, largest, type);
 }
 
 // --- the normal's probabilities, read backwards from the tables of its quantile
@@ -247,8 +252,9 @@ void set_constant(Plan& plan, double value, ElementType type) {
 }
 
 void plan_constant(Plan& plan, double value, ElementType type) {
-  if (std::isfinite(value) && !std::isfinite(round_nearest(value, format_of(type)))) {
-    need_in_range("value", value, format_of(type).largest, type);
+  const bool has_infinity = type != ElementType::kFloat8E4m3fn;
+  if (std::isinf(round_nearest(value, format_of(type))) && !(std::isinf(value) && has_infinity)) {
+    refuse_beyond("value", value, format_of(type).largest, type);
   }
   set_constant(plan, value, type);
 }
@@ -358,6 +364,7 @@ void plan_truncated(Plan& plan, const Arguments& arguments, bool in_units_of_std
 
 Plan plan_of(Distribution distribution, ElementType type, const Arguments& arguments) {
   Plan plan;
+  if (is_float8(type)) plan.parameters.float8 = float8_of(type);
   switch (distribution) {
     case Distribution::kUniform: plan_uniform(plan, arguments[0], arguments[1], type); break;
     case Distribution::kNormal: plan_normal(plan, arguments[0], arguments[1], type); break;

@@ -106,20 +106,38 @@ Partial together(const Partial& a, const Partial& b) {
   return both;
 }
 
+// The value of a float8's code, as a float32: exact in any floating-point environment.
+float value_of(int code, const Float8& format) {
+  const int fraction_bits = 23 - format.cut, magnitude = code & 0x7F;
+  const int exponent = magnitude >> fraction_bits, fraction = magnitude & ((1 << fraction_bits) - 1);
+  const int unit = (format.first >> 23) - 127 - fraction_bits;  // the last place of subnormals
+  float value = exponent == 0 ? std::ldexp(float(fraction), unit)
+                              : std::ldexp(float(fraction + (1 << fraction_bits)), unit + exponent - 1);
+  if (magnitude >= format.beyond) value = float(kInfinity);
+  if (magnitude > format.beyond || magnitude == format.nan) value = float(kNan);
+  return code & 0x80 ? -value : value;
+}
+
 class Summing {
   const Box& box_;
+  const bool is_coded_;     // of a float8 there are its codes as 32-bit integers, and then their values
+  const std::size_t wide_;  // bytes of an element in a chunk
   const SumUp moments_;
   const Digest digest_;
+  float values_[256];
 
  public:
   Summing(const KernelTable& kernels, ElementType type, const Box& box)
       : box_(box),
-        moments_(kernels.moments[int(type)]),
-        digest_(kernels.digest[box.element_bytes == 2 ? 0 : box.element_bytes == 4 ? 1 : 2]) {}
+        is_coded_(is_float8(type)),
+        wide_(is_coded_ ? 4 : box.element_bytes),
+        moments_(kernels.moments[int(is_coded_ ? ElementType::kFloat32 : type)]),
+        digest_(kernels.digest[wide_ == 2 ? 0 : wide_ == 4 ? 1 : 2]) {
+    for (int code = 0; is_coded_ && code < 256; ++code) values_[code] = value_of(code, float8_of(type));
+  }
 
   Partial part(std::size_t from, std::size_t to) const {
     constexpr std::uint64_t kGamma = 0x9E3779B97F4A7C15;  // SplitMix64's increment: 2^64 over the golden ratio
-    const std::size_t size = box_.element_bytes;
     alignas(kCacheLine) unsigned char gathered[kChunk * 8];
     Partial sum;
     Walk walk(box_, from);
@@ -129,13 +147,16 @@ class Summing {
       const unsigned char* chunk = gathered;
       for (std::size_t done = 0; done < n;) {
         const Run run = walk.next(n - done);
-        if (run.stride == std::ptrdiff_t(size) && run.n == n) {
+        if (run.stride == std::ptrdiff_t(wide_) && run.n == n && !is_coded_) {
           chunk = run.data;
         } else {
-          gather(run, size, gathered + done * size);
+          gather(run, box_.element_bytes, gathered + done * wide_);
         }
-        digest += digest_(chunk + done * size, run.n, (run.index + 1) * kGamma, run.index_stride * kGamma);
+        digest += digest_(chunk + done * wide_, run.n, (run.index + 1) * kGamma, run.index_stride * kGamma);
         done += run.n;
+      }
+      if (is_coded_) {
+        for (std::size_t i = 0; i < n; ++i) std::memcpy(gathered + 4 * i, &values_[gathered[4 * i]], 4);
       }
       Partial partial = partial_of(moments_(chunk, n), n);
       partial.digest = digest;
@@ -147,16 +168,20 @@ class Summing {
  private:
   static void gather(const Run& run, std::size_t size, unsigned char* to) {
     switch (size) {
+      case 1: return gather_of<1, 4>(run, to);
       case 2: return gather_of<2>(run, to);
       case 4: return gather_of<4>(run, to);
       default: return gather_of<8>(run, to);
     }
   }
 
-  template <std::size_t size>
+  template <std::size_t size, std::size_t wide = size>
   static void gather_of(const Run& run, unsigned char* to) {
     const unsigned char* from = run.data;
-    for (std::size_t i = 0; i < run.n; ++i, from += run.stride, to += size) std::memcpy(to, from, size);
+    for (std::size_t i = 0; i < run.n; ++i, from += run.stride, to += wide) {
+      if constexpr (wide > size) std::memset(to, 0, wide);
+      std::memcpy(to, from, size);
+    }
   }
 };
 

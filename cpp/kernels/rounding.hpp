@@ -1,9 +1,11 @@
-// Rounding to the 16-bit floating-point types, to nearest even, on the bits of a float32. Plain integers and one
-// addition: every target's own instructions are compared with these.
+// Rounding to the floating-point types of 16 and 8 bits, to nearest even, on the bits of a float32. Plain integers and
+// one addition: every target's own instructions are compared with these.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+
+#include "kernels/contract.hpp"
 
 namespace fastinit {
 namespace {
@@ -30,6 +32,30 @@ inline std::uint16_t to_bfloat16(std::uint32_t f) {
   // A NaN is made quiet: rounding might carry it away.
   if ((f & 0x7FFFFFFF) > 0x7F800000) return std::uint16_t(f >> 16 | 0x40);
   return std::uint16_t((f + 0x7FFF + (f >> 16 & 1)) >> 16);
+}
+
+// Of a value that is rounded to a finite one. Without branches, so that compilers make vectors of it; signed, because
+// not all vectors compare unsigned numbers.
+FASTINIT_INLINE std::uint8_t to_finite_float8(std::uint32_t f, const Float8& format) {
+  const auto a = std::int32_t(f & 0x7FFFFFFF);
+  // Added to 2^cut times the power of two below it, a number is rounded to the float8's last place, and the sum counts
+  // these places. Those of subnormals are those of the first normal number.
+  const std::int32_t above = (a & 0x7F800000) - format.first, power = above > 0 ? above : 0;
+  const std::int32_t large = power + (format.first + (format.cut << 23));
+  float x, y;
+  std::memcpy(&x, &a, sizeof(x));
+  std::memcpy(&y, &large, sizeof(y));
+  x += y;
+  std::int32_t sum;
+  std::memcpy(&sum, &x, sizeof(sum));
+  return std::uint8_t((f >> 24 & 0x80) | (sum - large + (power >> format.cut)));
+}
+
+inline std::uint8_t to_float8(std::uint32_t f, const Float8& format) {
+  const std::uint32_t sign = f >> 24 & 0x80, a = f & 0x7FFFFFFF;
+  if (a > 0x7F800000) return std::uint8_t(sign | format.nan);
+  const std::uint32_t end = std::uint32_t(format.first - (1 << 23) + (format.beyond << format.cut));
+  return to_finite_float8(sign << 24 | (a < end ? a : end), format);
 }
 
 }  // namespace

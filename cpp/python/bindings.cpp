@@ -339,11 +339,10 @@ void run(const View& view, const Plan& plan, bool bits, const Common& common) {
   wished_huge_pages();
   const std::size_t n = elements_of(box);
   const int threads = threads_for(n, common.threads);
-  Task task;
+  Task task{};
   if (!plan.constant) {
-    task.kernel = bits ? table.bits[element.bytes == 8] : table.fill[int(plan.transform)][int(element.type)];
-    task.parameters = plan.parameters;
-    task.stream = common.stream();
+    const Stream stream = common.stream();
+    task = bits ? Task{table.bits[element.bytes == 8], stream, {}} : task_of(table, plan, element.type, stream);
   }
   work_on(n, [&] {
     if (plan.constant) {
@@ -426,7 +425,8 @@ py::tuple py_shape(py::handle out) {
   return shape;
 }
 
-constexpr const char* kElementNames[kElementTypes] = {"float32", "float64", "float16", "bfloat16"};
+constexpr const char* kElementNames[kElementTypes] = {"float32",  "float64",       "float16",
+                                                      "bfloat16", "float8_e4m3fn", "float8_e5m2"};
 
 // Refuses the parameters that a fill of this element type would refuse. Where all elements are the same: their bits.
 std::uint64_t py_plan(int distribution, const std::string& element, double a, double b, double c, double d) {

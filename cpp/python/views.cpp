@@ -27,7 +27,7 @@ std::string tuple_text(const std::ptrdiff_t* extents, int n) {
 
 [[noreturn]] void refuse_type(const std::string& type, Elements wanted) {
   const char* will_do = wanted == Elements::kFloats
-                            ? "float32, float64, float16 or bfloat16"
+                            ? "float32, float64, float16, bfloat16, float8_e4m3fn or float8_e5m2"
                             : "uint32 or uint64, in this machine's byte order, for random_bits";
   throw py::type_error("out must have dtype " + std::string(will_do) + ", got " + type);
 }
@@ -69,14 +69,27 @@ auto ask(const char* what, const Ask& question) {
 
 // --- arrays of NumPy
 
-// ml_dtypes' bfloat16 registers itself with NumPy at run time; its type number is not known beforehand.
-bool is_bfloat16(const py::dtype& dtype) {
-  static std::atomic<int> known{-1};  // its type number, once seen
-  if (known >= 0 && dtype.num() == known) return true;
-  const py::object type = attribute(dtype, "type");
-  if (dtype.itemsize() != 2 || text_of(attribute(type, "__name__")) != "bfloat16") return false;
-  known = dtype.num();
-  return true;
+// ml_dtypes' types register themselves with NumPy at run time; their type numbers are not known beforehand.
+struct Registered {
+  const char* name;
+  Element element;
+  std::atomic<int> number{-1};  // once seen
+};
+Registered registered[] = {{"bfloat16", {ElementType::kBfloat16, 2}},
+                           {"float8_e4m3fn", {ElementType::kFloat8E4m3fn, 1}},
+                           {"float8_e5m2", {ElementType::kFloat8E5m2, 1}}};
+
+std::optional<Element> element_of_registered(const py::dtype& dtype) {
+  for (const Registered& known : registered) {
+    if (dtype.num() == known.number) return known.element;
+  }
+  const std::string name = text_of(attribute(attribute(dtype, "type"), "__name__"));
+  for (Registered& wanted : registered) {
+    if (name != wanted.name || std::size_t(dtype.itemsize()) != wanted.element.bytes) continue;
+    wanted.number = dtype.num();
+    return wanted.element;
+  }
+  return {};
 }
 
 Element element_of(const py::dtype& dtype, Elements wanted) {
@@ -94,7 +107,9 @@ Element element_of(const py::dtype& dtype, Elements wanted) {
       case 23: return {ElementType::kFloat16, 2};
       default: break;
     }
-    if (dtype.num() > 23 && is_bfloat16(dtype)) return {ElementType::kBfloat16, 2};
+    if (dtype.num() > 23) {
+      if (const auto element = element_of_registered(dtype)) return *element;
+    }
   }
   refuse_type(text_of(dtype), wanted);
 }
@@ -144,7 +159,7 @@ struct VersionedManaged {
 };
 
 constexpr std::uint64_t kReadOnly = 1, kCopied = 2;
-constexpr int kUint = 1, kFloat = 2, kBfloat = 4;
+constexpr int kUint = 1, kFloat = 2, kBfloat = 4, kE4m3fn = 10, kE5m2 = 12;  // the last two since version 1.1
 constexpr std::uint32_t kMajor = 1;  // the version of these structures
 
 constexpr const char* kDevices[] = {
@@ -177,6 +192,8 @@ Element element_of(const DataType& type, Elements wanted) {
     if (is(kFloat, 64)) return {ElementType::kFloat64, 8};
     if (is(kFloat, 16)) return {ElementType::kFloat16, 2};
     if (is(kBfloat, 16)) return {ElementType::kBfloat16, 2};
+    if (is(kE4m3fn, 8)) return {ElementType::kFloat8E4m3fn, 1};
+    if (is(kE5m2, 8)) return {ElementType::kFloat8E5m2, 1};
   }
   refuse_type(type_text(type), wanted);
 }

@@ -2,6 +2,7 @@
 //   core_test FILE       checks every target that runs here, also against the frozen digests in FILE
 //   core_test --print    prints the digests; a change of any would be another version of the stream format
 #include <algorithm>
+#include <bit>
 #include <climits>
 #include <cstdio>
 #include <cstdlib>
@@ -69,8 +70,9 @@ const Case kCases[] = {
     {"small_uniform", Distribution::kUniform, {-1e-38, 1e-38, 0, 0}},
     {"free_uniform", Distribution::kUniform, {-0.05123, 0.05123, 0, 0}},
 };
-const char* const kTypeNames[kElementTypes] = {"float32", "float64", "float16", "bfloat16"};
-const std::size_t kTypeBytes[kElementTypes] = {4, 8, 2, 2};
+const char* const kTypeNames[kElementTypes] = {"float32",  "float64",       "float16",
+                                               "bfloat16", "float8_e4m3fn", "float8_e5m2"};
+const std::size_t kTypeBytes[kElementTypes] = {4, 8, 2, 2, 1, 1};
 const char* const kGeneratorNames[kGenerators] = {"ars", "philox"};
 constexpr Stream stream_of(int generator) {
   return {0x0123456789ABCDEF, 0xFEDCBA9876543210, Generator(generator)};
@@ -82,8 +84,8 @@ Bytes values(const KernelTable& table, int generator, const Case& one, int type,
   const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
   Bytes out(n * kTypeBytes[type] + shift);
   const DefaultEnvironment environment;
-  table.fill[int(plan.transform)][type](
-      stream_of(generator), plan.parameters, {first, n, out.data() + shift, std::ptrdiff_t(kTypeBytes[type])});
+  write_tile(task_of(table, plan, ElementType(type), stream_of(generator)),
+             {first, n, out.data() + shift, std::ptrdiff_t(kTypeBytes[type])});
   return Bytes(out.begin() + std::ptrdiff_t(shift), out.end());
 }
 
@@ -166,7 +168,7 @@ std::string digests(const KernelTable& table, int threads) {
       for (int type = 0; type < kElementTypes; ++type) {
         add(g, one.name, kTypeNames[type], kTypeBytes[type], [&] {
           const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
-          return Task{table.fill[int(plan.transform)][type], stream_of(g), plan.parameters};
+          return task_of(table, plan, ElementType(type), stream_of(g));
         });
       }
     }
@@ -291,8 +293,8 @@ void slices(const KernelTable& table) {
             std::size_t shift = 128 - reinterpret_cast<std::uintptr_t>(out.data()) % 64;
             shift = meets ? shift + first * bytes % 64 : shift + (first * 7 + n) % 64;
             const DefaultEnvironment environment;
-            table.fill[int(plan.transform)][type](
-                stream_of(g), plan.parameters, {first, n, out.data() + shift, std::ptrdiff_t(bytes), true});
+            write_tile(task_of(table, plan, ElementType(type), stream_of(g)),
+                       {first, n, out.data() + shift, std::ptrdiff_t(bytes), true});
             const bool same = n == 0 || std::memcmp(out.data() + shift, whole.data() + first * bytes, n * bytes) == 0;
             bool outside = true;
             for (std::size_t i = 0; i < shift; ++i) outside = outside && out[i] == 0xA5;
@@ -339,7 +341,7 @@ void check_placed(const Placed& p, std::size_t shift, const Bytes& whole, const 
 // nothing else is written.
 void tiles(const KernelTable& table) {
   const Case& one = kCases[1];
-  for (const int type : {0, 1, 3}) {
+  for (const int type : {0, 1, 3, 5}) {
     const std::size_t bytes = kTypeBytes[type];
     const auto size = std::ptrdiff_t(bytes);
     const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
@@ -348,8 +350,8 @@ void tiles(const KernelTable& table) {
       const std::string what = std::string(table.target) + " " + kTypeNames[type] + " tile";
       check_placed(p, shift, whole, what, [&](unsigned char* out) {
         const DefaultEnvironment environment;
-        table.fill[int(plan.transform)][type](
-            kStream, plan.parameters, {p.first, p.n, out, p.stride, true, p.rows, p.row_index, p.row_stride});
+        write_tile(task_of(table, plan, ElementType(type), kStream),
+                   {p.first, p.n, out, p.stride, true, p.rows, p.row_index, p.row_stride});
       });
     };
     std::size_t some = 0;
@@ -412,9 +414,8 @@ void columns(const KernelTable& table) {
             for (const std::size_t shift : {std::size_t(0), bytes}) {
               check_placed(p, shift, whole, what, [&](unsigned char* out) {
                 const DefaultEnvironment environment;
-                table.fill[int(plan.transform)][type](
-                    stream_of(g), plan.parameters,
-                    {first, n, out, p.stride, true, rows, std::uint64_t(row_index), p.row_stride});
+                write_tile(task_of(table, plan, ElementType(type), stream_of(g)),
+                           {first, n, out, p.stride, true, rows, std::uint64_t(row_index), p.row_stride});
               });
             }
           }
@@ -428,11 +429,11 @@ void columns(const KernelTable& table) {
 void matrices() {
   set_grain(300);
   const Case& one = kCases[1];
-  for (const int type : {0, 1, 3}) {
+  for (const int type : {0, 1, 3, 5}) {
     const std::size_t bytes = kTypeBytes[type];
     const auto size = std::ptrdiff_t(bytes);
     const Plan plan = make_plan(one.distribution, ElementType(type), one.arguments);
-    const Task task{kernels().fill[int(plan.transform)][type], kStream, plan.parameters};
+    const Task task = task_of(kernels(), plan, ElementType(type), kStream);
     const Bytes whole = values(kernels_of("portable"), 0, one, type, 0, 260 * 1500);
     std::size_t some = 0;
     for (const std::size_t rows : {1, 15, 17, 31, 33, 64, 127, 129, 257}) {
@@ -631,7 +632,7 @@ void threads() {
   set_grain(700);  // so that 64 threads start
   for (int type = 0; type < kElementTypes; ++type) {
     const Plan plan = make_plan(Distribution::kNormal, ElementType(type), {0, 1, 0, 0});
-    const Task task{kernels().fill[int(plan.transform)][type], kStream, plan.parameters};
+    const Task task = task_of(kernels(), plan, ElementType(type), kStream);
     Bytes one(n * kTypeBytes[type]);
     const auto box = [&](Bytes& out) {
       return Box{out.data(), kTypeBytes[type], 3, 1, {{n, std::ptrdiff_t(kTypeBytes[type]), 1}}};
@@ -661,7 +662,8 @@ void threads() {
 }
 
 // CRC-32 of what the summaries below say, for each type: the same on every machine.
-constexpr std::uint32_t kSummaries[kElementTypes] = {345566638, 3530829600, 961456327, 3519377657};
+constexpr std::uint32_t kSummaries[kElementTypes] = {345566638,  3530829600, 961456327,
+                                                     3519377657, 2389124383, 2301180100};
 
 std::uint32_t crc32(const Summary& summary) {
   Bytes bytes;
@@ -686,14 +688,15 @@ void summaries(const KernelTable& table) {
     const Plan plan = make_plan(Distribution::kNormal, ElementType(type), {1, 0.5, 0, 0});
     const auto width = std::ptrdiff_t(bytes), height = std::ptrdiff_t(rows * bytes);
     const Box box{values.data(), bytes, 5, 2, {{rows, width, columns}, {columns, height, 1}}};
-    fill({table.fill[int(plan.transform)][type], kStream, plan.parameters}, box, 1);
+    fill(task_of(table, plan, ElementType(type), kStream), box, 1);
     const Summary want = summarise(kernels_of("portable"), ElementType(type), box, 1);
     const auto same = [&](const Summary& got) {
       return got.n == want.n && got.mean == want.mean && got.std == want.std && got.minimum == want.minimum &&
              got.maximum == want.maximum && got.digest == want.digest;
     };
     const std::string what = std::string(table.target) + ": summary of " + kTypeNames[type];
-    check(want.n == rows * columns && std::fabs(want.mean - 1) < 0.005 && std::fabs(want.std - 0.5) < 0.005, what);
+    const double off = is_float8(ElementType(type)) ? 0.02 : 0.005;  // 1/8 apart, or 1/4
+    check(want.n == rows * columns && std::fabs(want.mean - 1) < off && std::fabs(want.std - 0.5) < off, what);
     check(crc32(want) == kSummaries[type], what + ": CRC-32 " + std::to_string(crc32(want)));
     // Backwards, and in two boxes.
     Box other = box;
@@ -743,6 +746,68 @@ void refusals() {
   refused(Distribution::kTruncated, ElementType::kFloat32, {0, 1, 1, 1}, "low");
   refused(Distribution::kTruncated, ElementType::kFloat16, {0, 1, 1.0001, 1.0002}, "low");
   refused(Distribution::kConstant, ElementType::kFloat16, {1e9, 0, 0, 0}, "value");
+  refused(Distribution::kConstant, ElementType::kFloat8E4m3fn, {464.1, 0, 0, 0}, "value");
+  refused(Distribution::kConstant, ElementType::kFloat8E4m3fn, {-kInfinity, 0, 0, 0}, "value");
+  refused(Distribution::kConstant, ElementType::kFloat8E5m2, {61440, 0, 0, 0}, "value");
+  refused(Distribution::kNormal, ElementType::kFloat8E4m3fn, {0, 69, 0, 0}, "std");
+  refused(Distribution::kUniform, ElementType::kFloat8E4m3fn, {0, 449, 0, 0}, "high");
+  refused(Distribution::kUniform, ElementType::kFloat8E4m3fn, {1.01, 1.1, 0, 0}, "low");
+}
+
+double value_of_float8(int code, int fraction_bits, int bias) {  // of the finite ones, from the definition
+  const int exponent = code >> fraction_bits & (0x7F >> fraction_bits), fraction = code & ((1 << fraction_bits) - 1);
+  const double magnitude = exponent == 0
+                               ? std::ldexp(fraction, 1 - bias - fraction_bits)
+                               : std::ldexp((1 << fraction_bits) + fraction, exponent - bias - fraction_bits);
+  return code & 0x80 ? -magnitude : magnitude;
+}
+
+// Every float8 comes back from its float32; halves between neighbours go to the even one, and what is beside a half to
+// the nearer one. The target's own code, in which all float32 values on the way have a place, does the same.
+void eight_bits(const KernelTable& table) {
+  for (const ElementType type : {ElementType::kFloat8E4m3fn, ElementType::kFloat8E5m2}) {
+    const bool e4m3 = type == ElementType::kFloat8E4m3fn;
+    const int last = e4m3 ? 0x7E : 0x7B;
+    const auto value = [e4m3](int code) { return value_of_float8(code, e4m3 ? 3 : 2, e4m3 ? 7 : 15); };
+    const auto bits_of = [](double x) { return std::bit_cast<std::uint32_t>(float(x)); };
+    Parameters parameters;
+    parameters.float8 = float8_of(type);
+    std::uint64_t wrong = 0;
+    std::uint32_t inputs[kConverted];
+    unsigned char codes[kConverted];
+    std::size_t n = 0;
+    int expected[kConverted];
+    const auto convert = [&] {
+      table.float8(parameters, reinterpret_cast<const unsigned char*>(inputs), 1, codes);
+      for (std::size_t i = 0; i < n; ++i) wrong += codes[i] != expected[i];
+      n = 0;
+    };
+    const auto test = [&](std::uint32_t f, int code) {
+      for (const std::uint32_t sign : {0u, 1u}) {
+        inputs[n] = f | sign << 31, expected[n] = code | int(sign << 7);
+        wrong += to_float8(inputs[n], parameters.float8) != expected[n];
+        if (++n == kConverted) convert();
+      }
+    };
+    for (int code = 0; code <= last; ++code) {
+      // From the tie with the code below to the tie with the one above, of which the even code gets both.
+      std::uint32_t from = code == 0 ? 0 : bits_of((value(code - 1) + value(code)) / 2) + (code & 1);
+      const double above = code < last ? value(code + 1) : 2 * value(last) - value(last - 1);
+      const std::uint32_t to = bits_of((value(code) + above) / 2) - (code & 1);
+      for (std::uint32_t f = from; f <= to; f += f - from < 500 || to - f < 500 ? 1 : std::min(to - f - 499, 997u)) {
+        test(f, code);
+      }
+    }
+    convert();
+    const std::uint32_t end = bits_of(e4m3 ? 464 : 61440) + e4m3;
+    const int beyond = e4m3 ? 0x7F : 0x7C, nan = e4m3 ? 0x7F : 0x7E;
+    for (const std::uint32_t f : {end, end + 1, bits_of(1e6), 0x7F7FFFFFu, 0x7F800000u, 0x7F800001u, 0x7FFFFFFFu}) {
+      const int code = f > 0x7F800000 ? nan : beyond;
+      wrong += to_float8(f, parameters.float8) != code || to_float8(f | 0x80000000, parameters.float8) != (code | 0x80);
+    }
+    check(wrong == 0, table.target + (std::string(": rounding to ") + kTypeNames[int(type)]) + ", " +
+                          std::to_string(wrong) + " wrong");
+  }
 }
 
 void sixteen_bits() {
@@ -843,6 +908,7 @@ int main(int argc, char** argv) {
     const int before = failures;
     known_answers(table);
     shared_rounds(table);
+    eight_bits(table);
     scales<float>(table, ElementType::kFloat32, {-1, -59, -60, -61, -64, -92, -96, -100, 30, 120});
     scales<double>(table, ElementType::kFloat64, {-1, -61, -899, -900, -901, -956, -960, -1000, 900, 1000});
     frozen(table, expected.str());

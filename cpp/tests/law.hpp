@@ -149,7 +149,7 @@ struct Format {
   const char* name;
   int precision, least;  // bits of the significand, exponent of the least normal number
 };
-constexpr Format kFormats[kElementTypes] = {
+constexpr Format kFormats[kKernelTypes] = {
     {"float32", 24, -126}, {"float64", 53, -1022}, {"float16", 11, -14}, {"bfloat16", 8, -126}};
 
 double value_of(std::uint16_t bits, ElementType type) {

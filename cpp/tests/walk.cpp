@@ -72,18 +72,18 @@ constexpr std::size_t kBins = 65536;
 constexpr ElementType kNarrow[] = {ElementType::kFloat32, ElementType::kFloat16, ElementType::kBfloat16};
 
 struct Found {
-  Worst worst[kElementTypes];
+  Worst worst[kKernelTypes];
   double reference = 0;            // the largest relative difference of the reference from long double's
   std::uint64_t not_mirrored = 0;  // pairs of words, in any type
   std::uint64_t n = 0;
   Long sums[4] = {};                              // of powers of float32 minus the mean
   std::vector<std::uint64_t> bins;                // float32s of each bin
-  std::vector<std::uint64_t> of[kElementTypes];   // the 16-bit values
+  std::vector<std::uint64_t> of[kKernelTypes];   // the 16-bit values
   double least = kInfinity, greatest = -kInfinity;
 
   Found() : bins(kBins), of{{}, {}, std::vector<std::uint64_t>(kBins), std::vector<std::uint64_t>(kBins)} {}
   void add(const Found& other) {
-    for (int t = 0; t < kElementTypes; ++t) {
+    for (int t = 0; t < kKernelTypes; ++t) {
       worst[t].see(other.worst[t]);
       for (std::size_t i = 0; i < of[t].size(); ++i) of[t][i] += other.of[t][i];
     }
@@ -100,8 +100,8 @@ class Walker32 {
   const Law& law_;
   const double mean_;
   const std::vector<double>& edges_;  // of the bins: kBins + 1
-  Plan plans_[kElementTypes];
-  std::vector<float> values16_[kElementTypes];
+  Plan plans_[kKernelTypes];
+  std::vector<float> values16_[kKernelTypes];
   struct Chunk {
     alignas(64) std::uint32_t words[kWalkChunk];
     alignas(64) float values[kWalkChunk];

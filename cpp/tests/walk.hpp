@@ -11,7 +11,7 @@ constexpr std::size_t kWalkChunk = 4096;  // words of a call: a multiple of ever
 struct WalkTable {
   const char* target;
   // Words of the element type's width, to elements.
-  void (*values[kTransforms][kElementTypes])(const Parameters& parameters, const void* words, void* out);
+  void (*values[kTransforms][kKernelTypes])(const Parameters& parameters, const void* words, void* out);
   // R(f, 1) of docs/stream-format.md, in float64: the quantile over h = 1/2 - p, at p = 2^-64 f.
   void (*ratios)(const double* f, double* ratio);
 };

@@ -43,7 +43,8 @@ __all__ = [
 ]
 
 BIT_GENERATORS = ("ars", "philox")
-_DTYPES = ("float32", "float64", "float16", "bfloat16", "uint32", "uint64")
+_OF_ML_DTYPES = ("bfloat16", "float8_e4m3fn", "float8_e5m2")  # which NumPy does not have
+_DTYPES = ("float32", "float64", "float16", *_OF_ML_DTYPES, "uint32", "uint64")
 
 
 # --- words for errors -----------------------------------------------------------------------------------------------
@@ -143,12 +144,12 @@ def integers(name: str, value: object) -> tuple[int, ...]:
 def element_type(dtype: object) -> np.dtype[Any]:
     """The dtype that the argument ``dtype`` stands for, if the core can fill it."""
     wanted = f"one of {', '.join(_DTYPES)} in native byte order"
-    if isinstance(dtype, str) and dtype == "bfloat16":
+    if isinstance(dtype, str) and dtype in _OF_ML_DTYPES:
         try:
             import ml_dtypes
         except ImportError:
-            raise ImportError("dtype='bfloat16' needs the package ml_dtypes, which is not installed") from None
-        dtype = ml_dtypes.bfloat16
+            raise ImportError(f"dtype={dtype!r} needs the package ml_dtypes, which is not installed") from None
+        dtype = getattr(ml_dtypes, dtype)
     try:
         if dtype is None:  # float64 for NumPy, float32 for anybody who reads the signature of fastinit.empty
             raise TypeError
@@ -198,10 +199,10 @@ bit_generator : {"ars", "philox"}, default "ars"
 _SHARED = {
     "out": """\
 out : array
-    The array to fill, in place: float32, float64, float16 or bfloat16, of
-    any shape and strides. A NumPy array; a tensor in CPU memory that
-    speaks DLPack, such as PyTorch's; or a writable buffer of floats, such
-    as an ``array.array``.""",
+    The array to fill, in place: float32, float64, float16, bfloat16,
+    float8_e4m3fn or float8_e5m2, of any shape and strides. A NumPy array;
+    a tensor in CPU memory that speaks DLPack, such as PyTorch's; or a
+    writable buffer of floats, such as an ``array.array``.""",
     "fan_in": """\
 fan_in : int
     The number of inputs of a unit. Where it is left out, ``layout`` says

@@ -48,8 +48,8 @@ def empty(shape: Integer | Integers, dtype: DTypeLike = "float32") -> NDArray[An
     shape : int or sequence of int
         At least 0 in each dimension.
     dtype : dtype, default "float32"
-        One of float32, float64, float16, bfloat16 (with ``ml_dtypes``
-        installed), uint32 and uint64.
+        One of float32, float64, float16, uint32 and uint64; with ``ml_dtypes``
+        installed also bfloat16, float8_e4m3fn and float8_e5m2.
 
     Returns
     -------
@@ -67,7 +67,8 @@ def empty(shape: Integer | Integers, dtype: DTypeLike = "float32") -> NDArray[An
         A dimension is negative, or the array would be larger than the address
         space.
     ImportError
-        dtype is "bfloat16" and ``ml_dtypes`` is not installed.
+        dtype is the name of one of the types of ``ml_dtypes``, which is not
+        installed.
     MemoryError
         There is not enough memory.
 
@@ -134,9 +135,9 @@ def summary(
     Parameters
     ----------
     out : array
-        An array of float32, float64, float16 or bfloat16, in any of the forms
-        that can be filled. It is only read: it may be read-only, or an array
-        of JAX, and its elements may overlap.
+        An array of floats, of any dtype and in any of the forms that can be
+        filled. It is only read: it may be read-only, or an array of JAX, and
+        its elements may overlap.
     global_shape, offset : sequence of int, optional
         Both or neither: ``out`` is the box at ``offset`` of a tensor of
         ``global_shape``. Only the digest depends on it.

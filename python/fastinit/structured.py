@@ -15,6 +15,7 @@ import numpy as np
 from . import _core
 from ._arguments import at_least_zero, choice, documented, integer, integers, shown, stream_number, typed
 from ._fans import LAYOUTS
+from ._rounding import FORMATS, rounded
 
 if TYPE_CHECKING:
     from ._types import ArrayT, BitGenerator, Integer, Integers, Layout, NDArray, Real
@@ -32,7 +33,7 @@ _WAYS = "layout='torch' reads the shape of out as (out, in, *kernel), layout='ke
 _WORDS = 1 << 17
 
 
-# Memory is handled as words of its elements' size, so that bfloat16 needs no ml_dtypes.
+# Memory is handled as words of its elements' size, so that bfloat16 and float8 need no ml_dtypes.
 
 # --- arguments and parts --------------------------------------------------------------------------------------------
 
@@ -96,7 +97,8 @@ def identity(
     Parameters
     ----------
     out : array of two dimensions
-        The array to fill, in place: float32, float64, float16 or bfloat16.
+        The array to fill, in place: float32, float64, float16, bfloat16,
+        float8_e4m3fn or float8_e5m2.
     gain : float, default 1
         The value on the diagonal.
 
@@ -164,7 +166,8 @@ def dirac(
     Parameters
     ----------
     out : array of 3, 4 or 5 dimensions
-        The array to fill, in place: float32, float64, float16 or bfloat16.
+        The array to fill, in place: float32, float64, float16, bfloat16,
+        float8_e4m3fn or float8_e5m2.
     groups : int, default 1
         At least 1; divides the number of output channels.
 
@@ -234,15 +237,6 @@ def dirac(
     return out
 
 
-def _to_bfloat16(values: NDArray[np.float64]) -> NDArray[np.uint32]:
-    """The bits of bfloat16 values, rounded once: to float32 by rounding to odd, and from there to nearest even."""
-    near = values.astype(np.float32)
-    below = np.where(np.abs(near) > np.abs(values), np.nextafter(near, np.float32(0)), near)
-    odd: NDArray[np.uint32] = below.view(np.uint32) | (below != values).astype(np.uint32)
-    words: NDArray[np.uint32] = (odd + (odd >> np.uint32(16) & np.uint32(1)) + np.uint32(0x7FFF)) >> np.uint32(16)
-    return words
-
-
 @documented
 def orthogonal(
     out: ArrayT,
@@ -267,7 +261,8 @@ def orthogonal(
     Parameters
     ----------
     out : array of at least two dimensions
-        The array to fill, in place: float32, float64, float16 or bfloat16.
+        The array to fill, in place: float32, float64, float16, bfloat16,
+        float8_e4m3fn or float8_e5m2.
     gain : float, default 1
         A factor on the matrix; see ``calculate_gain``.
     {seed}
@@ -341,8 +336,8 @@ def orthogonal(
         q *= factor * np.copysign(1.0, np.diagonal(r))
         whole = (q if tall else q.T).reshape(shape)
         box = whole[tuple(slice(start, start + size) for start, size in zip(place, words.shape, strict=True))]
-        if dtype == "bfloat16":
-            words[...] = _to_bfloat16(box)
+        if dtype in FORMATS:
+            words[...] = rounded(box, dtype)
         else:
             words.view(dtype)[...] = box
     return out
@@ -369,8 +364,9 @@ def sparse(
     Parameters
     ----------
     out : array of two dimensions
-        The array to fill, in place: float32, float64, float16 or bfloat16. A
-        column, out[:, j], is what the outputs get from one input.
+        The array to fill, in place: float32, float64, float16, bfloat16,
+        float8_e4m3fn or float8_e5m2. A column, out[:, j], is what the outputs
+        get from one input.
     sparsity : float
         The fraction of each column that is zero, 0 .. 1.
     std : float, default 0.01

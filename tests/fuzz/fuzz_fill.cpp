@@ -29,7 +29,7 @@ using namespace fastinit;
 
 namespace {
 
-constexpr std::size_t kTypeBytes[kElementTypes] = {4, 8, 2, 2};
+constexpr std::size_t kTypeBytes[kElementTypes] = {4, 8, 2, 2, 1, 1};
 constexpr std::size_t kMostElements = 6000;  // some tiles
 constexpr unsigned char kUntouched = 0xA5;
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
@@ -71,6 +71,14 @@ double any_number(FuzzedDataProvider& data) {
 }
 
 double value_of(const unsigned char* p, ElementType type) {
+  if (is_float8(type)) {
+    const int bits = type == ElementType::kFloat8E4m3fn ? 3 : 2, bias = bits == 3 ? 7 : 15, code = *p & 0x7F;
+    if (code > (bits == 3 ? 0x7E : 0x7B)) return std::nan("");
+    const int exponent = code >> bits, fraction = code & ((1 << bits) - 1);
+    const double magnitude = exponent == 0 ? std::ldexp(fraction, 1 - bias - bits)
+                                           : std::ldexp((1 << bits) + fraction, exponent - bias - bits);
+    return *p & 0x80 ? -magnitude : magnitude;
+  }
   std::uint16_t half;
   std::memcpy(&half, p, 2);
   switch (type) {
@@ -85,7 +93,7 @@ double value_of(const unsigned char* p, ElementType type) {
       return x;
     }
     case ElementType::kBfloat16: return std::bit_cast<float>(std::uint32_t(half) << 16);
-    case ElementType::kFloat16: break;
+    default: break;
   }
   const int exponent = half >> 10 & 31, fraction = half & 1023;
   if (exponent == 31) return fraction == 0 ? kInfinity : std::nan("");
@@ -191,9 +199,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t n_b
     dimension.memory_stride = -dimension.memory_stride;
   }
 
-  const Task task{bits ? table.bits[size == 8] : table.fill[int(plan.transform)][int(type)],
-                  {data.ConsumeIntegral<std::uint64_t>(), data.ConsumeIntegral<std::uint64_t>(), Generator(generator)},
-                  plan.parameters};
+  const std::uint64_t seed = data.ConsumeIntegral<std::uint64_t>();
+  const Stream stream{seed, data.ConsumeIntegral<std::uint64_t>(), Generator(generator)};
+  const auto task_on = [&](const KernelTable& kernels) {
+    return bits ? Task{kernels.bits[size == 8], stream, {}} : task_of(kernels, plan, type, stream);
+  };
+  const Task task = task_on(table), reference = task_on(portable);
   const int threads = data.ConsumeIntegralInRange(1, 4);
   set_grain(data.ConsumeIntegralInRange<std::size_t>(1, 2000));
 
@@ -202,7 +213,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t n_b
   unsigned char* const end = lowest + extent + std::min<std::size_t>(1024, std::size_t(arena.end() - lowest) - extent);
   std::memset(begin, kUntouched, std::size_t(end - begin));
   std::vector<unsigned char> expected(begin, end);
-  const Kernel reference = bits ? portable.bits[size == 8] : portable.fill[int(plan.transform)][int(type)];
   const Dimension none{1, 0, 1};
   const int last = box.n_dimensions - 1;
   const Dimension& along = last >= 0 ? box.dimensions[last] : none;
@@ -222,7 +232,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* bytes, std::size_t n_b
       for (std::size_t i = 0; i < along.n; ++i) std::memcpy(row.data() + i * size, &element, size);
     } else {
       const DefaultEnvironment environment;
-      reference(task.stream, task.parameters, {first, along.n, row.data(), std::ptrdiff_t(size)});
+      write_tile(reference, {first, along.n, row.data(), std::ptrdiff_t(size)});
     }
     for (std::size_t i = 0; i < along.n; ++i) {
       const unsigned char* const element = row.data() + i * size;

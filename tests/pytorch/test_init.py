@@ -37,6 +37,7 @@ from fastinit.torch import _tensor
 
 untyped_ad: Any = forward_ad
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+FLOAT8 = [torch.float8_e4m3fn, torch.float8_e5m2]  # which torch itself cannot draw
 SHAPE = (6, 4, 3)
 
 # name: arguments, the function of fastinit with the same ones, the shape where it is not SHAPE
@@ -75,7 +76,8 @@ def call(name: str, tensor: Any, **key: Any) -> Tensor:
 
 
 def numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
-    return np.dtype(ml_dtypes.bfloat16 if dtype is torch.bfloat16 else str(dtype).removeprefix("torch."))
+    name = str(dtype).removeprefix("torch.")
+    return np.dtype(getattr(ml_dtypes, name, name))
 
 
 def bits(tensor: Tensor) -> bytes:
@@ -162,7 +164,7 @@ def tensors(shape: tuple[int, ...], dtype: torch.dtype) -> dict[str, Tensor]:
     }
 
 
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("dtype", [*DTYPES, *FLOAT8], ids=str)
 @pytest.mark.parametrize("name", CASES)
 def test_bits_are_those_of_fastinit(name: str, dtype: torch.dtype, written: list[Tensor]) -> None:
     want = wanted(name, dtype, seed=3, stream="h.0.weight")
@@ -177,38 +179,39 @@ def test_bits_are_those_of_fastinit(name: str, dtype: torch.dtype, written: list
         assert (tensor.is_leaf, tensor.requires_grad, tensor.grad_fn) == (leaf, grad, None)
 
 
-def test_bfloat16_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("dtype", [torch.bfloat16, *FLOAT8])
+def test_without_ml_dtypes(monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype) -> None:
     """In init, in a block of accelerate, in init_module: the same bits."""
-    wants = {name: wanted(name, torch.bfloat16, seed=3, stream="w") for name in CASES}
+    wants = {name: wanted(name, dtype, seed=3, stream="w") for name in CASES}
     layers = []
-    _tensor._bfloat16.cache_clear()
+    _tensor._of_ml_dtypes.cache_clear()
     for gone in (False, True):
         if gone:
             monkeypatch.setitem(sys.modules, "ml_dtypes", None)
-            _tensor._bfloat16.cache_clear()
+            _tensor._of_ml_dtypes.cache_clear()
         for name in CASES:
-            base = torch.full([2 * n for n in CASES[name][2]], 7, dtype=torch.bfloat16)
+            base = torch.full([2 * n for n in CASES[name][2]], 7, dtype=dtype)
             tensor = base[tuple(slice(1, None, 2) for _ in CASES[name][2])]
             assert bits(call(name, tensor, seed=3, stream="w")) == wants[name]
             tensor.fill_(7)
             assert base.eq(7).all()
         torch.manual_seed(1)
         with fastinit.torch.accelerate(seed=0):
-            one = torch.nn.Linear(4, 4, dtype=torch.bfloat16)
+            one = torch.nn.Linear(4, 4, dtype=dtype)
         with fastinit.torch.accelerate():
-            two = torch.nn.Linear(4, 4, dtype=torch.bfloat16)
-        three = torch.nn.Linear(4, 4, dtype=torch.bfloat16)
+            two = torch.nn.Linear(4, 4, dtype=dtype)
+        three = torch.nn.Linear(4, 4, dtype=dtype, device="meta").to_empty(device="cpu")
         report = fastinit.torch.init_module(three, {"*": fastinit.recipes.Initializer("normal")}, seed=0)
-        four = torch.nn.ParameterList([torch.tensor(1.0, dtype=torch.bfloat16)])
+        four = torch.nn.ParameterList([torch.tensor(1.0, dtype=dtype)])
         fastinit.torch.init_module(four, {"*": fastinit.recipes.Initializer("normal")}, seed=0)
         shapes = {"identity": (4, 6), "orthogonal": (4, 6), "sparse": (4, 6), "dirac": (4, 6, 3)}
-        five = torch.nn.ParameterDict({n: torch.empty(s, dtype=torch.bfloat16) for n, s in shapes.items()})
+        five = torch.nn.ParameterDict({n: torch.empty(s, dtype=dtype) for n, s in shapes.items()})
         more: dict[str, dict[str, object]] = {"sparse": {"sparsity": 0.3}, "dirac": {"layout": "torch"}}
         structures = {n: fastinit.recipes.Initializer(n, more.get(n)) for n in shapes}
         fastinit.torch.init_module(five, structures, seed=0)
         layers.append(([bits(p) for m in (one, two, three, four, five) for p in m.parameters()], report.digest))
     assert layers[0] == layers[1]
-    _tensor._bfloat16.cache_clear()
+    _tensor._of_ml_dtypes.cache_clear()
 
 
 @pytest.mark.parametrize("name", CASES)

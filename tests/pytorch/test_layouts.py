@@ -405,7 +405,7 @@ def test_the_row_of_padding_is_zero(
     name: str, value: Any, meta: bool, packages: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not packages:  # bfloat16 goes another way without ml_dtypes
-        monkeypatch.setattr("fastinit.torch._tensor._bfloat16", lambda: None)
+        monkeypatch.setattr("fastinit.torch._tensor._of_ml_dtypes", lambda name: None)
     with torch.device("meta" if meta else "cpu"):
         module = PADDED[name]()
     (row,) = fill(module, {"*": value}).rows

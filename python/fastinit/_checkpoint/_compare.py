@@ -23,6 +23,8 @@ __all__ = ["LIMIT", "Difference", "Measured", "Measurement", "difference", "off"
 # Bytes that are read at a time, which a cache holds while they are made, measured and compared. Elements of 6 bits are
 # four in three bytes.
 SLAB = 3 * 2**20
+# From 1 to the next number, and the least number, of the types of which NumPy's finfo knows nothing.
+_LIMITS = {"BF16": (2.0**-7, 2.0**-133), "F8_E4M3": (2.0**-3, 2.0**-9), "F8_E5M2": (2.0**-2, 2.0**-16)}
 LIMIT = 6.0  # standard errors: of a million moments, one is further off in 500 checks
 
 
@@ -170,8 +172,8 @@ def verify(
 
 def off(law: Initializer, expected: tuple[float, float], measured: tuple[float, float], tensor: Tensor) -> float:
     """How far measured moments are from those of the law, in standard errors, beyond what rounding to a dtype does."""
-    if tensor.dtype == "BF16":  # of which NumPy's finfo knows nothing
-        eps, smallest = 2.0**-7, 2.0**-133
+    if tensor.dtype in _LIMITS:
+        eps, smallest = _LIMITS[tensor.dtype]
     else:
         limits = np.finfo(FLOATS[tensor.dtype])
         eps, smallest = float(limits.eps), float(limits.smallest_subnormal)

@@ -39,16 +39,16 @@ BITS = {
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
     "F4": 4,
 }
-FLOATS = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+FLOATS = {
+    **{"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"},
+    **{"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"},
+}
 INTEGERS = {
     **{f"{letter}{n}": f"{word}{n}" for n in (64, 32, 16, 8) for letter, word in (("I", "int"), ("U", "uint"))},
     "BOOL": "bool",
 }
 # What NumPy, PyTorch and people call them, too.
-NAMES = {word: name for name, word in {**FLOATS, **INTEGERS}.items()} | {
-    "float8_e4m3fn": "F8_E4M3",
-    "float8_e5m2": "F8_E5M2",
-}
+NAMES = {word: name for name, word in {**FLOATS, **INTEGERS}.items()}
 
 _LONGEST = 100_000_000  # bytes of JSON that the format allows
 _PAGE = 4096  # the data begins at a multiple of it

@@ -14,6 +14,7 @@ import fastinit
 
 from .. import _core
 from .._arguments import typed
+from .._rounding import FORMATS, is_beyond, rounded
 
 if TYPE_CHECKING:
     from .._types import BitGenerator
@@ -140,18 +141,17 @@ class Computed:
 
 def _round_into(words: NDArray[Any], dtype: str, values: NDArray[Any], whose: str) -> None:
     """Write float32 or float64 values, rounded to nearest even, into the words of an array."""
-    if dtype == "bfloat16":
-        bits = values.view(np.uint32)
-        rounded = (bits + (bits >> np.uint32(16) & np.uint32(1)) + np.uint32(0x7FFF)) >> np.uint32(16)
-        overflow = (rounded & 0x7FFF == 0x7F80) & np.isfinite(values)
+    if dtype in FORMATS:
+        bits = rounded(values, dtype)
+        overflow = is_beyond(bits, values, dtype)
     else:
         with np.errstate(over="ignore"):
-            rounded = np.ascontiguousarray(values.astype(dtype))
-        overflow = np.isinf(rounded) & np.isfinite(values)
-        rounded = rounded.view(words.dtype)
+            nearest = np.ascontiguousarray(values.astype(dtype))
+        overflow = np.isinf(nearest) & np.isfinite(values)
+        bits = nearest.view(words.dtype)
     if overflow.any():
         raise ValueError(f"{whose} must give values within the range of {dtype}, got {values[overflow].flat[0]}")
-    words[...] = rounded
+    words[...] = bits
 
 
 def computed(function: Callable[..., object]) -> Computed:

@@ -70,7 +70,7 @@ def init_module(
     Parameters
     ----------
     module : torch.nn.Module
-        Its parameters are float32, float64, float16 or bfloat16 in the memory
+        Its parameters are floats (of 8 bits: e4m3fn, e5m2) in the memory
         of the CPU, or on the meta device, plain or DTensors. Of a
         ``DistributedDataParallel`` or ``DataParallel``, the module inside.
     recipe : Recipe or str

@@ -304,7 +304,7 @@ class Replay:
             return None
         if value in (0, 1) and math.copysign(1, value) > 0:
             return Initializer("ones" if value else "zeros")
-        if dtype in (torch.float16, torch.bfloat16):  # torch rounds to float32 before, which may give another value
+        if dtype not in (torch.float32, torch.float64):  # torch rounds to float32 before, which may give another value
             value = torch.full((), value, dtype=view.dtype, device="cpu").to(dtype).item()
         return Initializer("constant", value=float(value))
 

@@ -33,7 +33,10 @@ __all__ = [
 
 # --- may a value be written here? -----------------------------------------------------------------------------------
 
-_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_BITS = {1: torch.uint8, 2: torch.int16}
+# Those that NumPy does not have, by their names in ml_dtypes.
+_OF_ML_DTYPES = {getattr(torch, name): name for name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")}
+_DTYPES = (torch.float32, torch.float64, torch.float16, *_OF_ML_DTYPES)
 
 
 def is_plain(tensor: Tensor) -> bool:
@@ -79,7 +82,9 @@ def why_not(
 
 def why_not_dtype(dtype: torch.dtype) -> str | None:
     """The same of the dtype alone."""
-    return None if dtype in _DTYPES else f"must have dtype float32, float64, float16 or bfloat16, got {dtype}"
+    if dtype in _DTYPES:
+        return None
+    return f"must have dtype float32, float64, float16, bfloat16, float8_e4m3fn or float8_e5m2, got {dtype}"
 
 
 @functools.cache
@@ -156,25 +161,26 @@ def vanishes(tensor: Tensor) -> str | None:
 
 
 @functools.cache
-def _bfloat16() -> Any:
+def _of_ml_dtypes(name: str) -> Any:
     """NumPy's dtype of that name, if the package that brings it is installed, else None."""
     try:
         import ml_dtypes
     except ModuleNotFoundError:
         return None
-    return ml_dtypes.bfloat16
+    return getattr(ml_dtypes, name)
 
 
 def memory(tensor: Tensor) -> Any:
     """The tensor's memory in a form that fastinit fills, without a copy. The caller has asked ``why_not``.
 
-    An array; without ml_dtypes, bfloat16 goes as a tensor by DLPack, which takes some microseconds longer.
+    An array; without ml_dtypes, what NumPy does not have goes as a tensor by DLPack, some microseconds slower.
     """
     detached = tensor.detach()
-    if tensor.dtype is not torch.bfloat16:
+    name = _OF_ML_DTYPES.get(tensor.dtype)
+    if name is None:
         return detached.numpy()
-    dtype = _bfloat16()
-    return detached if dtype is None else detached.view(torch.int16).numpy().view(dtype)
+    dtype = _of_ml_dtypes(name)
+    return detached if dtype is None else detached.view(_BITS[tensor.itemsize]).numpy().view(dtype)
 
 
 def nothing(dtype: torch.dtype, dimensions: int = 1) -> Any:
