@@ -153,6 +153,8 @@ def call(name: str, out: Any, owner: Any = fastinit, **arguments: Any) -> Any:
         arguments.setdefault("sparsity", 0.5)
     if name == "dirac":
         arguments.setdefault("layout", "torch")
+    if name == "integers":
+        arguments = {"low": 3, "high": 100, **arguments}
     return getattr(owner, name)(out, **arguments)
 
 

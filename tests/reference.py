@@ -701,6 +701,15 @@ def truncated(
     return _narrow(_bound(y, bottom, top), element)
 
 
+# --- Integers ---------------------------------------------------------------------------------------------------------
+
+
+def integers(w: Array, dtype: npt.DTypeLike, low: int, high: int, endpoint: bool = False) -> Array:
+    """Elements low + floor(w n / 2^32), in Python's integers."""
+    n = high - low + endpoint
+    return np.array([low + (int(word) * n >> 32) for word in w], dtype)
+
+
 # --- Named initialisers, and whole tensors ----------------------------------------------------------------------------
 
 
@@ -745,7 +754,8 @@ def fill(
 ) -> Array:
     """The box of this shape at offset of the tensor of global_shape.
 
-    distribution is "uniform", "normal" or "truncated", with the parameters of that function, or "random_bits".
+    distribution is "uniform", "normal", "truncated" or "integers", with the parameters of that function, or
+    "random_bits".
     """
     element = np.dtype(dtype)
     index = logical_index(shape, global_shape or shape, offset or [0] * len(shape)).reshape(-1)
@@ -753,6 +763,8 @@ def fill(
         if element not in (np.dtype(np.uint32), np.dtype(np.uint64)):
             raise TypeError(f"random_bits fills uint32 or uint64, not {element}")
         values = words(rng, seed, stream_number(stream), index, 8 * element.itemsize)
+    elif distribution == "integers":
+        values = integers(words(rng, seed, stream_number(stream), index, 32), element, *parameters)
     else:
         w = words(rng, seed, stream_number(stream), index, FORMATS[element.name].word_bits)
         values = DISTRIBUTIONS[distribution](w, element, *parameters)

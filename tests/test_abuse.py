@@ -20,8 +20,9 @@ from fastinit import _core
 
 Array = npt.NDArray[Any]
 
-FUNCTIONS = [*NAMED, "uniform", "normal", "truncated_normal", "constant", "zeros", "ones", "random_bits"]
+FUNCTIONS = [*NAMED, "uniform", "normal", "truncated_normal", "constant", "zeros", "ones", "random_bits", "integers"]
 WORDS: list[np.dtype[Any]] = [np.dtype(np.uint32), np.dtype(np.uint64)]
+INTEGERS: list[np.dtype[Any]] = [np.dtype(t) for t in ("i1", "u1", "i2", "u2", "i4", "u4")]
 ODD = (">f4", "i4", "?", "c8", "O", "S3", "u2", "m8[s]", "f4,i2", "g")  # the last one is long double
 ODD_DTYPES: list[np.dtype[Any]] = [np.dtype(t) for t in ODD]
 
@@ -55,6 +56,7 @@ GOOD: dict[str, st.SearchStrategy[Any]] = {
     "std": NUMBERS,
     "bounds": st.sampled_from(["absolute", "std"]),
     "value": NUMBERS,
+    "endpoint": st.booleans(),
     "stream": st.one_of(st.integers(0, 2**64 - 1), st.text(max_size=5)),
     "bit_generator": st.sampled_from(["ars", "philox"]),
     "threads": st.integers(1, 5),
@@ -69,6 +71,7 @@ OWN = {
     "normal": ["mean", "std"],
     "truncated_normal": ["mean", "std", "low", "high", "bounds"],
     "constant": ["value"],
+    "integers": ["low", "high", "endpoint"],
     "variance_scaling": ["scale", "mode", "distribution"],
 }
 SHARED = [*["stream", "bit_generator", "threads"] * 4, "global_shape", "offset"]
@@ -97,7 +100,7 @@ def arrays(draw: st.DrawFn, dtypes: list[np.dtype[Any]]) -> tuple[Array, Array]:
 @st.composite
 def calls(draw: st.DrawFn) -> tuple[str, Array, Array, dict[str, Any]]:
     name = draw(st.sampled_from(FUNCTIONS))
-    right = WORDS if name == "random_bits" else list(DTYPES.values())
+    right = {"random_bits": WORDS, "integers": INTEGERS}.get(name, list(DTYPES.values()))
     out, memory = draw(arrays(right if draw(st.integers(0, 9)) else [*DTYPES.values(), *WORDS, *ODD_DTYPES]))
     arguments: dict[str, Any] = {"seed": draw(st.integers(0, 2**64 - 1))}
     if name in NAMED:

@@ -24,7 +24,7 @@ from conftest import NAMED, call, installed
 from fastinit import _arguments, _core
 from fastinit.__main__ import main
 
-DRAWN = [*NAMED, "uniform", "normal", "truncated_normal", "random_bits", "orthogonal", "sparse"]
+DRAWN = [*NAMED, "uniform", "normal", "truncated_normal", "integers", "random_bits", "orthogonal", "sparse"]
 CONSTANT = ["constant", "zeros", "ones", "identity"]
 FILLS = [*DRAWN, *CONSTANT]
 OTHERS = ["calculate_gain", "empty", "get_num_threads", "manual_seed", "set_num_threads", "show_config", "summary"]
@@ -37,7 +37,7 @@ ALIASES = {
 
 
 def array(name: str, shape: Any = (5, 7)) -> np.ndarray:
-    return np.zeros(shape, np.uint32 if name == "random_bits" else np.float32)
+    return np.zeros(shape, {"random_bits": np.uint32, "integers": np.int8}.get(name, np.float32))
 
 
 @pytest.fixture
@@ -95,6 +95,7 @@ POSITIONAL = {
     "uniform": ["out", "low", "high"],
     "normal": ["out", "mean", "std"],
     "truncated_normal": ["out", "mean", "std", "low", "high"],
+    "integers": ["out", "low", "high"],
     "constant": ["out", "value"],
     "identity": ["out", "gain"],
     "dirac": ["out", "groups"],
@@ -129,6 +130,7 @@ KEYWORDS = {
     "constant": TAIL,
     "zeros": TAIL,
     "ones": TAIL,
+    "integers": {"endpoint": False, **TAIL},
     "random_bits": TAIL,
     "identity": TAIL,
     "dirac": {"layout": None, **TAIL},

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fastinit
 import reference
 from conftest import DTYPES, TARGETS
 from fastinit import _core
@@ -27,6 +28,7 @@ CORE = {
     "normal": _core.NORMAL,
     "absolute": _core.TRUNCATED,
     "std": _core.TRUNCATED_STD,
+    "integers": _core.INTEGERS,
 }
 INF = math.inf
 # At least one of each form: plain, near (straddling, one side, narrow, reflected, ending at 0), far (both sides).
@@ -354,6 +356,95 @@ def test_every_finite_float8_is_reached_by_rounding(target: str, name: str) -> N
     assert found == set(codes[np.isfinite(codes.view(dtype).astype(np.float32))].tolist())
 
 
+# --- integers ---------------------------------------------------------------------------------------------------------
+
+INTEGERS = [np.dtype(name) for name in ("int8", "uint8", "int16", "uint16", "int32", "uint32")]
+
+
+@st.composite
+def ranges(draw: st.DrawFn) -> tuple[np.dtype[Any], int, int]:
+    """A type, and the first and last of the values, often at its ends."""
+    dtype = draw(st.sampled_from(INTEGERS))
+    least, most = int(np.iinfo(dtype).min), int(np.iinfo(dtype).max)
+    ends = st.one_of(st.integers(least, most), st.sampled_from([least, least + 1, 0, 1, most - 1, most]))
+    first, last = sorted(draw(st.tuples(ends, ends)))
+    return dtype, first, last
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    law=ranges(),
+    target=st.sampled_from(TARGETS),
+    rng=st.sampled_from(["ars", "philox"]),
+    seed=st.integers(0, 2**64 - 1),
+    first=st.integers(0, 2**60),
+    shape=st.one_of(st.lists(st.integers(0, 9), max_size=3), st.just([1, 9001]), st.just([130, 70])),
+    steps=st.lists(st.sampled_from([1, 2, 3, -1, -2]), min_size=3, max_size=3),
+    order=st.sampled_from(["C", "F"]),
+    endpoint=st.booleans(),
+)
+def test_integers_equal_oracle(
+    law: tuple[np.dtype[Any], int, int],
+    target: str,
+    rng: Any,
+    seed: int,
+    first: int,
+    shape: list[int],
+    steps: list[int],
+    order: Any,
+    endpoint: bool,
+) -> None:
+    """Any range of any type into any box, through any strides."""
+    dtype, low, last = law
+    high = last if endpoint else last + 1
+    memory = np.full([n * abs(step) for n, step in zip(shape, steps, strict=False)], 7, dtype, order=order)
+    slices: list[Any] = [slice(None, None, step) for _, step in zip(shape, steps, strict=False)]
+    out: Array = memory[tuple([*slices, Ellipsis])]
+    box: dict[str, Any] = {"global_shape": None, "offset": None}
+    if shape:  # of a tensor that begins with more rows
+        box = {"global_shape": (2**49, *shape[1:]), "offset": (first % 2**48, *(0 for _ in shape[1:]))}
+    _core.set_target(target)
+    _core.set_grain(500)
+    try:
+        fastinit.integers(out, low, high, endpoint=endpoint, seed=seed, stream=3, threads=2, bit_generator=rng, **box)
+    finally:
+        _core.set_target(None)
+        _core.set_grain(0)
+    expected = reference.fill(out.shape, dtype, "integers", (low, high, endpoint), rng, seed, 3, *box.values())
+    assert same_bits(np.ascontiguousarray(out).reshape(out.shape), expected)
+    out[...] = 7
+    assert (memory == 7).all()
+
+
+def test_extreme_words_of_integers(target: str) -> None:
+    """The words at which the value changes, and the ends: the definition's floor, in Python's integers."""
+    random = np.random.default_rng(2)
+    for dtype, low, high in (
+        (np.int8, -127, 128),
+        (np.int16, -5, 3),
+        (np.uint32, 7, 2**32 - 1),
+        (np.int32, -(2**31), 2**31),
+    ):
+        n = high - low
+        edges = {0, 2**32 - 1, 2**31}
+        for k in (1, 2, n // 3 + 1, n // 2, n - 1):
+            edges |= {-(-(k * 2**32) // n) + d for d in (-1, 0)}
+        for word in sorted(edges):
+            seed, stream, index = place_of(word, 32, random)
+            out = np.zeros(1, dtype)
+            fill(out, ("integers", (low, high)), seed, stream, "philox", (2**62,), (index,))
+            assert int(out[0]) == low + word * n // 2**32
+
+
+def test_integers_of_all_values_are_the_top_bits_of_the_words() -> None:
+    words = fastinit.random_bits(np.empty(5000, np.uint32), seed=1)
+    for dtype in INTEGERS:
+        limits = np.iinfo(dtype)
+        got = fastinit.integers(np.empty(5000, dtype), limits.min, limits.max, endpoint=True, seed=1)
+        top = (words >> np.uint32(32 - 8 * dtype.itemsize)).astype(np.int64) + int(limits.min)
+        assert got.astype(np.int64).tolist() == top.tolist()
+
+
 # --- frozen digests ---------------------------------------------------------------------------------------------------
 
 # As in cpp/tests/core_test.cpp.
@@ -380,7 +471,8 @@ DIGESTS = [(*row[:3], row[3:]) for row in (line.split() for line in LINES[1:])]
 def test_every_combination_has_a_frozen_digest() -> None:
     rows = [row[:3] for row in DIGESTS]
     names = {(rng, case, dtype) for rng in ("ars", "philox") for case in DIGEST_CASES for dtype in DTYPES}
-    assert set(rows) == names | {(rng, "bits", words) for rng in ("ars", "philox") for words in ("uint32", "uint64")}
+    names |= {(rng, "bits", words) for rng in ("ars", "philox") for words in ("uint32", "uint64")}
+    assert set(rows) == names | {(rng, "integers", dtype.name) for rng in ("ars", "philox") for dtype in INTEGERS}
     assert len(rows) == len(set(rows))
 
 
@@ -395,6 +487,10 @@ def test_frozen_digests(target: str, rng: Any, name: str, dtype_name: str, diges
             if name == "bits":
                 out = np.zeros(n, dtype_name)
                 _core.fill(out, _core.BITS, 0, 0, 0, 0, seed, stream, shape, (first,), 1, rng)
+            elif name == "integers":
+                out = np.zeros(n, dtype_name)
+                law = (name, (-100, 101) if out.dtype.kind == "i" else (3, 201))
+                fill(out, law, seed, stream, rng, shape, (first,))
             else:
                 out = fill(np.zeros(n, DTYPES[dtype_name]), DIGEST_CASES[name], seed, stream, rng, shape, (first,))
             crc = zlib.crc32(out.tobytes(), crc)

@@ -383,6 +383,100 @@ def test_integers(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) ->
     assert len(set(data_of(out)["a"])) > 1
 
 
+def test_the_integer_law(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = tmp_path / "shapes.json", tmp_path / "out.safetensors"
+    command = ["checkpoint", "--shapes", file, "--law", "integers(low=-7, high=8)", "--out"]
+    file.write_text(json.dumps({"a": {"shape": [300], "dtype": "I8"}, "b": {"shape": [7, 5], "dtype": "I32"}}))
+    assert run(*command, out, "--seed", 3, "--quiet") == 0
+    for name, kind, shape in (("a", np.int8, (300,)), ("b", np.int32, (7, 5))):
+        expected = fastinit.integers(np.empty(shape, kind), -7, 8, seed=3, stream=name)
+        assert data_of(out)[name] == expected.tobytes()
+    assert run("verify", out, "--quiet") == 0
+    change(out, "a", 8, np.int8, 100)
+    assert run("verify", out, "--quiet") == 1
+    for dtype in ("U8", "I64", "F32", "BOOL"):
+        file.write_text(json.dumps({"a": {"shape": [3], "dtype": dtype}}))
+        assert "tensor 'a'" in refused(capsys, *command, tmp_path / "x")
+
+
+# Names, dtypes and shapes as published: of 128 x 128 blocks in float8, a scale for each, which weights are multiplied
+# by; and of int8, a scale for each row.
+FLOAT8 = {
+    "model.embed_tokens.weight": ("BF16", (64, 256)),
+    "model.layers.0.input_layernorm.weight": ("BF16", (256,)),
+    "model.layers.0.self_attn.q_a_proj.weight": ("F8_E4M3", (192, 256)),
+    "model.layers.0.self_attn.q_a_proj.weight_scale_inv": ("F32", (2, 2)),
+    "model.layers.0.mlp.experts.0.up_proj.weight": ("F8_E4M3", (130, 256)),
+    "model.layers.0.mlp.experts.0.up_proj.weight_scale_inv": ("F32", (2, 2)),
+    "model.layers.0.mlp.gate.e_score_correction_bias": ("F32", (8,)),
+}
+INT8 = {
+    "model.layers.0.input_layernorm.weight": ("BF16", (64,)),
+    "model.layers.0.self_attn.q_proj.weight": ("I8", (48, 64)),
+    "model.layers.0.self_attn.q_proj.weight_scale": ("F32", (48, 1)),
+    "model.layers.0.mlp.up_proj.weight": ("I8", (32, 64)),
+    "model.layers.0.mlp.up_proj.weight_scale": ("BF16", (32, 1)),
+    "lm_head.weight": ("BF16", (16, 64)),
+}
+
+
+def quantised(tensors: dict[str, tuple[str, tuple[int, ...]]], path: pathlib.Path) -> dict[str, NDArray[Any]]:
+    """A checkpoint like one of which the header alone is there, by the recipes of docs/checkpoints.md."""
+    header, end = {}, 0
+    for name, (dtype, shape) in tensors.items():
+        start, end = end, end + _safetensors.n_bytes(name, dtype, shape)
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+    file_of(path / "like.safetensors", json.dumps(header), b"")
+    text = (pathlib.Path(__file__).parent.parent / "docs" / "checkpoints.md").read_text()
+    code = re.findall(r"```python\n(from fastinit.recipes .*?)```", text, re.S)[0]
+    recipes: dict[str, Any] = {}
+    exec(code, recipes)
+    recipe = path / "recipe.json"
+    save(recipes["int8" if tensors is INT8 else "float8"], recipe)
+    command = ["checkpoint", "--like", path / "like.safetensors", "--seed", 1, "--quiet", "--out"]
+    assert run(*command, path / "plain") == 0
+    assert run(*command, path / "out", "--recipe", recipe) == 0
+    assert run("verify", path / "out", "--quiet") == 0
+    plain, data = data_of(path / "plain"), data_of(path / "out")
+    for name, (dtype, shape) in tensors.items():
+        if "scale" in name:
+            values = np.frombuffer(plain[name], _safetensors.dtype_of(dtype))
+            assert (values == 1).all()
+            assert values.size == math.prod(shape)
+    return {
+        name: np.frombuffer(data[name], _safetensors.dtype_of(dtype)).astype(np.float64).reshape(shape)
+        for name, (dtype, shape) in tensors.items()
+    }
+
+
+def test_like_a_float8_model(tmp_path: pathlib.Path) -> None:
+    found = quantised(FLOAT8, tmp_path)
+    for name in ("self_attn.q_a_proj", "mlp.experts.0.up_proj"):
+        weight, scale = (found[f"model.layers.0.{name}.{last}"] for last in ("weight", "weight_scale_inv"))
+        assert (scale == 2.0**-12).all()
+        scales = np.repeat(np.repeat(scale, 128, 0), 128, 1)[: weight.shape[0], : weight.shape[1]]
+        assert (weight * scales).std() == pytest.approx(2.0**-6, rel=6 / math.sqrt(2 * weight.size) + 2.0**-6)
+    wanted = fastinit.normal(
+        np.empty((192, 256), np.float32), std=64.0, seed=1, stream="model.layers.0.self_attn.q_a_proj.weight"
+    )
+    wanted = wanted.astype(ml_dtypes.float8_e4m3fn).astype(np.float64)
+    assert np.array_equal(found["model.layers.0.self_attn.q_a_proj.weight"], wanted)
+    assert (found["model.layers.0.input_layernorm.weight"] == 1).all()
+    assert (found["model.layers.0.mlp.gate.e_score_correction_bias"] == 0).all()
+
+
+def test_like_an_int8_model(tmp_path: pathlib.Path) -> None:
+    found = quantised(INT8, tmp_path)
+    for name in ("self_attn.q_proj", "mlp.up_proj"):
+        weight, scale = (found[f"model.layers.0.{name}.{last}"] for last in ("weight", "weight_scale"))
+        assert (weight.min(), weight.max()) == (-127, 127)
+        assert (weight * scale).std() == pytest.approx(0.02, rel=6 / math.sqrt(2 * weight.size) + 2.0**-7)
+    wanted = fastinit.integers(
+        np.empty((48, 64), np.int8), -127, 128, seed=1, stream="model.layers.0.self_attn.q_proj.weight"
+    )
+    assert np.array_equal(found["model.layers.0.self_attn.q_proj.weight"], wanted)
+
+
 def test_bits_are_not_for_floats(shapes_file: str, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = refused(capsys, "checkpoint", "--shapes", shapes_file, "--out", tmp_path / "x", "--law", "random_bits")
     assert "'embed.weight'" in words
@@ -1658,7 +1752,11 @@ def test_any_plan_is_read_by_safetensors(tmp_path: pathlib.Path) -> None:
         data = data_of(folder)
         with library.safe_open(folder / "model.safetensors", "numpy") as opened:
             assert set(opened.keys()) == set(found) == set(data)
-            for name, (_, shape) in found.items():
+            for name, (dtype, shape) in found.items():
+                if dtype.startswith("F8"):  # which NumPy does not have
+                    assert opened.get_slice(name).get_dtype() == dtype
+                    assert opened.get_slice(name).get_shape() == shape
+                    continue
                 tensor = opened.get_tensor(name)
                 assert list(tensor.shape) == shape
                 assert tensor.tobytes() == data[name]

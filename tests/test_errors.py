@@ -108,6 +108,32 @@ def test_random_bits_takes_words_only(dtype: Any) -> None:
     refused(lambda: fastinit.random_bits(out), TypeError, ["out", np.dtype(dtype).name, "uint32", "uint64"], out)
 
 
+INTEGERS: list[tuple[Any, tuple[Any, Any], Any, type[Exception], list[str]]] = [
+    (np.int8, (3, 3), False, ValueError, ["no integer lies in [low, high)", "low=3, high=3"]),
+    (np.int8, (4, 3), True, ValueError, ["no integer lies in [low, high]", "low=4, high=3"]),
+    (np.int8, (-129, 3), False, ValueError, ["low", "int8, -128 to 127", "low=-129"]),
+    (np.int8, (0, 129), False, ValueError, ["high", "int8, -128 to 127", "high=129"]),
+    (np.int8, (0, 128), True, ValueError, ["high", "int8", "high=128, endpoint=True"]),
+    (np.uint16, (-1, 3), False, ValueError, ["low", "uint16, 0 to 65535", "low=-1"]),
+    (np.int32, (0, 2**70), False, ValueError, ["high", "int32, -2147483648 to 2147483647"]),
+    (np.int32, (0, 10**400), False, ValueError, ["high"]),
+    (np.int8, (0.0, 3), False, TypeError, ["low must be an int", "0.0", "float"]),
+    (np.int8, (0, True), False, TypeError, ["high must be an int", "True"]),
+    (np.int8, (0, None), False, TypeError, ["high must be an int", "None"]),
+    (np.int8, (0, 3), 1, TypeError, ["endpoint", "1", "int"]),
+    (np.float32, (0, 3), False, TypeError, ["out", "int8", "float32"]),
+    (np.int64, (0, 3), False, TypeError, ["out", "int8", "int64"]),
+    (bool, (0, 2), False, TypeError, ["out", "int8", "bool"]),
+    (np.dtype(np.int16).newbyteorder(), (0, 2), False, TypeError, ["out", "byte order", "i2"]),
+]
+
+
+@pytest.mark.parametrize(("dtype", "bounds", "endpoint", "error", "words"), INTEGERS, ids=lambda value: str(value)[:30])
+def test_integers(dtype: Any, bounds: tuple[Any, Any], endpoint: Any, error: Any, words: list[str]) -> None:
+    out = np.ones((2, 3), dtype)
+    refused(lambda: fastinit.integers(out, *bounds, endpoint=endpoint), error, words, out)
+
+
 # --- what every initialiser shares ----------------------------------------------------------------------------------
 
 SHARED: list[tuple[dict[str, Any], type[Exception], list[str]]] = [
@@ -471,7 +497,7 @@ EMPTY: list[tuple[tuple[Any, ...], type[Exception], list[str]]] = [
     ((2**62,), ValueError, ["shape", "4611686018427387904"]),
     (((2**40, 2**40),), ValueError, ["shape", "1099511627776"]),
     (((0, 2**70),), ValueError, ["shape", "1180591620717411303424"]),
-    ((3, "int32"), TypeError, ["dtype", "int32", "float32", "bfloat16"]),
+    ((3, "int64"), TypeError, ["dtype", "int64", "float32", "bfloat16"]),
     ((3, object), TypeError, ["dtype", "object"]),
     ((3, ">f4" if sys.byteorder == "little" else "<f4"), TypeError, ["dtype", "f4", "native"]),
     ((3, "half-float"), TypeError, ["dtype", "half-float"]),

@@ -29,7 +29,8 @@ SILENT = ("constant", "zeros", "ones", "identity", "dirac")  # they draw nothing
 
 
 def array(name: str) -> Any:
-    return np.zeros((6, 4, 3) if name == "dirac" else (6, 4), np.uint32 if name == "random_bits" else np.float32)
+    dtype = {"random_bits": np.uint32, "integers": np.int16}.get(name, np.float32)
+    return np.zeros((6, 4, 3) if name == "dirac" else (6, 4), dtype)
 
 
 # --- methods --------------------------------------------------------------------------------------------------------
@@ -93,6 +94,7 @@ def test_every_argument_arrives() -> None:
         ("uniform", (-2.0, 5.0), {}),
         ("normal", (3.0, 0.25), {}),
         ("truncated_normal", (1.0, 2.0, -1.5, 0.5), {"bounds": "absolute"}),
+        ("integers", (-30, 50), {"endpoint": True}),
         ("constant", (3.0,), {}),
         ("identity", (3.0,), {}),
         ("orthogonal", (3.0,), {"layout": "keras"}),

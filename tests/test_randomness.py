@@ -470,3 +470,14 @@ def test_faulty_matrices_are_found() -> None:
     assert spectrum_faults(lowered) >= {"distance", "determinant"}
     independent = np.sort(np.random.default_rng(SEED).choice(spectrum_of(x), COLUMNS))
     assert distance_to_marchenko_pastur(independent) > distances_of_numpy().mean() + 8 * distances_of_numpy().std()
+
+
+@pytest.mark.parametrize("rng", RNGS)
+@pytest.mark.parametrize("n", [2, 3, 10, 100, 255, 256, 40_000])
+def test_integers_are_equally_likely(n: int, rng: Any) -> None:
+    """Also beside their neighbours: pairs of them have equal shares, if they are few."""
+    values = fastinit.integers(np.empty(2**22, np.uint16), 7, 7 + n, seed=SEED, bit_generator=rng) - np.uint16(7)
+    assert p_of_equal_shares(values, n) >= LIMIT
+    if n <= 256:
+        pairs = values[0::2].astype(np.int64) * n + values[1::2]
+        assert p_of_equal_shares(pairs, n * n) >= LIMIT

@@ -42,6 +42,8 @@ LAWS: list[tuple[str, dict[str, Any], tuple[int, ...]]] = [
     ("zeros", {}, (7,)),
     ("ones", {}, ()),
     ("uniform", {"low": -0.25, "high": 1.0}, (400, 500)),
+    ("integers", {"low": -3, "high": 9}, (400, 500)),
+    ("integers", {"low": 5, "high": 2**32 - 1, "endpoint": True}, (400, 500)),
     ("normal", {"mean": 0.3, "std": 0.02}, (400, 500)),
     ("truncated_normal", {"std": 0.02}, (400, 500)),
     ("truncated_normal", {"mean": 1.0, "std": 0.5, "low": 0.75, "high": 3.0, "bounds": "absolute"}, (400, 500)),
@@ -165,7 +167,8 @@ def test_the_expected_moments_are_those_of_the_values(
     name: str, arguments: dict[str, Any], shape: tuple[int, ...]
 ) -> None:
     initializer = Initializer(name, arguments)
-    values = initializer.fill(np.empty(shape), seed=11, stream=name, layout="torch")
+    dtype = np.float64 if name != "integers" else np.int8 if arguments["low"] < 0 else np.uint32
+    values = initializer.fill(np.empty(shape, dtype), seed=11, stream=name, layout="torch").astype(np.float64)
     mean, std = initializer.moments(shape, "torch")
     n = values.size
     if name in ("constant", "zeros", "ones", "identity", "dirac"):

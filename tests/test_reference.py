@@ -672,6 +672,7 @@ def test_scaled_parameters() -> None:
         ("f8", "truncated", (0, 1, 5, 6)),
         ("u4", "random_bits", ()),
         ("u8", "random_bits", ()),
+        ("i1", "integers", (-127, 128)),
     ],
 )
 def test_a_box_is_the_box_of_the_whole(dtype: str, distribution: str, parameters: tuple[Any, ...]) -> None:

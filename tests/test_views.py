@@ -255,6 +255,18 @@ def test_words(kind: type[Tensor], dtype: Any) -> None:
     assert np.array_equal(memory, fastinit.random_bits(np.zeros((6, 7), dtype), seed=4))
 
 
+@pytest.mark.parametrize("kind", [Tensor, OldTensor])
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32])
+def test_integers(kind: type[Tensor], dtype: Any) -> None:
+    memory = np.zeros((6, 7), dtype)
+    tensor = kind(memory.T)
+    assert fastinit.integers(tensor, 3, 120, seed=4) is tensor
+    assert np.array_equal(memory.T, fastinit.integers(np.zeros((7, 6), dtype), 3, 120, seed=4))
+    for wrong in (np.int64, np.float32, np.uint64):
+        with pytest.raises(TypeError, match=f"out must have dtype int8, uint8, int16.*got {np.dtype(wrong).name}"):
+            fastinit.integers(kind(np.zeros(3, wrong)), 0, 2)
+
+
 class AnInteger:
     def __init__(self, value: int) -> None:
         self.value = value
@@ -462,6 +474,13 @@ def test_buffers_of_words(code: str, dtype: Any) -> None:
     assert np.array_equal(np.asarray(out), fastinit.random_bits(np.zeros(10, dtype), seed=4))
 
 
+@pytest.mark.parametrize("code", "bBhHiI")
+def test_buffers_of_integers(code: str) -> None:
+    out = array.array(code, [0] * 10)
+    assert fastinit.integers(out, 3, 120, seed=4) is out
+    assert out.tolist() == fastinit.integers(np.zeros(10, np.int8), 3, 120, seed=4).tolist()
+
+
 def test_a_buffer_is_given_back() -> None:
     out = bytearray(96)
     fill(memoryview(out).cast("f"))
@@ -505,9 +524,9 @@ def test_a_released_buffer() -> None:
 @pytest.mark.parametrize("make", [lambda a: a, Tensor, OldTensor, buffer], ids=["array", "tensor", "old", "buffer"])
 def test_every_function_takes_every_kind(make: Any) -> None:
     for name in ("xavier_uniform", "he_normal", "lecun_uniform", "variance_scaling", "uniform", "normal",
-                 "truncated_normal", "constant", "zeros", "ones", "random_bits", "identity", "orthogonal",
+                 "truncated_normal", "constant", "zeros", "ones", "random_bits", "integers", "identity", "orthogonal",
                  "sparse"):  # fmt: skip
-        dtype = np.uint32 if name == "random_bits" else np.float32
+        dtype = np.uint32 if name in ("random_bits", "integers") else np.float32
         memory = np.full((30, 50), 7, dtype)
         out = make(memory)
         key: dict[str, Any] = {"seed": 1, "stream": 2, "global_shape": (60, 80), "offset": (7, 9)}

@@ -163,6 +163,11 @@ Task task_of(const KernelTable& kernels, const Plan& plan, ElementType type, con
   return task;
 }
 
+Task integers_task(const KernelTable& kernels, const Plan& plan, std::size_t element_bytes, const Stream& stream) {
+  const Convert convert = kernels.integers[element_bytes == 1 ? 0 : element_bytes == 2 ? 1 : 2];
+  return {kernels.bits[0], stream, plan.parameters, convert, element_bytes};
+}
+
 void fill(const Task& task, const Box& box, int threads) {
   const std::size_t n = elements_of(box);
   if (n > 0) fill_simple(task, simplify(box), n, threads);

@@ -14,6 +14,7 @@ namespace fastinit {
 
 // What writes a plan's values, which are not all the same.
 Task task_of(const KernelTable& kernels, const Plan& plan, ElementType type, const Stream& stream);
+Task integers_task(const KernelTable& kernels, const Plan& plan, std::size_t element_bytes, const Stream& stream);
 
 // Writes every element of the box, on at most so many threads; on fewer, if fewer pay or no more can be started.
 void fill(const Task& task, const Box& box, int threads);

@@ -362,6 +362,27 @@ void plan_truncated(Plan& plan, const Arguments& arguments, bool in_units_of_std
   }
 }
 
+// The bounds are integers, and exact as float64 wherever they are not refused.
+Plan integers_plan_of(const Arguments& arguments, std::size_t element_bytes, bool is_signed) {
+  const auto [low, high, endpoint, none] = arguments;
+  const double words = std::ldexp(1.0, int(8 * element_bytes));
+  const double first = is_signed ? -words / 2 : 0, last = first + words - 1;
+  const std::string got = ": got low=" + text(low) + ", high=" + text(high);
+  if (low > high || (low == high && endpoint == 0)) {
+    refuse(std::string("no integer lies in [low, high") + (endpoint != 0 ? "]" : ")") + got);
+  }
+  const double top = endpoint != 0 ? high : high - 1;
+  if (low < first || top > last) {
+    refuse("the integers from low to high must be within " + std::string(is_signed ? "int" : "uint") +
+           std::to_string(8 * element_bytes) + ", " + text(first) + " to " + text(last) + got +
+           (endpoint != 0 ? ", endpoint=True" : ""));
+  }
+  const auto n = std::uint64_t(top - low + 1);
+  Plan plan;
+  plan.parameters.integers = {std::uint32_t(std::int64_t(low)), std::uint32_t(n), n >> 32 != 0 ? ~0U : 0U};
+  return plan;
+}
+
 Plan plan_of(Distribution distribution, ElementType type, const Arguments& arguments) {
   Plan plan;
   if (is_float8(type)) plan.parameters.float8 = float8_of(type);
@@ -371,7 +392,8 @@ Plan plan_of(Distribution distribution, ElementType type, const Arguments& argum
     case Distribution::kTruncated: plan_truncated(plan, arguments, false, type); break;
     case Distribution::kTruncatedStd: plan_truncated(plan, arguments, true, type); break;
     case Distribution::kConstant: plan_constant(plan, arguments[0], type); break;
-    case Distribution::kBits: break;
+    case Distribution::kBits:
+    case Distribution::kIntegers: break;
   }
   return plan;
 }
@@ -416,6 +438,7 @@ ArgumentNames argument_names(Distribution distribution) {
     case Distribution::kTruncated:
     case Distribution::kTruncatedStd: return {4, {"mean", "std", "low", "high"}};
     case Distribution::kConstant: return {1, {"value", "", "", ""}};
+    case Distribution::kIntegers: return {3, {"low", "high", "endpoint", ""}};
     case Distribution::kBits: break;
   }
   return {0, {"", "", "", ""}};
@@ -423,6 +446,9 @@ ArgumentNames argument_names(Distribution distribution) {
 
 Plan make_plan(Distribution distribution, ElementType type, const Arguments& arguments) {
   return in_default_environment(plan_of, distribution, type, arguments);
+}
+Plan make_integers_plan(const Arguments& arguments, std::size_t element_bytes, bool is_signed) {
+  return in_default_environment(integers_plan_of, arguments, element_bytes, is_signed);
 }
 Plan make_scaled_plan(Distribution distribution, ElementType type, double gain, double scale, double n) {
   return in_default_environment(scaled_plan_of, distribution, type, gain, scale, n);

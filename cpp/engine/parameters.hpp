@@ -3,15 +3,17 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 
 #include "kernels/contract.hpp"
 
 namespace fastinit {
 
 // kTruncatedStd: the bounds are in units of std.
-enum class Distribution { kBits, kUniform, kNormal, kTruncated, kTruncatedStd, kConstant };
+enum class Distribution { kBits, kUniform, kNormal, kTruncated, kTruncatedStd, kConstant, kIntegers };
 
-// Their names, in order, and how many there are: low, high; mean, std; mean, std, low, high; value.
+// Their names, in order, and how many there are: low, high; mean, std; mean, std, low, high; value; and of integers
+// low, high, endpoint.
 struct ArgumentNames {
   int n;
   const char* name[4];
@@ -28,6 +30,9 @@ struct Plan {
 
 // Throws std::invalid_argument that names the parameter.
 Plan make_plan(Distribution distribution, ElementType type, const Arguments& arguments);
+
+// Integers from low on, below high, or (endpoint 1) up to it, of a type of 1, 2 or 4 bytes. Throws as above.
+Plan make_integers_plan(const Arguments& arguments, std::size_t element_bytes, bool is_signed);
 
 // A uniform, normal or truncated (kTruncatedStd, cut at +-2) distribution of variance gain^2 scale / n. Throws
 // std::invalid_argument also if that is too large for the element type.

@@ -39,14 +39,16 @@ void place(const Tile& tile, const unsigned char* elements, std::size_t pitch) {
 
 // A part of a tile: at most kValues elements.
 void convert_part(const Task& task, const Tile& part) {
-  alignas(kCacheLine) unsigned char values[kValues * sizeof(float)], elements[kValues];
+  alignas(kCacheLine) unsigned char values[kValues * sizeof(float)], elements[kValues * sizeof(float)];
   const std::size_t n = part.n * part.rows;
   constexpr auto kBytes = std::ptrdiff_t(sizeof(float));
   Tile inner{part.first, part.n, values, kBytes, false, part.rows, part.row_index, kBytes * std::ptrdiff_t(part.n)};
   if (part.row_index == part.n) inner.n = n, inner.rows = 1;  // each row goes on where the one before ends
   if (task.kernel != nullptr) task.kernel(task.stream, task.parameters, inner);
   task.convert(task.parameters, values, (n + kConverted - 1) / kConverted, elements);
-  place<1>(part, elements, part.n);
+  (task.element_bytes == 1   ? place<1>
+   : task.element_bytes == 2 ? place<2>
+                             : place<4>)(part, elements, part.n);
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Writes one tile, by a kernel, or by one that makes float32 values in a cache and a conversion of these.
+// Writes one tile, by a kernel, or by one that makes float32 values or words in a cache and a conversion of these.
 #pragma once
 
 #include <cstddef>
@@ -12,7 +12,7 @@ struct Task {
   Stream stream;
   Parameters parameters;
   Convert convert = nullptr;
-  std::size_t element_bytes = 0;  // of what is converted
+  std::size_t element_bytes = 0;  // of what a conversion makes: 1, 2 or 4
 };
 
 void write_tile(const Task& task, const Tile& tile);

@@ -95,11 +95,17 @@ constexpr Float8 kFloat8[kElementTypes - kKernelTypes] = {{(127 - 6) << 23, 20, 
 constexpr bool is_float8(ElementType type) { return int(type) >= kKernelTypes; }
 constexpr const Float8& float8_of(ElementType type) { return kFloat8[int(type) - kKernelTypes]; }
 
+// low + the upper half of word * n, modulo 2^32; where n is 2^32, `all` has all bits set instead, and n is 0.
+struct Integers {
+  std::uint32_t low, n, all;
+};
+
 struct Parameters {
   Constants<float, std::uint32_t> narrow;  // float32 and the smaller floats
   Constants<double, std::uint64_t> wide;   // float64
   FarConstants far;
   Float8 float8{};
+  Integers integers{};
   std::uint64_t constant_bits = 0;  // of an element, where all are the same
 };
 
@@ -130,7 +136,7 @@ struct Tile {
 // Writes every element of a tile.
 using Kernel = void (*)(const Stream& stream, const Parameters& parameters, const Tile& tile);
 
-// From float32 values, side by side, to elements of another type, in blocks of so many.
+// From float32 values or 32-bit words, side by side, to elements of another type, in blocks of so many.
 constexpr std::size_t kConverted = 64;
 using Convert = void (*)(const Parameters& parameters, const unsigned char* values, std::size_t n_blocks,
                          unsigned char* out);
@@ -157,6 +163,7 @@ struct KernelTable {
   Kernel bits[2];      // 32-bit words, 64-bit words
   Kernel constant[3];  // elements of 2, 4, 8 bytes
   Convert float8;
+  Convert integers[3];  // elements of 1, 2, 4 bytes
   KnownAnswer known_answer;
   SumUp moments[kKernelTypes];
   Digest digest[3];  // elements of 2, 4, 8 bytes

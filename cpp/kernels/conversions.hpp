@@ -24,5 +24,20 @@ inline void to_float8s(const Parameters& parameters, const unsigned char* __rest
   }
 }
 
+template <class Element>
+void to_integers(const Parameters& parameters, const unsigned char* __restrict words, std::size_t n_blocks,
+                 unsigned char* __restrict out) {
+  const auto [low, n, all] = parameters.integers;
+  for (; n_blocks > 0; --n_blocks, words += 4 * kConverted, out += sizeof(Element) * kConverted) {
+    FASTINIT_ROLLED
+    for (std::size_t i = 0; i < kConverted; ++i) {
+      std::uint32_t word;
+      std::memcpy(&word, words + 4 * i, sizeof(word));
+      const auto element = Element(low + std::uint32_t(std::uint64_t(word) * n >> 32) + (word & all));
+      std::memcpy(out + sizeof(Element) * i, &element, sizeof(Element));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fastinit

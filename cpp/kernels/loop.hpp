@@ -363,6 +363,9 @@ constexpr KernelTable make_table(const char* target) {
   table.constant[1] = repeat<std::uint32_t>;
   table.constant[2] = repeat<std::uint64_t>;
   table.float8 = to_float8s;
+  table.integers[0] = to_integers<std::uint8_t>;
+  table.integers[1] = to_integers<std::uint16_t>;
+  table.integers[2] = to_integers<std::uint32_t>;
   table.known_answer = known_answer;
   table.moments[int(ElementType::kFloat32)] = moments<ElementType::kFloat32>;
   table.moments[int(ElementType::kFloat64)] = moments<ElementType::kFloat64>;

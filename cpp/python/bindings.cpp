@@ -332,7 +332,7 @@ void work_on(std::size_t n, const Work& work) {
 
 // `plan` is made, everything is converted: from here on none of the caller's code runs, and only the view's place in
 // the larger tensor, FASTINIT_TARGET and FASTINIT_HUGE_PAGES can be refused.
-void run(const View& view, const Plan& plan, bool bits, const Common& common) {
+void run(const View& view, const Plan& plan, Distribution distribution, const Common& common) {
   const Element element = view.element;
   const Box box = to_box(view, common.place);
   const KernelTable& table = kernels();
@@ -342,7 +342,9 @@ void run(const View& view, const Plan& plan, bool bits, const Common& common) {
   Task task{};
   if (!plan.constant) {
     const Stream stream = common.stream();
-    task = bits ? Task{table.bits[element.bytes == 8], stream, {}} : task_of(table, plan, element.type, stream);
+    task = distribution == Distribution::kBits       ? Task{table.bits[element.bytes == 8], stream, {}}
+           : distribution == Distribution::kIntegers ? integers_task(table, plan, element.bytes, stream)
+                                                     : task_of(table, plan, element.type, stream);
   }
   work_on(n, [&] {
     if (plan.constant) {
@@ -362,9 +364,14 @@ void py_fill(py::handle out, py::handle distribution_number, py::handle a, py::h
   Arguments arguments{};
   for (int i = 0; i < names.n; ++i) arguments[std::size_t(i)] = to_double(given[i], names.name[i]);
   const Common common(seed, stream, global_shape, offset, threads, bit_generator);
-  const bool bits = distribution == Distribution::kBits;
-  const View view(out, bits ? Elements::kWords : Elements::kFloats, Access::kWrite);
-  run(view, bits ? Plan() : make_plan(distribution, view.element.type, arguments), bits, common);
+  const bool bits = distribution == Distribution::kBits, integers = distribution == Distribution::kIntegers;
+  const View view(out, bits ? Elements::kWords : integers ? Elements::kIntegers : Elements::kFloats, Access::kWrite);
+  const Element element = view.element;
+  run(view,
+      integers ? make_integers_plan(arguments, element.bytes, element.is_signed)
+      : bits   ? Plan()
+               : make_plan(distribution, element.type, arguments),
+      distribution, common);
 }
 
 void py_fill_scaled(py::handle out, py::handle distribution_number, py::handle gain, py::handle scale, py::handle n,
@@ -374,7 +381,8 @@ void py_fill_scaled(py::handle out, py::handle distribution_number, py::handle g
   const double numbers[3] = {to_double(gain, "gain"), to_double(scale, "scale"), to_double(n, "the mean of the fans")};
   const Common common(seed, stream, global_shape, offset, threads, bit_generator);
   const View view(out, Elements::kFloats, Access::kWrite);
-  run(view, make_scaled_plan(distribution, view.element.type, numbers[0], numbers[1], numbers[2]), false, common);
+  const Plan plan = make_scaled_plan(distribution, view.element.type, numbers[0], numbers[1], numbers[2]);
+  run(view, plan, distribution, common);
 }
 
 // These two are called the way that costs CPython least, by position and without conversions: pybind11 would take as
@@ -563,6 +571,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   module.attr("TRUNCATED") = int(Distribution::kTruncated);
   module.attr("TRUNCATED_STD") = int(Distribution::kTruncatedStd);
   module.attr("CONSTANT") = int(Distribution::kConstant);
+  module.attr("INTEGERS") = int(Distribution::kIntegers);
   if (PyModule_AddFunctions(module.ptr(), fast_methods) != 0) throw py::error_already_set();
   module.def("shape", &py_shape);
   module.def("plan", &py_plan);

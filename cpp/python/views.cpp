@@ -28,7 +28,9 @@ std::string tuple_text(const std::ptrdiff_t* extents, int n) {
 [[noreturn]] void refuse_type(const std::string& type, Elements wanted) {
   const char* will_do = wanted == Elements::kFloats
                             ? "float32, float64, float16, bfloat16, float8_e4m3fn or float8_e5m2"
-                            : "uint32 or uint64, in this machine's byte order, for random_bits";
+                        : wanted == Elements::kWords
+                            ? "uint32 or uint64, in this machine's byte order, for random_bits"
+                            : "int8, uint8, int16, uint16, int32 or uint32, in this machine's byte order, for integers";
   throw py::type_error("out must have dtype " + std::string(will_do) + ", got " + type);
 }
 
@@ -92,11 +94,18 @@ std::optional<Element> element_of_registered(const py::dtype& dtype) {
   return {};
 }
 
+// An integer of that size, if it will do.
+std::optional<Element> integer_of(bool is_signed, std::size_t bytes, Elements wanted) {
+  const bool will_do = wanted == Elements::kWords ? !is_signed && (bytes == 4 || bytes == 8)
+                                                  : bytes == 1 || bytes == 2 || bytes == 4;
+  return will_do ? std::optional(Element{ElementType::kFloat32, bytes, is_signed}) : std::nullopt;
+}
+
 Element element_of(const py::dtype& dtype, Elements wanted) {
   const bool foreign = dtype.byteorder() == '>' || dtype.byteorder() == '<';  // NumPy writes native order as '='
-  if (wanted == Elements::kWords) {
-    if (dtype.kind() == 'u' && !foreign && (dtype.itemsize() == 4 || dtype.itemsize() == 8)) {
-      return {ElementType::kFloat32, std::size_t(dtype.itemsize())};
+  if (wanted != Elements::kFloats) {
+    if ((dtype.kind() == 'u' || dtype.kind() == 'i') && !foreign) {
+      if (const auto element = integer_of(dtype.kind() == 'i', std::size_t(dtype.itemsize()), wanted)) return *element;
     }
   } else if (foreign) {
     refuse_byte_order("dtype " + shown(dtype), "; out.astype(out.dtype.newbyteorder('=')) makes a copy that is");
@@ -159,7 +168,7 @@ struct VersionedManaged {
 };
 
 constexpr std::uint64_t kReadOnly = 1, kCopied = 2;
-constexpr int kUint = 1, kFloat = 2, kBfloat = 4, kE4m3fn = 10, kE5m2 = 12;  // the last two since version 1.1
+constexpr int kInt = 0, kUint = 1, kFloat = 2, kBfloat = 4, kE4m3fn = 10, kE5m2 = 12;  // the last two since version 1.1
 constexpr std::uint32_t kMajor = 1;  // the version of these structures
 
 constexpr const char* kDevices[] = {
@@ -185,8 +194,10 @@ std::string type_text(const DataType& type) {
 
 Element element_of(const DataType& type, Elements wanted) {
   const auto is = [&type](int code, int bits) { return type.code == code && type.bits == bits && type.lanes == 1; };
-  if (wanted == Elements::kWords) {
-    if (is(kUint, 32) || is(kUint, 64)) return {ElementType::kFloat32, std::size_t(type.bits / 8)};
+  if (wanted != Elements::kFloats) {
+    if ((type.code == kInt || type.code == kUint) && type.lanes == 1 && type.bits % 8 == 0) {
+      if (const auto element = integer_of(type.code == kInt, type.bits / 8, wanted)) return *element;
+    }
   } else {
     if (is(kFloat, 32)) return {ElementType::kFloat32, 4};
     if (is(kFloat, 64)) return {ElementType::kFloat64, 8};
@@ -239,9 +250,9 @@ struct BufferLoan : Loan {
 // The struct module's format of one native number, or nothing.
 std::optional<Element> element_of(const Py_buffer& buffer, char type, Elements wanted) {
   const auto bytes = std::size_t(buffer.itemsize);
-  if (wanted == Elements::kWords) {
-    const bool is_unsigned = std::strchr("ILQN", type) != nullptr;
-    if (is_unsigned && (bytes == 4 || bytes == 8)) return Element{ElementType::kFloat32, bytes};
+  if (wanted != Elements::kFloats) {
+    const bool is_signed = std::strchr("bhilqn", type) != nullptr;
+    if (is_signed || std::strchr("BHILQN", type) != nullptr) return integer_of(is_signed, bytes, wanted);
   } else {
     if (type == 'f' && bytes == 4) return Element{ElementType::kFloat32, 4};
     if (type == 'd' && bytes == 8) return Element{ElementType::kFloat64, 8};

@@ -18,9 +18,11 @@ namespace py = pybind11;
 struct Element {
   ElementType type;  // of a float
   std::size_t bytes;
+  bool is_signed = false;  // of an integer
 };
 
-enum class Elements { kFloats, kWords, kAny };  // which types will do: those of ElementType, uint32 and uint64, all
+// Which types will do: those of ElementType; uint32 and uint64; integers of 1, 2 and 4 bytes; all.
+enum class Elements { kFloats, kWords, kIntegers, kAny };
 enum class Access { kRead, kWrite };
 
 // Memory that its owner lends until this is destroyed, which must happen under the GIL.

@@ -14,6 +14,7 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #if defined(__linux__)
@@ -174,6 +175,15 @@ std::string digests(const KernelTable& table, int threads) {
     }
     add(g, "bits", "uint32", 4, [&] { return Task{table.bits[0], stream_of(g), Parameters{}}; });
     add(g, "bits", "uint64", 8, [&] { return Task{table.bits[1], stream_of(g), Parameters{}}; });
+    for (const std::size_t bytes : {1, 2, 4}) {
+      for (const bool is_signed : {true, false}) {
+        const std::string type = (is_signed ? "int" : "uint") + std::to_string(8 * bytes);
+        add(g, "integers", type.c_str(), bytes, [&] {
+          const Plan plan = make_integers_plan({is_signed ? -100.0 : 3, is_signed ? 101.0 : 201}, bytes, is_signed);
+          return integers_task(table, plan, bytes, stream_of(g));
+        });
+      }
+    }
   }
   set_grain(0);
   return lines;
@@ -752,6 +762,47 @@ void refusals() {
   refused(Distribution::kNormal, ElementType::kFloat8E4m3fn, {0, 69, 0, 0}, "std");
   refused(Distribution::kUniform, ElementType::kFloat8E4m3fn, {0, 449, 0, 0}, "high");
   refused(Distribution::kUniform, ElementType::kFloat8E4m3fn, {1.01, 1.1, 0, 0}, "low");
+  const auto no_integers = [](const Arguments& arguments) {
+    try {
+      make_integers_plan(arguments, 1, true);
+    } catch (const std::invalid_argument&) {
+      return true;
+    }
+    return false;
+  };
+  check(no_integers({3, 3, 0}) && no_integers({4, 3, 1}), "no integers between the bounds");
+  check(no_integers({-129, 3, 0}) && no_integers({0, 129, 0}) && no_integers({0, 128, 1}), "integers beyond the type");
+  check(!no_integers({-128, 128, 0}) && !no_integers({127, 127, 1}), "all integers of the type, and the last one");
+}
+
+// low + floor(word n / 2^32): at the words where the value changes, for n from 1 to 2^32.
+void integers(const KernelTable& table) {
+  const auto test = [&table](const auto element, double first, double last) {
+    using Element = std::remove_const_t<decltype(element)>;
+    constexpr std::size_t bytes = sizeof(Element);
+    const Plan plan = make_integers_plan({first, last, 1}, bytes, std::is_signed_v<Element>);
+    const auto n = std::uint64_t(last - first + 1);
+    std::uint32_t words[kConverted];
+    Element got[kConverted];
+    for (std::size_t i = 0; i < kConverted; ++i) {
+      const std::uint64_t value = n / kConverted * i + std::min<std::uint64_t>(i, n - 1);
+      words[i] = std::uint32_t(((std::min(value, n - 1) << 32) + n - 1) / n - (i % 2));  // or the word before
+    }
+    table.integers[bytes == 4 ? 2 : bytes - 1](plan.parameters, reinterpret_cast<const unsigned char*>(words), 1,
+                                               reinterpret_cast<unsigned char*>(got));
+    bool same = true;
+    for (std::size_t i = 0; i < kConverted; ++i) {
+      // In two parts, as word n may have 64 bits and one.
+      const std::uint64_t high = n >> 32 != 0 ? words[i] : words[i] * n >> 32;
+      same = same && std::int64_t(got[i]) == std::int64_t(first) + std::int64_t(high);
+    }
+    check(same, std::string(table.target) + ": integers from " + std::to_string(first) + " to " + std::to_string(last));
+  };
+  for (const double n : {1.0, 2.0, 3.0, 100.0, 255.0, 256.0}) {
+    test(std::int8_t(), -128, n - 129), test(std::uint8_t(), 256 - n, 255);
+    test(std::int16_t(), -7, n - 8), test(std::uint16_t(), 65535 - 257 * (n - 1), 65535);
+    test(std::int32_t(), -0x1p31, n * 0x1p24 - 1 - 0x1p31), test(std::uint32_t(), 0x1p32 - n * 0x1p24, 0x1p32 - 1);
+  }
 }
 
 double value_of_float8(int code, int fraction_bits, int bias) {  // of the finite ones, from the definition
@@ -909,6 +960,7 @@ int main(int argc, char** argv) {
     known_answers(table);
     shared_rounds(table);
     eight_bits(table);
+    integers(table);
     scales<float>(table, ElementType::kFloat32, {-1, -59, -60, -61, -64, -92, -96, -100, 30, 120});
     scales<double>(table, ElementType::kFloat64, {-1, -61, -899, -900, -901, -956, -960, -1000, 900, 1000});
     frozen(table, expected.str());

@@ -23,7 +23,7 @@ lecun_normal, lecun_uniform      variance 1 / fan_in; normal before a selu
 variance_scaling                 all of these, by scale, mode, distribution
 normal, uniform, truncated_normal
 orthogonal, identity, dirac, sparse
-zeros, ones, constant, random_bits
+zeros, ones, constant, integers, random_bits
 empty, summary                   arrays around them
 Generator, default_generator, manual_seed
 calculate_gain, set_num_threads, get_num_threads, show_config
@@ -44,6 +44,7 @@ from .initializers import (
     glorot_uniform,
     he_normal,
     he_uniform,
+    integers,
     kaiming_normal,
     kaiming_uniform,
     lecun_normal,
@@ -76,6 +77,7 @@ __all__ = [
     "he_normal",
     "he_uniform",
     "identity",
+    "integers",
     "kaiming_normal",
     "kaiming_uniform",
     "lecun_normal",

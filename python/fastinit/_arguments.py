@@ -44,7 +44,8 @@ __all__ = [
 
 BIT_GENERATORS = ("ars", "philox")
 _OF_ML_DTYPES = ("bfloat16", "float8_e4m3fn", "float8_e5m2")  # which NumPy does not have
-_DTYPES = ("float32", "float64", "float16", *_OF_ML_DTYPES, "uint32", "uint64")
+_INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "uint64")
+_DTYPES = ("float32", "float64", "float16", *_OF_ML_DTYPES, *_INTEGERS)
 
 
 # --- words for errors -----------------------------------------------------------------------------------------------

@@ -12,10 +12,12 @@ NORMAL: int
 TRUNCATED: int
 TRUNCATED_STD: int
 CONSTANT: int
+INTEGERS: int
 
 # Each call checks all of its arguments before it writes: TypeError or ValueError that names the argument.
 # a, b, c, d are by distribution: UNIFORM low, high; NORMAL mean, std; TRUNCATED mean, std, low, high;
-# TRUNCATED_STD the same with bounds in units of std; CONSTANT value; BITS none.
+# TRUNCATED_STD the same with bounds in units of std; CONSTANT value; INTEGERS low, high, whether high is one of them;
+# BITS none.
 def fill(
     out: Any,
     distribution: int,

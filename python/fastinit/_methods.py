@@ -425,6 +425,32 @@ class Methods:
             bit_generator=self._bit_generator,
         )
 
+    @documented_by(initializers.integers)
+    def integers(
+        self,
+        out: ArrayT,
+        low: Integer,
+        high: Integer,
+        *,
+        endpoint: bool = False,
+        stream: Integer | str | None = None,
+        global_shape: Integers | None = None,
+        offset: Integers | None = None,
+        threads: Integer | None = None,
+    ) -> ArrayT:
+        return initializers.integers(
+            out,
+            low,
+            high,
+            endpoint=endpoint,
+            seed=self._streams,
+            stream=stream,
+            global_shape=global_shape,
+            offset=offset,
+            threads=threads,
+            bit_generator=self._bit_generator,
+        )
+
     @documented_by(initializers.random_bits)
     def random_bits(
         self,

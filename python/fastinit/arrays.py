@@ -48,8 +48,9 @@ def empty(shape: Integer | Integers, dtype: DTypeLike = "float32") -> NDArray[An
     shape : int or sequence of int
         At least 0 in each dimension.
     dtype : dtype, default "float32"
-        One of float32, float64, float16, uint32 and uint64; with ``ml_dtypes``
-        installed also bfloat16, float8_e4m3fn and float8_e5m2.
+        One of float32, float64, float16, int8, uint8, int16, uint16, int32,
+        uint32 and uint64; with ``ml_dtypes`` installed also bfloat16,
+        float8_e4m3fn and float8_e5m2.
 
     Returns
     -------

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from . import _core
-from ._arguments import at_least_zero, choice, documented, positive, typed
+from ._arguments import at_least_zero, choice, documented, integer, positive, typed
 from ._fans import FAN_AVG, FAN_IN, LEAKY_RELU, NO_SLOPE, fan, he_gain
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ __all__ = [
     "glorot_uniform",
     "he_normal",
     "he_uniform",
+    "integers",
     "kaiming_normal",
     "kaiming_uniform",
     "lecun_normal",
@@ -52,6 +53,13 @@ _STD: Literal["std"] = "std"
 
 _DISTRIBUTIONS = {"normal": _NORMAL, "uniform": _UNIFORM, "truncated_normal": _TRUNCATED_STD}
 _BOUNDS = {"absolute": _TRUNCATED, "std": _TRUNCATED_STD}
+
+
+def _int(name: str, value: object) -> int:
+    try:
+        return integer(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an int, got {typed(value)}") from None
 
 
 def _normal_form(truncated: object) -> int:
@@ -968,6 +976,80 @@ def ones(
     [1.0, 1.0, 1.0]
     """
     _fill(out, _core.CONSTANT, 1.0, 0.0, 0.0, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
+    return out
+
+
+@documented
+def integers(
+    out: ArrayT,
+    low: Integer,
+    high: Integer,
+    *,
+    endpoint: bool = False,
+    seed: Integer | None = None,
+    stream: Integer | str | None = None,
+    global_shape: Integers | None = None,
+    offset: Integers | None = None,
+    threads: Integer | None = None,
+    bit_generator: BitGenerator = "ars",
+) -> ArrayT:
+    """Integers from low on, below high, each as likely as the others.
+
+    Fills ``out`` in place: value = low + floor(w n / 2^32), with w the
+    element's 32-bit random word and n = high - low, or high - low + 1 with
+    ``endpoint``.
+
+    Parameters
+    ----------
+    out : array
+        The array to fill, in place: int8, uint8, int16, uint16, int32 or
+        uint32, of any shape and strides.
+    low, high : int
+        The bounds, low < high, as those of NumPy's ``Generator.integers``:
+        high itself is not reached.
+    endpoint : bool, default False
+        Whether high is reached; low <= high is enough then.
+    {seed}
+
+    Returns
+    -------
+    {returns}
+
+    Other Parameters
+    ----------------
+    {common}
+
+    Raises
+    ------
+    TypeError, ValueError
+        low or high is no int; no integer lies between them, or one that is
+        beyond the dtype of out; endpoint is neither True nor False; out is of
+        another type.
+        {errors}
+
+    Notes
+    -----
+    Bits: a function of seed, stream, index, low and high alone, whatever the
+    dtype. If n is a power of two, each value is exactly as likely as any
+    other. Else it stands for floor(2^32 / n) or ceil(2^32 / n) words, so its
+    probability differs from 1 / n by less than 2^-32; relative to 1 / n, by
+    less than n / 2^32.
+
+    References
+    ----------
+    {words}
+
+    Examples
+    --------
+    >>> import numpy as np, fastinit
+    >>> w = fastinit.integers(np.empty(10_000, np.int8), -127, 128, seed=1, stream="w")
+    >>> w.min(), w.max()
+    (np.int8(-127), np.int8(127))
+    """
+    if not isinstance(endpoint, bool | np.bool_):
+        raise TypeError(f"endpoint must be True or False, got {typed(endpoint)}")
+    low, high, last = _int("low", low), _int("high", high), float(endpoint)
+    _fill(out, _core.INTEGERS, low, high, last, 0.0, seed, stream, global_shape, offset, threads, bit_generator)
     return out
 
 

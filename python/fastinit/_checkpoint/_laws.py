@@ -114,7 +114,10 @@ def _text(law: Law) -> str:
 # --- what each tensor gets ------------------------------------------------------------------------------------------
 
 _OF_ZEROS = ("beta", "running_mean", "num_batches_tracked")
+_OF_ONES = ("scale", "scale_inv")  # what quantised weights are multiplied by
 _ZEROS, _ONES, _NORMAL = Initializer("zeros"), Initializer("ones"), Initializer("normal", std=0.02)
+# Laws that integers have, too. Of bools the constants alone.
+_CONSTANTS = ("constant", "zeros", "ones")
 
 
 def _default(tensor: Wanted) -> Initializer | RandomBits:
@@ -123,7 +126,7 @@ def _default(tensor: Wanted) -> Initializer | RandomBits:
         return _ZEROS
     if tensor.dtype in INTEGERS:
         return RANDOM_BITS
-    return _NORMAL if len(tensor.shape) > 1 else _ONES
+    return _NORMAL if len(tensor.shape) > 1 and not last.endswith(_OF_ONES) else _ONES
 
 
 def assigned(
@@ -131,7 +134,7 @@ def assigned(
 ) -> dict[str, Initializer | RandomBits]:
     """The law of each tensor: one for all of them, or those of a recipe (its file or name), or the defaults.
 
-    Integers and bools get random bits where the law is one of floats that draws.
+    Integers and bools get random bits where the law is one that draws floats.
     """
     chosen: Mapping[str, object]
     if law is not None:
@@ -148,8 +151,7 @@ def assigned(
 def _fitting(tensor: Wanted, law: object) -> Initializer | RandomBits:
     if not isinstance(law, Initializer | RandomBits):
         raise ValueError(f"recipe: a checkpoint has values for each tensor, got {law!r} for {shown(tensor.name)}")
-    constant = isinstance(law, Initializer) and law.function in ("constant", "zeros", "ones")
-    if tensor.dtype in INTEGERS and not constant:
+    if tensor.dtype in INTEGERS and not (isinstance(law, Initializer) and law.function in (*_CONSTANTS, "integers")):
         return RANDOM_BITS
     if tensor.dtype in FLOATS and isinstance(law, RandomBits):
         raise ValueError(f"tensor {shown(tensor.name)} is of {FLOATS[tensor.dtype]}: random_bits is for integers")
@@ -172,7 +174,7 @@ def check(laws: Mapping[str, Law], tensors: Iterable[Wanted]) -> None:
         if not isinstance(law, Initializer) or key in good:
             continue
         try:
-            if tensor.dtype in INTEGERS:
+            if tensor.dtype in INTEGERS and law.function in _CONSTANTS:
                 integer_of(law, tensor.dtype)
             else:
                 law.check(tensor.shape, dtype_of(tensor.dtype))

@@ -82,7 +82,7 @@ class Values:
             return
         dtype = dtype_of(tensor.dtype)
         elements = out.view(dtype)
-        if tensor.dtype in INTEGERS and isinstance(law, Initializer):
+        if tensor.dtype in INTEGERS and isinstance(law, Initializer) and law.function != "integers":
             elements[:] = integer_of(law, tensor.dtype)
             return
         if isinstance(law, Initializer) and law.function in _WHOLE:

@@ -42,7 +42,7 @@ def float_type(dtype: object) -> np.dtype[Any]:
     """The dtype, if it is one of those that an ``Initializer`` fills."""
     try:
         found = element_type(dtype)
-        if found.kind == "u" or found.itemsize == 1:  # for random_bits; and float8
+        if found.kind in "iu" or found.itemsize == 1:  # for integers and random_bits; and float8
             raise TypeError
     except TypeError:
         message = f"dtype must be float32, float64, float16 or bfloat16, got {typed(dtype)}"

@@ -40,7 +40,7 @@ _DIMENSIONS = {"identity": 2, "orthogonal": 2, "sparse": 2, "dirac": 3}
 
 @functools.cache
 def functions() -> dict[str, inspect.Signature]:
-    """The functions of fastinit that fill an array of floats, and their signatures."""
+    """The functions of fastinit that fill an array by a law, and their signatures."""
     names = sorted({*initializers.__all__, *structured.__all__} - {"random_bits"})
     return {name: inspect.signature(getattr(fastinit, name)) for name in names}
 
@@ -177,7 +177,7 @@ class Initializer:
             object.__setattr__(self, name, value)
         self._check_names()
         # Any layout will do: how shapes are read may be said later.
-        self.check((0,) * _DIMENSIONS.get(function, 32), np.dtype(np.float64), "torch")
+        self.check((0,) * _DIMENSIONS.get(function, 32), self._trial_dtype, "torch")
         object.__setattr__(self, "_hash", hash(self._key()))  # caches ask for it once for each parameter of a model
         return self
 
@@ -244,6 +244,14 @@ class Initializer:
     def is_described(self) -> bool:
         """Whether its arguments say how shapes are read, or need not say it."""
         return not self._asks
+
+    @property
+    def _trial_dtype(self) -> np.dtype[Any]:
+        """One that has all of its values."""
+        if self.function != "integers":
+            return np.dtype(np.float64)
+        low = self.arguments.get("low")
+        return np.dtype(np.int32 if isinstance(low, int) and low < 0 else np.uint32)
 
     def _call(self, layout: str | None, shape: Shape) -> Mapping[str, Any]:
         """The arguments of a call for a tensor of that shape, with a layout where the function needs one."""
@@ -363,7 +371,8 @@ class Initializer:
         Raises
         ------
         TypeError, ValueError
-            ``fill`` would refuse a float64 tensor of this shape.
+            ``fill`` would refuse a float64 tensor of this shape; of integers,
+            one of 32 bits.
 
         Examples
         --------
@@ -371,7 +380,7 @@ class Initializer:
         >>> Initializer("lecun_normal", layout="torch").moments((100, 64))
         (0.0, 0.125)
         """
-        self.check(shape, np.dtype(np.float64), layout)
+        self.check(shape, self._trial_dtype, layout)
         bound = functions()[self.function].bind(None, **self._call(layout, shape))
         bound.apply_defaults()
         formula = MOMENTS[getattr(fastinit, self.function).__name__]  # of he_normal for its alias kaiming_normal

@@ -29,6 +29,11 @@ def _uniform(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
     return low + high, (high - low) / math.sqrt(3)
 
 
+def _integers(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
+    first, last = a["low"], a["high"] - 1 + a["endpoint"]
+    return (first + last) / 2, math.sqrt(((last - first + 1) ** 2 - 1) / 12)
+
+
 def _normal(a: Mapping[str, Any], shape: Shape) -> tuple[float, float]:
     return float(a["mean"]), float(a["std"])
 
@@ -130,6 +135,7 @@ MOMENTS: dict[str, Callable[[Mapping[str, Any], Shape], tuple[float, float]]] = 
     "zeros": lambda a, shape: _constant(0.0),
     "ones": lambda a, shape: _constant(1.0),
     "uniform": _uniform,
+    "integers": _integers,
     "normal": _normal,
     "truncated_normal": _truncated_normal,
     "xavier_uniform": _xavier,
