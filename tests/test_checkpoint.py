@@ -1120,6 +1120,22 @@ def test_a_part_that_another_run_has_renamed(
     assert (tmp_path / "a").read_text() == "theirs"
 
 
+def test_a_part_that_gets_its_name_when_it_is_opened(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not begun anew."""
+    (tmp_path / ".a.part").write_text("theirs")
+    opened = os.open
+
+    def late(path: str, flags: int, *more: Any) -> int:
+        if not flags & os.O_CREAT:
+            (tmp_path / ".a.part").rename(tmp_path / "a")
+        return opened(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", late)
+    with pytest.raises(FileExistsError, match="another run"), _write._beside(str(tmp_path), "a"):
+        raise AssertionError
+    assert files_of(tmp_path) == {"a": b"theirs"}
+
+
 def test_ctrl_c(small: _plan.Plan, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole files stay, the part of the one that was being written does not."""
     fill, filled = small.values.fill, []
