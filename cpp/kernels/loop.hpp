@@ -148,7 +148,7 @@ class Loop {
     finish_bypassing();
   }
 
-  // --- columns: kTileAcross bytes of each, kColumns at a time, where the rows of a tile lie side by side
+  // --- columns: kTileAcross bytes of each, kAtOnce at a time, where the rows of a tile lie side by side
   //
   // A vector of words has a block of each of kVectorBlocks rows, kOfBlock rows apart:
   //     vector k:  row k, row k + kOfBlock, row k + 2 kOfBlock ..
@@ -157,13 +157,13 @@ class Loop {
   //     vector c:  column c of the rows 0, 1, 2 ..
   // Writing a few vectors after a few are computed was measured to be nearly as fast as a contiguous fill; a buffer of
   // rows and then its columns was not: but in portable code, whose values take longer than memory does.
-  static constexpr int kColumns = kMakesColumns ? 8 : 0;
+  static constexpr int kAtOnce = 8, kColumns = kMakesColumns ? kAtOnce : 0;
 
  private:
-  static constexpr int kSteps = kColumns / kOfBlock;  // blocks of a row
+  static constexpr int kSteps = kAtOnce / kOfBlock;  // blocks of a row
   // of words, of the rows k, k + kOfBlock ..
   static constexpr int kVectors = int(kTileAcross) / E::kBytes * E::kWords / kLanes32;
-  static_assert(kColumns % kOfBlock == 0 && kOfBlock * kVectors % kGroup == 0);
+  static_assert(kAtOnce % kOfBlock == 0 && kOfBlock * kVectors % kGroup == 0);
   using Rows = U32[kOfBlock][kVectors];
 
   // Where the rows k, k + kOfBlock, k + 2 kOfBlock .. begin: in a block of row k, some words into it. (The others begin
@@ -225,7 +225,7 @@ class Loop {
     alignas(64) unsigned char values[kOfBlock * kTileAcross];
     if (at.slides) next_blocks(at, tile.row_index, before);
     unsigned char* out = tile.out;
-    for (std::size_t n = tile.n / kColumns; n > 0; --n) {
+    for (std::size_t n = tile.n / kAtOnce; n > 0; --n) {
       next_blocks(at, tile.row_index, words);
       for (int c = 0; c < kSteps; ++c, out += kOfBlock * tile.stride) {
         if (at.slides) slide(at, before[0], words[c]);
