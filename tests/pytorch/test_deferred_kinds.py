@@ -195,10 +195,19 @@ def test_complex_draws_are_torchs_and_of_the_seed_and_name_alone() -> None:
 
 
 def test_types_that_change_after_the_block_to_any() -> None:
+    """To one that fastinit fills, the law's values in it, within its bounds; to another one, torch's cast of them."""
     with deferred(0) as plan:
-        model = nn.Linear(4, 6)
-    plan.materialize(model.to(torch.float8_e4m3fn))
-    same(model.weight, made(lambda: nn.Linear(4, 6)).weight.to(torch.float8_e4m3fn))
+        model = nn.Linear(64, 96)
+    plan.materialize(model.to(torch.float8_e4m3fnuz))
+    same(model.weight, made(lambda: nn.Linear(64, 96)).weight.to(torch.float8_e4m3fnuz))
+    for dtype in (torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2):
+        with deferred(0) as plan:
+            model = nn.Linear(64, 96)
+        plan.materialize(model.to(dtype))
+        wanted = nn.Linear(64, 96, dtype=dtype, device="meta").to_empty(device="cpu")
+        init_module(wanted, {"*": Initializer("he_uniform", a=math.sqrt(5))}, include="weight", seed=0)
+        same(model.weight, wanted.weight)
+        assert model.weight.float().abs().max() < 0.125
 
 
 def test_memory_that_is_there_is_written_in_place() -> None:
