@@ -39,6 +39,7 @@ LAWS = sorted({*initializers.__all__, *structured.__all__})
 STILL = ("constant", "dirac", "identity", "ones", "zeros")
 NEEDED: dict[str, dict[str, Any]] = {
     "constant": {"value": 0.5},
+    "integers": {"low": -7, "high": 100},
     "sparse": {"sparsity": 0.3},
     "dirac": {"layout": "torch"},
 }
@@ -52,7 +53,8 @@ def shape_of(name: str) -> tuple[int, ...]:
 
 
 def types_of(name: str) -> list[np.dtype[Any]]:
-    return [np.dtype(np.uint32), np.dtype(np.uint64)] if name == "random_bits" else list(DTYPES.values())
+    integers = {"integers": ("int32", "int8"), "random_bits": ("uint32", "uint64")}
+    return [np.dtype(each) for each in integers.get(name, DTYPES.values())]
 
 
 def whole(name: str, shape: tuple[int, ...], dtype: Any = np.float32, **more: Any) -> NDArray[Any]:
@@ -250,8 +252,9 @@ UNKNOWN = (math.nan, math.nan)
         (lambda d: d.normal(2.0, **KEY), TypeError, "shape must be a sequence of ints, got 2.0"),
         (lambda d: d.normal((math.nan,), **KEY), TypeError, r"shape must be .*got \(nan,\)"),
         (lambda d: d.normal((2**40, 2**40), chunks=2**35, **KEY), ValueError, r"at most 2\*\*63 elements"),
-        (lambda d: d.normal((4,), dtype="int16", **KEY), TypeError, "dtype must be one of .*'int16'"),
-        (lambda d: d.random_bits((4,), dtype="float32", **KEY), TypeError, "uint32"),
+        (lambda d: d.normal((4,), dtype="int64", **KEY), TypeError, "dtype must be one of .*'int64'"),
+        (lambda d: d.normal((4,), dtype="int16", **KEY), TypeError, "^dtype must be float32, .* got int16"),
+        (lambda d: d.random_bits((4,), dtype="float32", **KEY), TypeError, "^dtype must be uint32 .* got float32"),
         (lambda d: d.normal((4,), dtype="float16", std=1e9, **KEY), ValueError, "float16"),
         (lambda d: d.normal((4,), chunks=((1, 2),), **KEY), ValueError, "[Cc]hunks do not add up"),
         (lambda d: d.normal((4,), chunks=(UNKNOWN,), **KEY), ValueError, "chunks must have known sizes, got .*nan"),

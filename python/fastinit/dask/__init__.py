@@ -34,6 +34,7 @@ __all__ = [
     "he_normal",
     "he_uniform",
     "identity",
+    "integers",
     "kaiming_normal",
     "kaiming_uniform",
     "lecun_normal",

@@ -34,7 +34,7 @@ __all__ = ["LAWS"]
 _OF_A_FILL = ("out", "seed", "stream", "global_shape", "offset", "threads", "bit_generator")
 _DRAW_NOTHING = ("constant", "dirac", "identity", "ones", "zeros")
 _NEED_THE_WHOLE = ("orthogonal",)
-_DTYPES = {"random_bits": "uint32"}  # and float32 by default
+_DTYPES = {"integers": "int32", "random_bits": "uint32"}  # and float32 by default
 
 
 class Drawn:
@@ -78,7 +78,8 @@ def _array(law: str, shape: object, chunks: Any, dtype: object, given: Mapping[s
     try:
         drawn.fill(np.empty((0,) * len(sizes), element), (0,) * len(sizes))
     except (TypeError, ValueError) as refused:
-        words = re.sub("^out must have (.*), got shape ", r"shape must have \1, got ", str(refused))
+        words = re.sub("^out must have dtype ", "dtype must be ", str(refused))
+        words = re.sub("^out must have (.*), got shape ", r"shape must have \1, got ", words)
         raise type(refused)(words) from None
     blocks = da.core.normalize_chunks(chunks, sizes, dtype=element)
     if any(math.isnan(n) for each in blocks for n in each):
