@@ -257,7 +257,9 @@ UNKNOWN = (math.nan, math.nan)
         (lambda d: d.random_bits((4,), dtype="float32", **KEY), TypeError, "^dtype must be uint32 .* got float32"),
         (lambda d: d.normal((4,), dtype="float16", std=1e9, **KEY), ValueError, "float16"),
         (lambda d: d.normal((4,), chunks=((1, 2),), **KEY), ValueError, "[Cc]hunks do not add up"),
-        (lambda d: d.normal((4,), chunks=(UNKNOWN,), **KEY), ValueError, "chunks must have known sizes, got .*nan"),
+        (lambda d: d.normal((4,), chunks=(UNKNOWN,), **KEY), ValueError, "must have known sizes >= 0, got .*nan"),
+        (lambda d: d.normal((10,), chunks=((10, -5, 5),), **KEY), ValueError, r"sizes >= 0, got \(\(10, -5, 5\),\)"),
+        (lambda d: d.normal((4, 5), chunks=(2, 0), **KEY), ValueError, r"chunks must have sizes >= 1, got \(2, 0\)"),
         (
             lambda d: d.orthogonal((4, 4), chunks=2, **KEY),
             ValueError,

@@ -81,9 +81,14 @@ def _array(law: str, shape: object, chunks: Any, dtype: object, given: Mapping[s
         words = re.sub("^out must have dtype ", "dtype must be ", str(refused))
         words = re.sub("^out must have (.*), got shape ", r"shape must have \1, got ", words)
         raise type(refused)(words) from None
-    blocks = da.core.normalize_chunks(chunks, sizes, dtype=element)
-    if any(math.isnan(n) for each in blocks for n in each):
-        raise ValueError(f"chunks must have known sizes, got {shown(chunks)}; see compute_chunk_sizes() of dask arrays")
+    try:
+        blocks = da.core.normalize_chunks(chunks, sizes, dtype=element)
+    except ZeroDivisionError:
+        raise ValueError(f"chunks must have sizes >= 1, got {shown(chunks)}") from None
+    if not all(n >= 0 for each in blocks for n in each):  # nor is NaN, which is "unknown"
+        raise ValueError(
+            f"chunks must have known sizes >= 0, got {shown(chunks)}; see compute_chunk_sizes() of dask arrays"
+        )
     if law in _NEED_THE_WHOLE and math.prod(map(len, blocks)) > 1:
         raise ValueError(
             f"{law} makes the whole matrix for any box of it, so chunks must be -1, which is one chunk; got "
