@@ -329,6 +329,24 @@ def test_a_rank_is_killed(call: int, command: list[str], whole: dict[str, bytes]
     assert files_of(out) == whole
 
 
+def test_one_of_several_files_is_no_checkpoint(
+    command: list[str], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where one rank alone has run. The file itself is as it should be, and a whole one may have such a name."""
+    out = tmp_path / "out"
+    name = "model-00004-of-00007.safetensors"
+    assert main([*command, "--out", str(out), *ranks(7)[3]]) == 0
+    assert list(files_of(out)) == [name]
+    again = ["checkpoint", "--like", str(out), "--out", str(tmp_path / "again")]
+    for arguments in (["verify", str(out)], ["diff", str(out), str(out)], again):
+        with pytest.raises(SystemExit, match="2"):
+            main(arguments)
+        assert f"its files alone, and has {name}: name one of them" in capsys.readouterr().err
+    assert main(["verify", str(out / name)]) == 0
+    (out / name).rename(out / "model-00001-of-00001.safetensors")
+    assert main(["verify", str(out)]) == 0
+
+
 def test_own_files_are_refused_without_resume(
     command: list[str], whole: dict[str, bytes], tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,6 +15,7 @@ from ._safetensors import File, Tensor, opened, parsed, read
 __all__ = ["Checkpoint", "Reader", "read_checkpoint"]
 
 _LONGEST = 100_000_000  # bytes of an index
+_OF_SEVERAL = re.compile(r".*-of-0*(?!1\.)[1-9]\d*\.safetensors")  # one file of a checkpoint that has more
 
 
 class Checkpoint(NamedTuple):
@@ -86,13 +88,14 @@ def _read_folder(path: str, whole: bool) -> Checkpoint:
         found = _read_index(os.path.join(path, indices[0]), whole)
         if {os.path.basename(file.path) for file in found.files} == set(files):
             return found
-    elif not indices and len(files) == 1:
+    elif not indices and len(files) == 1 and not _OF_SEVERAL.fullmatch(files[0]):
         path = os.path.join(path, files[0])
         return _joined(path, [read(path, whole=whole)])
     # Which of several files other programs load is theirs to choose: what is said of the folder must be true of all.
     there = f"{', '.join([*indices, *files])}: name one of them" if indices + files else "none"
     raise ValueError(
-        f"{path} must have one *.safetensors, or one *.safetensors.index.json and its files alone, and has {there}"
+        f"{path} must have a whole checkpoint, one *.safetensors or one *.safetensors.index.json and its files alone, "
+        f"and has {there}"
     )
 
 
