@@ -384,6 +384,13 @@ def test_processes(name: str, cluster: Any) -> None:
     assert same((held[::3].rechunk(4) * 1).compute(), whole(name, (37, 23), held.dtype)[::3])
 
 
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", "float8_e5m2"])
+def test_bits_of_small_floats_travel(dtype: str, cluster: Any) -> None:
+    """Between processes, as bytes: distributed moves no float8_e5m2."""
+    found = lazy("normal", (37, 23), dtype=dtype).view("uint8").rechunk(4).compute()
+    assert same(found.view(dtype), whole("normal", (37, 23), dtype))
+
+
 def test_both_processes_work(cluster: Any) -> None:
     found = lazy("normal", (100, 100), chunks=10).map_blocks(process_of, dtype=int, chunks=(1, 1)).compute()
     assert len(np.unique(found)) == 2

@@ -115,8 +115,9 @@ chunks : chunks, default "auto"
 dtype : dtype, default "%s"
     Of the array.
 seed, stream : int or str%s
-    0 .. 2**64-1 each; ``stream`` may be a name, such as that of the
-    parameter. Two arrays with one seed and one stream share their values.
+    ``seed`` is an int, 0 .. 2**64-1; ``stream`` is one too, or a str such
+    as the name of the parameter. Two arrays with one seed and one stream
+    share their values.
 threads : int, default 1
     For each chunk. Dask computes several of them at a time.
 """
