@@ -159,6 +159,8 @@ def test_one_file_is_written_by_one_rank(
         done = json.loads(capsys.readouterr().out)
         assert len(done["files"]) == (arguments[1] == "0")
         assert bool(done["missing_files"]) == (arguments[1] == "2")
+    assert main([*command, "--out", str(tmp_path / "c" / name), *ranks(3)[2]]) == 0
+    assert "index" not in capsys.readouterr().out  # there will be none
     folders = [tmp_path / a for a in "ab"] if "." in name else [tmp_path / a / name for a in "ab"]
     assert files_of(folders[0]) == files_of(folders[1])
 

@@ -141,7 +141,7 @@ def others(share: Share, missing: list[str]) -> str:
     if not missing:
         return "all files are there"
     whose = f" of {share.launcher}" if share.launcher else ""
-    return f"not whole yet: other ranks{whose} have still to write {few(missing, 1)}; the last one writes the index"
+    return f"not whole yet: other ranks{whose} have still to write {few(missing, 1)}"
 
 
 def main(parser: argparse.ArgumentParser, options: argparse.Namespace) -> int:
