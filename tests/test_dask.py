@@ -196,6 +196,15 @@ def test_pickles() -> None:
         assert pickle.loads(pickle.dumps(function)) is function
 
 
+def test_a_process_with_another_stream_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would make other values for the chunks that it gets."""
+    pickled = pickle.dumps(lazy("normal", (37, 23)))
+    monkeypatch.setattr(_core, "stream_format", _core.stream_format + 1)
+    with pytest.raises(ValueError, match=r"is of stream format \d+, and this process's fastinit makes \d+"):
+        pickle.loads(pickled).compute()
+    assert pickle.loads(pickle.dumps(lazy("normal", (37, 23)))).compute().shape == (37, 23)
+
+
 def test_names() -> None:
     """Equal ones are equal arrays, in each process; others differ."""
     array = lazy("normal", (37, 23))

@@ -43,9 +43,15 @@ class Drawn:
     def __init__(self, law: str, shape: tuple[int, ...], dtype: np.dtype[Any], arguments: Mapping[str, Any]) -> None:
         self.law, self.shape, self.dtype, self.ndim = law, shape, dtype, len(shape)
         self.arguments = dict(arguments)
+        self.stream_format = _core.stream_format
 
     def fill(self, out: NDArray[Any], offset: Sequence[int]) -> NDArray[Any]:
         """The box of the shape of ``out``, there."""
+        if self.stream_format != _core.stream_format:  # made by another process, with another fastinit
+            raise ValueError(
+                f"{self.law}: the array is of stream format {self.stream_format}, and this process's fastinit makes "
+                f"{_core.stream_format}"
+            )
         function: Callable[..., NDArray[Any]] = getattr(fastinit, self.law)
         return function(out, **self.arguments, global_shape=self.shape, offset=offset)
 
