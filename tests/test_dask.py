@@ -359,9 +359,11 @@ import numpy as np, fastinit, fastinit.dask as d
 w = d.normal((37, 23), chunks=(10, 7), seed=3, stream="w")
 whole = fastinit.normal(np.empty((37, 23), np.float32), seed=3, stream="w")
 print(type(w).__module__, *(np.array_equal(a.compute(), b) for a, b in ((w, whole), (w[5::7, 3], whole[5::7, 3]))))
+u, v = (d.normal(4, seed=3, stream=name) for name in ("normal", "".join(["nor", "mal"])))
+print(u.name == v.name == d.normal([4], seed=3, stream="normal", threads=2).name != d.normal(4, seed=3, stream="").name)
 """
     printed = in_new_interpreter(code, DASK_ARRAY__QUERY_PLANNING="True")
-    assert printed == "dask.array._array_expr._collection True True"
+    assert printed == "dask.array._array_expr._collection True True\nTrue"
 
 
 # --- in several processes, and in files -----------------------------------------------------------------------------

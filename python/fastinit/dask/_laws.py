@@ -45,6 +45,10 @@ class Drawn:
         self.arguments = dict(arguments)
         self.stream_format = _core.stream_format
 
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        key = {name: value for name, value in self.arguments.items() if name != "threads"}
+        return self.law, self.shape, self.dtype.name, sorted(key.items()), self.stream_format
+
     def fill(self, out: NDArray[Any], offset: Sequence[int]) -> NDArray[Any]:
         """The box of the shape of ``out``, there."""
         if self.stream_format != _core.stream_format:  # made by another process, with another fastinit
@@ -100,8 +104,7 @@ def _array(law: str, shape: object, chunks: Any, dtype: object, given: Mapping[s
             f"{law} makes the whole matrix for any box of it, so chunks must be -1, which is one chunk; got "
             f"{shown(chunks)}. rechunk() divides it afterwards"
         )
-    key = {name: value for name, value in arguments.items() if name != "threads"}
-    name = f"{law}-{tokenize(law, sizes, blocks, element.name, sorted(key.items()), _core.stream_format)}"
+    name = f"{law}-{tokenize(drawn, blocks)}"
     nothing = np.empty((0,) * len(sizes), element)
     # inline_array: a graph of one layer, whatever the number of chunks. With a getitem of its own, Dask asks for whole
     # chunks alone.
