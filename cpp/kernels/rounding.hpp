@@ -34,19 +34,20 @@ inline std::uint16_t to_bfloat16(std::uint32_t f) {
   return std::uint16_t((f + 0x7FFF + (f >> 16 & 1)) >> 16);
 }
 
-// Of a value that is rounded to a finite one. Without branches, so that compilers make vectors of it; signed, because
-// not all vectors compare unsigned numbers.
+// Of a value that is rounded to a finite one. Without branches, so that compilers make vectors of it; compared as signed
+// numbers, because not all vectors compare unsigned ones. Of any other float32 it makes some byte.
 FASTINIT_INLINE std::uint8_t to_finite_float8(std::uint32_t f, const Float8& format) {
-  const auto a = std::int32_t(f & 0x7FFFFFFF);
+  const std::uint32_t a = f & 0x7FFFFFFF;
   // Added to 2^cut times the power of two below it, a number is rounded to the float8's last place, and the sum counts
   // these places. Those of subnormals are those of the first normal number.
-  const std::int32_t above = (a & 0x7F800000) - format.first, power = above > 0 ? above : 0;
-  const std::int32_t large = power + (format.first + (format.cut << 23));
+  const std::int32_t above = std::int32_t(a & 0x7F800000) - format.first;
+  const auto power = std::uint32_t(above > 0 ? above : 0);
+  const std::uint32_t large = power + std::uint32_t(format.first + (format.cut << 23));
   float x, y;
   std::memcpy(&x, &a, sizeof(x));
   std::memcpy(&y, &large, sizeof(y));
   x += y;
-  std::int32_t sum;
+  std::uint32_t sum;
   std::memcpy(&sum, &x, sizeof(sum));
   return std::uint8_t((f >> 24 & 0x80) | (sum - large + (power >> format.cut)));
 }
