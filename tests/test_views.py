@@ -30,7 +30,11 @@ Array = npt.NDArray[Any]
 CPU, CUDA, PINNED, PINNED_ROCM = 1, 2, 3, 11
 INT, UINT, FLOAT, BFLOAT, COMPLEX = 0, 1, 2, 4, 5
 READ_ONLY, COPIED = 1, 2
-FLOAT8_CODES = {"float8_e4m3fn": 10, "float8_e5m2": 12}  # of DLPack 1.1
+SMALL_FLOATS = {  # of DLPack 1.1
+    **{"float8_e3m4": 7, "float8_e4m3": 8, "float8_e4m3b11fnuz": 9, "float8_e4m3fn": 10, "float8_e4m3fnuz": 11},
+    **{"float8_e5m2": 12, "float8_e5m2fnuz": 13, "float8_e8m0fnu": 14},
+    **{"float6_e2m3fn": 15, "float6_e3m2fn": 16, "float4_e2m1fn": 17},
+}
 CODES = {"f": FLOAT, "u": UINT, "i": INT, "c": COMPLEX, "V": BFLOAT}
 
 
@@ -109,7 +113,7 @@ class Tensor:
             None if null else address,
             *(capsule_device or device),
             memory.ndim,
-            FLOAT8_CODES.get(memory.dtype.name) or CODES[memory.dtype.kind],
+            SMALL_FLOATS.get(memory.dtype.name) or CODES[memory.dtype.kind],
             8 * itemsize // lanes,
             lanes,
             self.shape,
@@ -343,6 +347,13 @@ def test_refused_types(dtype: Any) -> None:
     assert (memory == 7).all()
     with pytest.raises(TypeError, match=r"^out must have dtype uint32 or uint64.*got float32$"):
         fastinit.random_bits(Tensor(np.zeros(3, np.float32)))
+
+
+@pytest.mark.parametrize("name", sorted({*SMALL_FLOATS} & {*dir(ml_dtypes)} - {"float8_e4m3fn", "float8_e5m2"}))
+def test_other_small_floats_are_refused_by_name(name: str) -> None:
+    for tensor in (np.zeros(3, getattr(ml_dtypes, name)), Tensor(np.zeros(3, getattr(ml_dtypes, name)))):
+        with pytest.raises(TypeError, match=rf"^out must have dtype .*float8_e5m2, got {name}$"):
+            fill(tensor)
 
 
 def test_refused_overlaps() -> None:

@@ -169,6 +169,7 @@ struct VersionedManaged {
 
 constexpr std::uint64_t kReadOnly = 1, kCopied = 2;
 constexpr int kInt = 0, kUint = 1, kFloat = 2, kBfloat = 4, kE4m3fn = 10, kE5m2 = 12;  // the last two since version 1.1
+constexpr int kFirstSized = 7;  // from here on a type has one size
 constexpr std::uint32_t kMajor = 1;  // the version of these structures
 
 constexpr const char* kDevices[] = {
@@ -185,10 +186,14 @@ void need_cpu(const Device& device, py::handle out) {
 }
 
 std::string type_text(const DataType& type) {
-  const char* const names[] = {"int", "uint", "float", "opaque", "bfloat", "complex", "bool"};
-  std::string text = type.code < std::size(names) ? names[type.code]
-                                                  : "DLPack's type " + std::to_string(type.code) + " of bits ";
-  text += std::to_string(type.bits);
+  const char* const names[] = {"int", "uint", "float", "opaque", "bfloat", "complex", "bool",
+                               // whose names say how many bits they have
+                               "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz",
+                               "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn",
+                               "float4_e2m1fn"};
+  const bool known = type.code < std::size(names);
+  std::string text = known ? names[type.code] : "DLPack's type " + std::to_string(type.code) + " of bits ";
+  if (!known || type.code < kFirstSized) text += std::to_string(type.bits);
   return type.lanes == 1 ? text : text + " in vectors of " + std::to_string(type.lanes);
 }
 
