@@ -144,6 +144,12 @@ def test_an_older_keras_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- bits -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(params=["float32", "float64", "float16", "bfloat16"])
+def dtype(request: pytest.FixtureRequest) -> np.dtype[Any]:
+    """Those that fastinit.keras makes."""
+    return DTYPES[request.param]
+
+
 @pytest.mark.parametrize("name", CLASSES)
 def test_a_variable_has_the_bits_of_its_path(name: str, dtype: np.dtype[Any]) -> None:
     seed = {} if name == "Identity" else {"seed": 7}
@@ -645,6 +651,7 @@ UNFIT: list[Any] = [(3, None), 3, "0", 0.0]  # for what mypy would not pass
         (lambda: ours.HeNormal(seed="0"), ValueError, r"`seed` argument should be"),
         (lambda: ours.HeNormal(seed=0.5), ValueError, r"`seed` argument should be"),
         (lambda: ours.HeNormal()(SHAPE, dtype="int32"), TypeError, r"dtype must be float32, float64, .*got 'int32'"),
+        (lambda: ours.HeNormal()(SHAPE, dtype="float8_e5m2"), TypeError, r"dtype must be float32, .*got 'float8_e5m2'"),
         (lambda: ours.HeNormal()((3, -1)), ValueError, r"shape must hold ints >= 0, got \(3, -1\)"),
         (lambda: ours.HeNormal()(UNFIT[0]), TypeError, r"shape must be a sequence of ints, got \(3, None\)"),
         (lambda: ours.HeNormal()(UNFIT[1]), TypeError, r"shape must be a sequence of ints, got 3"),
