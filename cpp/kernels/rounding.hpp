@@ -34,8 +34,8 @@ inline std::uint16_t to_bfloat16(std::uint32_t f) {
   return std::uint16_t((f + 0x7FFF + (f >> 16 & 1)) >> 16);
 }
 
-// Of a value that is rounded to a finite one. Without branches, so that compilers make vectors of it; compared as signed
-// numbers, because not all vectors compare unsigned ones. Of any other float32 it makes some byte.
+// Of a value that is rounded to a finite one. Without branches, so that compilers make vectors of it; compared as
+// signed numbers, because not all vectors compare unsigned ones. Of any other float32 it makes some byte.
 FASTINIT_INLINE std::uint8_t to_finite_float8(std::uint32_t f, const Float8& format) {
   const std::uint32_t a = f & 0x7FFFFFFF;
   // Added to 2^cut times the power of two below it, a number is rounded to the float8's last place, and the sum counts

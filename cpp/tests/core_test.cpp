@@ -856,7 +856,7 @@ void eight_bits(const KernelTable& table) {
       const int code = f > 0x7F800000 ? nan : beyond;
       wrong += to_float8(f, parameters.float8) != code || to_float8(f | 0x80000000, parameters.float8) != (code | 0x80);
     }
-    // A block is converted whole. What lies behind the last value may be anything, which sanitizers are to find harmless.
+    // A block is converted whole. Behind the last value may be anything, which sanitizers are to find harmless.
     for (std::size_t i = 0; i < kConverted; ++i) inputs[i] = std::uint32_t(i) << 26 | 0x3FFFFFF;
     table.float8(parameters, reinterpret_cast<const unsigned char*>(inputs), 1, codes);
     check(wrong == 0, table.target + (std::string(": rounding to ") + kTypeNames[int(type)]) + ", " +
