@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import pathlib
+import stat
 import subprocess
 import sys
 import warnings
@@ -182,3 +183,20 @@ def dtype(request: pytest.FixtureRequest) -> np.dtype[Any]:
 @pytest.fixture(params=["ars", "philox"])
 def rng(request: pytest.FixtureRequest) -> Any:
     return request.param
+
+
+def writing_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is asked of the system from here on to write files: each call's name, as it comes."""
+    calls: list[str] = []
+
+    def noted(name: str, function: Any) -> Any:
+        def run(*arguments: Any) -> Any:
+            is_folder = name == "fsync" and stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
+            calls.append("fsync of the folder" if is_folder else name)
+            return function(*arguments)
+
+        return run
+
+    for name in ("pwrite", "fsync", "rename"):
+        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    return calls

@@ -32,7 +32,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import fastinit
-from conftest import library, not_sanitized
+from conftest import library, not_sanitized, writing_calls
 from fastinit import _core
 from fastinit.__main__ import main
 from fastinit._checkpoint import _compare, _config, _laws, _plan, _read, _safetensors, _sources, _values, _write
@@ -881,18 +881,7 @@ def test_bytes_are_on_the_disk_before_a_file_has_its_name(
     small: _plan.Plan, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the name is, before the index says that there is such a file."""
-    calls: list[str] = []
-
-    def noted(name: str, function: Any) -> Any:
-        def run(*arguments: Any) -> Any:
-            is_folder = name == "fsync" and stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
-            calls.append("fsync of the folder" if is_folder else name)
-            return function(*arguments)
-
-        return run
-
-    for name in ("pwrite", "fsync", "rename"):
-        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    calls = writing_calls(monkeypatch)
     _write.write(small, str(tmp_path))
     files = " ".join(calls).replace("pwrite ", "").removesuffix(" fsync of the folder").split(" fsync of the folder ")
     assert files == ["fsync rename"] * (len(small.shards) + 1)

@@ -14,7 +14,6 @@ import os
 import pathlib
 import shutil
 import signal
-import stat
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from conftest import not_sanitized
+from conftest import not_sanitized, writing_calls
 from fastinit.__main__ import main
 from fastinit._checkpoint import _laws, _plan, _values, _write
 from fastinit._checkpoint._ranks import Share, share_of
@@ -260,18 +259,7 @@ def test_names_of_others_are_on_the_disk_before_the_index(
 ) -> None:
     _write.write(planned, str(tmp_path))
     (tmp_path / INDEX).unlink()
-    calls: list[str] = []
-
-    def noted(name: str, function: Any) -> Any:
-        def run(*arguments: Any) -> Any:
-            is_folder = name == "fsync" and stat.S_ISDIR(os.fstat(arguments[0]).st_mode)
-            calls.append("fsync of the folder" if is_folder else name)
-            return function(*arguments)
-
-        return run
-
-    for name in ("pwrite", "fsync", "rename"):
-        monkeypatch.setattr(os, name, noted(name, getattr(os, name)))
+    calls = writing_calls(monkeypatch)
     _write.write(planned, str(tmp_path), **LATE)
     assert calls == ["fsync of the folder", "pwrite", "fsync", "rename", "fsync of the folder"]
 
